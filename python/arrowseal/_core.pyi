@@ -1,0 +1,162 @@
+"""The Rust core: AES-GCM over memory that it owns, and the keys. No dicts, paths, callbacks or Arrow types cross this border.
+
+Every class is safe to share between threads. Work over more than a few KiB runs with the GIL released. Objects that hold
+keys cannot be pickled, copied or printed. Formats: Amazon S3 Encryption Client V2 and V3.
+"""
+
+from typing import Final, Literal, final
+
+from typing_extensions import Buffer
+
+__version__: Final[str]
+
+@final
+class AlgorithmSuite:
+    """A row of the table of algorithm suites of the S3 Encryption Client specification. Sizes in bytes."""
+
+    @property
+    def id(self) -> int:
+        """The two-byte id, `0x0073` for the committing suite of format V3."""
+    @property
+    def name(self) -> str:
+        """The specification's name, `ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY` for example."""
+    @property
+    def content_algorithm(self) -> str | None:
+        """How metadata and encryption context spell it: `115`, `AES/GCM/NoPadding`; None where it never appears there."""
+    @property
+    def data_key_bytes(self) -> int: ...
+    @property
+    def iv_bytes(self) -> int:
+        """Length of the IV that is stored with the object: 12 for V2, 0 for V3, which stores a message id instead."""
+    @property
+    def message_id_bytes(self) -> int:
+        """28 for the committing suite, 0 elsewhere."""
+    @property
+    def commitment_bytes(self) -> int:
+        """28 for the committing suite, 0 elsewhere."""
+    @property
+    def tag_bytes(self) -> int:
+        """16 for AES-GCM, 0 for the unauthenticated suites."""
+    @property
+    def max_content_bytes(self) -> int:
+        """The largest plaintext of one object: 2**36 - 32 for AES-GCM."""
+    @property
+    def committing(self) -> bool: ...
+    @property
+    def supported(self) -> bool:
+        """Whether content can be sealed and opened with it here; the others are only recognised."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+SUITES: Final[tuple[AlgorithmSuite, ...]]
+"""Every suite of the specification, by id."""
+
+@final
+class DataKey:
+    """The 32-byte plaintext data key of one object, copied into memory of the core that is wiped when it is dropped.
+
+    Raises `ValueError` for another length. No repr, pickle, copy or attribute shows its bytes.
+    """
+
+    def __new__(cls, key: bytes, /) -> DataKey: ...
+
+@final
+class Sealer:
+    """Seals one message under one data key, once: a message id (V3) or IV (V2) drawn here never covers two plaintexts.
+
+    Raises `ValueError` for a suite that is not supported.
+    """
+
+    def __new__(cls, data_key: DataKey, suite_id: int, /) -> Sealer: ...
+    @staticmethod
+    def with_fixed_message_id(data_key: DataKey, suite_id: int, message_id: bytes, /) -> Sealer:
+        """A sealer whose message id (V3, 28 bytes) or IV (V2, 12 bytes) is given: for known answers only, since
+        a second message under the same key and id gives both away. Raises `ValueError` for a wrong length or all zeros."""
+    @property
+    def message_id(self) -> bytes:
+        """The message id (V3) or IV (V2) to store with the object."""
+    @property
+    def commitment(self) -> bytes | None:
+        """The key commitment to store with the object; None where the suite has none."""
+    def seal(self, content: Buffer, /, *, threads: int = 0) -> SealedBuffer:
+        """Ciphertext and tag of `content` in a new buffer of `len(content) + 16` bytes.
+
+        `bytes` and this module's buffers are read with the GIL released; any other buffer could change meanwhile and is
+        copied first, while the GIL is held. `threads=0` takes as many as pay. Raises `ValueError` if called a second
+        time or for content beyond `max_content_bytes`, `BufferError` for a buffer that is not contiguous, `MemoryError`.
+        """
+
+@final
+class SealedBuffer:
+    """Ciphertext and tag of one message: read-only buffer protocol, memory of the core."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class PlaintextBuffer:
+    """Proven plaintext: read-only buffer protocol over memory of the core, 64-byte aligned, so that `memoryview`,
+    `numpy.frombuffer` and `pyarrow.py_buffer` wrap it without a copy. The memory is used again only after the last
+    export is released, and wholly overwritten first. Compares equal to any buffer of the same bytes. Not picklable.
+    """
+
+    @property
+    def encryption(self) -> str:
+        """How the object was protected: `"CSE V3"` or `"CSE V2"`."""
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class UnauthenticatedBuffer:
+    """The bytes of an object that no key of ours protects, as the server sent them. Otherwise like `PlaintextBuffer`."""
+
+    @property
+    def encryption(self) -> str:
+        """Always `"PLAIN"`."""
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Window:
+    """A range of an object on its way in: a writable buffer to receive the stored bytes into.
+
+    Ranges of one opener never overlap; a window that is dropped before `received` gives its range back.
+    """
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def received(self) -> None:
+        """Say that the bytes are all there: they are opened in place, GIL released, and stay out of reach until
+        `finish` has proven them. Raises `BufferError` while an export of the window lives, `ValueError` the second time."""
+
+@final
+class Opener:
+    """Opens one message of `stored_bytes` (content and tag) range by range, in any order, on any thread.
+
+    Checks the key commitment before anything else and raises `arrowseal.exceptions.AuthenticationError` if it does
+    not fit. Raises `ValueError` for wrong lengths or a suite that is not supported, `MemoryError`.
+    """
+
+    def __new__(
+        cls, data_key: DataKey, suite_id: int, message_id: bytes, commitment: bytes | None, stored_bytes: int, /
+    ) -> Opener: ...
+    def window(self, offset: int, length: int, /) -> Window:
+        """The window over the stored bytes `[offset, offset + length)`. Borders between windows lie at multiples of 16.
+        Raises `ValueError` for a range outside the object, off the borders, or claimed already."""
+    def finish(self) -> PlaintextBuffer:
+        """The proven plaintext. Raises `arrowseal.exceptions.AuthenticationError`, after wiping the buffer, if the tag
+        does not fit, `ValueError` if ranges are missing or it was called before."""
+
+@final
+class PlainReceiver:
+    """Takes in an object that is not client-side encrypted through the same windows as `Opener`; proves nothing."""
+
+    def __new__(cls, stored_bytes: int, /) -> PlainReceiver: ...
+    def window(self, offset: int, length: int, /) -> Window: ...
+    def finish(self) -> UnauthenticatedBuffer: ...
+
+def open_engine() -> Literal["switched", "two-pass"]:
+    """How content is opened before its tag is known: by the switch of direction of the fused cipher, or, where the
+    self-test at first use finds that it does not behave, by GMAC and then CTR."""

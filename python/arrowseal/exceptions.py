@@ -1,0 +1,174 @@
+"""Everything that arrowseal raises, in one tree under one root.
+
+::
+
+    ArrowSealError
+    ├── ConfigurationError (ValueError)           what was asked for cannot be; found before any request
+    │   ├── LocationError                         not an s3:// URL, or bucket and key are missing
+    │   │   └── DirectoryKeyError (IsADirectoryError)
+    │   ├── NoKeyError                            no KMS key is configured
+    │   ├── PolicyConflictError                   the format asked for is forbidden by the commitment policy
+    │   ├── InsecureEndpointError                 data keys would cross the network in clear
+    │   └── MissingExtraError (ImportError)       an optional dependency is not installed
+    ├── SecurityError                             the object is refused: nothing of it was handed out
+    │   ├── AuthenticationError                   tag or key commitment do not fit: changed, truncated or another key's
+    │   ├── NotEncryptedError                     the object is not client-side encrypted
+    │   ├── MetadataError                         encryption metadata missing, mixed, doubled or malformed
+    │   ├── UnsupportedFormatError                a known format or wrapping algorithm that is not read here
+    │   ├── CommitmentPolicyError                 the object has no key commitment and the policy requires one
+    │   ├── EncryptionContextError                the object's encryption context is not the one expected
+    │   └── SizeLimitError                        larger than the format or `max_plaintext_bytes` allow
+    ├── KmsError                                  KMS did not give the data key
+    │   ├── KmsAccessDeniedError (PermissionError)
+    │   ├── KmsKeyNotFoundError (FileNotFoundError)
+    │   ├── KmsKeyStateError                      disabled, pending deletion or otherwise unusable
+    │   ├── KmsKeyMismatchError                   the data key was wrapped under another KMS key
+    │   └── KmsUnavailableError                   throttled, down or out of reach
+    ├── StoreError (OSError)                      S3 did not do what was asked
+    │   ├── ObjectNotFoundError (FileNotFoundError)
+    │   ├── BucketNotFoundError (FileNotFoundError)
+    │   ├── StoreAccessDeniedError (PermissionError)
+    │   ├── PreconditionFailedError
+    │   └── TransferError                         a body that broke off or has another length than announced
+    ├── CredentialsError (PermissionError)        no credentials, or expired ones
+    └── TableError (ValueError)                   the bytes are fine, the table is not
+        ├── NotATableError
+        └── ColumnNotFoundError (KeyError)
+
+Not-found and access-denied are also the builtin `FileNotFoundError` and `PermissionError`. Messages name the object, the
+KMS key and the way out, and never contain plaintext, key bytes or values of an encryption context.
+"""
+
+from __future__ import annotations
+
+
+class ArrowSealError(Exception):
+    """The root of everything that arrowseal raises on purpose."""
+
+    def __str__(self) -> str:
+        # OSError and KeyError print their arguments in their own ways; a message is a message.
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigurationError(ArrowSealError, ValueError):
+    """What was asked for cannot be; raised before any request is sent."""
+
+
+class LocationError(ConfigurationError):
+    """Not an `s3://bucket/key` URL, or bucket and key are missing or doubled."""
+
+
+class DirectoryKeyError(LocationError, IsADirectoryError):
+    """A key that ends in `/` (or is empty) names no object."""
+
+
+class NoKeyError(ConfigurationError):
+    """No KMS key is configured for an operation that needs one."""
+
+
+class PolicyConflictError(ConfigurationError):
+    """A format was asked for that the commitment policy forbids."""
+
+
+class InsecureEndpointError(ConfigurationError):
+    """A plain-http KMS endpoint off loopback: data keys would cross the network in clear."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional dependency is not installed; the message names the extra."""
+
+
+class SecurityError(ArrowSealError):
+    """The object was refused. Nothing of it was handed out."""
+
+
+class AuthenticationError(SecurityError):
+    """Tag or key commitment do not fit. One message for every cause: the difference would help an attacker only."""
+
+
+class NotEncryptedError(SecurityError):
+    """The object carries no client-side encryption; `allow_plaintext=True` reads it all the same."""
+
+
+class MetadataError(SecurityError):
+    """Encryption metadata that is missing, mixed, doubled or malformed: possibly tampered with."""
+
+
+class UnsupportedFormatError(SecurityError):
+    """A format, wrapping or content algorithm that is known by name and not read here."""
+
+
+class CommitmentPolicyError(SecurityError):
+    """The object has no key commitment and the commitment policy requires one."""
+
+
+class EncryptionContextError(SecurityError):
+    """The object's encryption context is not the one that the caller expects."""
+
+
+class SizeLimitError(SecurityError):
+    """Larger than the format allows, or than `max_plaintext_bytes`."""
+
+
+class KmsError(ArrowSealError):
+    """KMS did not give the data key."""
+
+
+class KmsAccessDeniedError(KmsError, PermissionError):
+    """The caller may not use the KMS key, or not with this encryption context."""
+
+
+class KmsKeyNotFoundError(KmsError, FileNotFoundError):
+    """No such KMS key or alias."""
+
+
+class KmsKeyStateError(KmsError):
+    """The KMS key is disabled, pending deletion, or of a kind that cannot wrap data keys."""
+
+
+class KmsKeyMismatchError(KmsError):
+    """The data key was wrapped under another KMS key, or its wrapped form or context was changed."""
+
+
+class KmsUnavailableError(KmsError):
+    """KMS throttles, is down, or cannot be reached."""
+
+
+class StoreError(ArrowSealError, OSError):
+    """S3 did not do what was asked."""
+
+
+class ObjectNotFoundError(StoreError, FileNotFoundError):
+    """No such object."""
+
+
+class BucketNotFoundError(StoreError, FileNotFoundError):
+    """No such bucket."""
+
+
+class StoreAccessDeniedError(StoreError, PermissionError):
+    """The caller may not do this with the object."""
+
+
+class PreconditionFailedError(StoreError):
+    """The object is not, or no longer, the one that the request named."""
+
+
+class TransferError(StoreError):
+    """A body that broke off, or has another length than was announced."""
+
+
+class CredentialsError(ArrowSealError, PermissionError):
+    """No AWS credentials were found, or they have expired."""
+
+
+class TableError(ArrowSealError, ValueError):
+    """The bytes of the object are proven, but they are not the table that was asked for."""
+
+
+class NotATableError(TableError):
+    """The content cannot be read in the table format that was asked for."""
+
+
+class ColumnNotFoundError(TableError, KeyError):
+    """A column that was asked for does not exist."""
