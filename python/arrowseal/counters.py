@@ -1,0 +1,284 @@
+"""What each operation took: one row an operation, as a frame, a summary of CSE against no-CSE, and a chart.
+
+Every `Client` has its own `Counters`. They hold numbers, buckets, keys of objects and labels: no data, no KMS key and
+no encryption context.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from arrowseal.extras import require
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+Section = Literal["kms", "s3", "crypto"]
+
+MAX_RECORDS = 100_000
+"""Rows kept by default, some 40 MB; the oldest go first."""
+
+_COMPRESSION_SUFFIXES = frozenset({".gz", ".bz2", ".zst", ".xz", ".lz4", ".zip"})
+_SHOWN_ROWS = 10
+
+
+class Located(Protocol):
+    """Anything that names an object: `arrowseal.ObjectLocation`."""
+
+    @property
+    def bucket(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRecord:
+    """One finished operation. Seconds are wall seconds unless they say CPU; sizes are bytes."""
+
+    timestamp: datetime
+    """Its start, UTC."""
+    bucket: str
+    key: str
+    file_type: str | None
+    """The table format of a face, otherwise the extension of the key (not that of a compression); None without one."""
+    operation: str
+    """`"get"`, `"put"`, or the function of the face: `"read_csv"`."""
+    encryption: str | None
+    """How the object is protected, `"CSE V3"` or `"PLAIN"` for example; None if not known."""
+    rows: int | None
+    """Rows of the table; None for operations that know no tables."""
+    plaintext_bytes: int
+    stored_bytes: int
+    wall_seconds: float
+    cpu_seconds: float
+    """CPU of the whole process meanwhile, all threads: with operations side by side each counts the others too."""
+    kms_seconds: float
+    """Wall seconds with at least one KMS call under way; S3 and crypto in the same way. They may overlap."""
+    s3_seconds: float
+    crypto_seconds: float
+    requests: int
+    """Requests to S3."""
+    kms_calls: int
+
+
+COLUMNS = tuple(field.name for field in fields(OperationRecord))
+
+
+class Operation:
+    """An operation under way. Its fields end up in its `OperationRecord`; `timed` may be used from several threads."""
+
+    def __init__(self, operation: str, location: Located, file_type: str | None = None) -> None:
+        self.operation = operation
+        self.location = location
+        self.file_type = file_type or _extension(location.key)
+        self.encryption: str | None = None
+        self.rows: int | None = None
+        self.plaintext_bytes = 0
+        self.stored_bytes = 0
+        self.requests = 0
+        self.kms_calls = 0
+        self._seconds: dict[Section, float] = {"kms": 0.0, "s3": 0.0, "crypto": 0.0}
+        self._inside: dict[Section, int] = dict.fromkeys(self._seconds, 0)
+        self._entered: dict[Section, float] = {}
+        self._lock = threading.Lock()
+        self._timestamp = datetime.now(UTC)
+        self._cpu = time.process_time()
+        self._wall = time.perf_counter()
+
+    @property
+    def kms_seconds(self) -> float:
+        """Wall seconds so far with a KMS call under way."""
+        return self._seconds["kms"]
+
+    @property
+    def s3_seconds(self) -> float:
+        """Wall seconds so far with an S3 request under way."""
+        return self._seconds["s3"]
+
+    @property
+    def crypto_seconds(self) -> float:
+        """Wall seconds so far spent sealing or opening."""
+        return self._seconds["crypto"]
+
+    @contextmanager
+    def timed(self, section: Section) -> Iterator[None]:
+        """Counts the block as time in `section`. Blocks that overlap, nested or on several threads, count once, so
+        that no section is ever longer than the operation.
+        """
+        with self._lock:
+            self._inside[section] += 1
+            if self._inside[section] == 1:
+                self._entered[section] = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside[section] -= 1
+                if self._inside[section] == 0:
+                    self._seconds[section] += time.perf_counter() - self._entered[section]
+
+    def record(self) -> OperationRecord:
+        """The row as of now."""
+        return OperationRecord(
+            timestamp=self._timestamp,
+            bucket=self.location.bucket,
+            key=self.location.key,
+            file_type=self.file_type,
+            operation=self.operation,
+            encryption=self.encryption,
+            rows=self.rows,
+            plaintext_bytes=self.plaintext_bytes,
+            stored_bytes=self.stored_bytes,
+            wall_seconds=time.perf_counter() - self._wall,
+            cpu_seconds=time.process_time() - self._cpu,
+            kms_seconds=self.kms_seconds,
+            s3_seconds=self.s3_seconds,
+            crypto_seconds=self.crypto_seconds,
+            requests=self.requests,
+            kms_calls=self.kms_calls,
+        )
+
+
+_under_way: ContextVar[tuple[tuple[Counters, Operation], ...]] = ContextVar("arrowseal_operations", default=())
+"""Outermost first. Operations of two clients may nest, in a copy between them for example: each counts its own."""
+
+
+class Counters:
+    """The newest `max_records` operations of a client, oldest first. Safe to use from several threads.
+
+    Example:
+        >>> from arrowseal.location import ObjectLocation
+        >>> counters = Counters()
+        >>> with counters.operation("read_csv", ObjectLocation("trips", "2013/flights.csv")) as op:
+        ...     op.encryption, op.rows = "CSE V3", 336_776
+        >>> [(record.operation, record.file_type, record.rows) for record in counters]
+        [('read_csv', 'csv', 336776)]
+    """
+
+    def __init__(self, max_records: int = MAX_RECORDS) -> None:
+        self._records: deque[OperationRecord] = deque(maxlen=max_records)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def operation(self, operation: str, location: Located, *, file_type: str | None = None) -> Iterator[Operation]:
+        """Counts the block as one operation. Inside another operation of the same counters it joins that one and
+        leaves no row of its own: the `get` within a `read_csv`. A block that raises leaves no row.
+
+        Threads started within the block do not join it by themselves; hand them the `Operation`.
+        """
+        under_way = _under_way.get()
+        for counters, outer in under_way:
+            if counters is self:
+                yield outer
+                return
+        started = Operation(operation, location, file_type)
+        token = _under_way.set((*under_way, (self, started)))
+        try:
+            yield started
+        finally:
+            _under_way.reset(token)
+        record = started.record()
+        with self._lock:
+            self._records.append(record)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[OperationRecord]:
+        """The rows of this moment; operations that end meanwhile do not disturb."""
+        with self._lock:
+            return iter(tuple(self._records))
+
+    def clear(self) -> None:
+        """Forgets all rows. Operations under way still leave theirs."""
+        with self._lock:
+            self._records.clear()
+
+    def to_arrow(self) -> pa.Table:
+        """One row an operation, with the columns of `OperationRecord`."""
+        import pyarrow as pa
+
+        whole, real, text = pa.int64(), pa.float64(), pa.string()
+        types = {"int": whole, "int | None": whole, "float": real, "str": text, "str | None": text}
+        types["datetime"] = pa.timestamp("us", tz="UTC")
+        schema = pa.schema([(field.name, types[str(field.type)]) for field in fields(OperationRecord)])
+        records = tuple(self)
+        return pa.table({name: [getattr(record, name) for record in records] for name in COLUMNS}, schema=schema)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_arrow` as a pandas frame. Raises `MissingExtraError` without pandas."""
+        require("pandas", "pandas")
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> pl.DataFrame:
+        """`to_arrow` as a polars frame. Raises `MissingExtraError` without polars."""
+        frame: pl.DataFrame = require("polars", "polars").from_arrow(self.to_arrow())
+        return frame
+
+    def summary(self) -> pa.Table:
+        """CSE against no-CSE: a row for each operation, file type and encryption. See `arrowseal.comparison`."""
+        from arrowseal.comparison import summarise
+
+        return summarise(self)
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, title: str | None = None) -> Figure:
+        """The summary as a figure: bars of CSE against no-CSE, and where the time went. Written to `path`, if given, as
+        PNG or what its extension says. Needs no display and leaves the matplotlib backend of the process alone.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed; `arrowseal[plot]` brings it.
+            ValueError: there is no operation to show.
+        """
+        from arrowseal.comparison import draw, summarise
+
+        return draw(summarise(self), path, title=title)
+
+    def __repr__(self) -> str:
+        return f"<Counters: {len(self)} operations>"
+
+    def _repr_html_(self) -> str:
+        records = tuple(self)
+        shown = records[-_SHOWN_ROWS:]
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(_shown(getattr(record, name)))}</td>" for name in COLUMNS) + "</tr>"
+            for record in shown
+        )
+        caption = f"{len(records)} operations" + (f", the last {len(shown)}" if len(shown) < len(records) else "")
+        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _extension(key: str) -> str | None:
+    suffixes = [suffix.lower() for suffix in PurePosixPath(key).suffixes]
+    while suffixes and suffixes[-1] in _COMPRESSION_SUFFIXES:
+        suffixes.pop()
+    return suffixes[-1][1:] if suffixes else None
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case float():
+            return f"{value:.4f}"
+        case int():
+            return f"{value:,}"
+        case datetime():
+            return value.isoformat(sep=" ", timespec="milliseconds")
+        case _:
+            return str(value)
