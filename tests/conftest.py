@@ -1,0 +1,80 @@
+"""Fixtures for all tests: embedded servers, clients on them, and an environment without anybody's AWS settings."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from arrowseal.local import LocalServers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arrowseal import Client
+
+
+@pytest.fixture(autouse=True)
+def no_aws_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test may read a developer's profile, reach AWS, or see the default client of the test before."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "ARROWSEAL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    yield
+    if "arrowseal.defaults" in sys.modules:
+        sys.modules["arrowseal.defaults"].reset()
+
+
+@pytest.fixture(scope="session")
+def local_servers() -> Iterator[LocalServers]:
+    """S3 and KMS by moto: quick, lenient, one for all tests."""
+    with LocalServers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_servers() -> Iterator[LocalServers]:
+    """A real S3 server, which checks signatures and checksums; KMS by moto."""
+    with LocalServers(s3="seaweedfs") as servers:
+        yield servers
+
+
+@pytest.fixture
+def raw_s3(local_servers: LocalServers) -> Any:
+    """A plain boto3 S3 client on moto: sees what is stored, without our code."""
+    return local_servers.s3_client()
+
+
+@pytest.fixture
+def raw_kms(local_servers: LocalServers) -> Any:
+    """A plain boto3 KMS client on moto."""
+    return local_servers.kms_client()
+
+
+@pytest.fixture
+def bucket(raw_s3: Any) -> str:
+    """The name of a fresh, empty bucket on moto."""
+    name = f"bucket-{secrets.token_hex(6)}"
+    raw_s3.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def client(local_servers: LocalServers) -> Client:
+    """A client on moto under the servers' KMS key."""
+    return local_servers.client()
+
+
+@pytest.fixture
+def local_environ(local_servers: LocalServers, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment variables that point at moto, set."""
+    environ = local_servers.environ
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return environ
