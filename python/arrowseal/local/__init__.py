@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import boto3
-
     from arrowseal.client import Client
 
 __all__ = ["LocalServers"]
