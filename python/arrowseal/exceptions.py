@@ -35,8 +35,8 @@
         ├── NotATableError
         └── ColumnNotFoundError (KeyError)
 
-Not-found and access-denied are also the builtin `FileNotFoundError` and `PermissionError`. Messages name the object, the
-KMS key and the way out, and never contain plaintext, key bytes or values of an encryption context.
+Not-found and access-denied are also the builtin `FileNotFoundError` and `PermissionError`. Messages name the object,
+the KMS key and the way out, and never contain plaintext, key bytes or values of an encryption context.
 """
 
 from __future__ import annotations

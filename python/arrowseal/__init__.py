@@ -1,0 +1,103 @@
+"""Tables in client-side encrypted S3 objects, for pandas, polars and pyarrow.
+
+>>> import arrowseal  # doctest: +SKIP
+>>> arrowseal.configure(kms_key_id="alias/tables")  # doctest: +SKIP
+>>> flights = arrowseal.pandas.read_parquet("s3://lake/flights.parquet")  # doctest: +SKIP
+
+Everything is imported when it is first used: `import arrowseal` alone costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arrowseal import arrow, counters, exceptions, local, pandas, polars
+    from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
+    from arrowseal._core import __version__ as __version__
+    from arrowseal.client import Client, PutResult
+    from arrowseal.counters import Counters
+    from arrowseal.defaults import configure, default_client, reset, using
+    from arrowseal.encryption import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3
+    from arrowseal.exceptions import ArrowSealError
+    from arrowseal.head import ObjectHead
+    from arrowseal.location import ObjectLocation
+    from arrowseal.store import ListedObject
+    from arrowseal.suites import ANY, V2, V3, CommitmentPolicy, Format
+
+_SUBMODULES = ("arrow", "counters", "exceptions", "local", "pandas", "polars")
+_HOMES = {
+    "ANY": "suites",
+    "CSE": "encryption",
+    "PLAIN": "encryption",
+    "SSE_C": "encryption",
+    "SSE_KMS": "encryption",
+    "SSE_S3": "encryption",
+    "V2": "suites",
+    "V3": "suites",
+    "ArrowSealError": "exceptions",
+    "Client": "client",
+    "CommitmentPolicy": "suites",
+    "Counters": "counters",
+    "Format": "suites",
+    "ListedObject": "store",
+    "ObjectHead": "head",
+    "ObjectLocation": "location",
+    "PlaintextBuffer": "_core",
+    "PutResult": "client",
+    "UnauthenticatedBuffer": "_core",
+    "__version__": "_core",
+    "configure": "defaults",
+    "default_client": "defaults",
+    "reset": "defaults",
+    "using": "defaults",
+}
+
+__all__ = [
+    "ANY",
+    "CSE",
+    "PLAIN",
+    "SSE_C",
+    "SSE_KMS",
+    "SSE_S3",
+    "V2",
+    "V3",
+    "ArrowSealError",
+    "Client",
+    "CommitmentPolicy",
+    "Counters",
+    "Format",
+    "ListedObject",
+    "ObjectHead",
+    "ObjectLocation",
+    "PlaintextBuffer",
+    "PutResult",
+    "UnauthenticatedBuffer",
+    "arrow",
+    "configure",
+    "counters",
+    "default_client",
+    "exceptions",
+    "local",
+    "pandas",
+    "polars",
+    "reset",
+    "using",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"arrowseal.{name}")
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'arrowseal' has no attribute {name!r}") from None
+    value = getattr(import_module(f"arrowseal.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,101 @@
+"""The boto3 clients of one arrowseal client: made when first needed, made anew in a forked child."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from arrowseal.credentials import credentials_error
+from arrowseal.exceptions import ConfigurationError, InsecureEndpointError
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_s3 import S3Client
+
+    from arrowseal.options import ClientOptions
+
+
+class Connections:
+    """Holds or makes an S3 and a KMS client. Safe to share between threads."""
+
+    def __init__(
+        self, options: ClientOptions, session: boto3.Session | None, s3: S3Client | None, kms: KMSClient | None
+    ) -> None:
+        if session is not None and (options.profile_name or options.region_name):
+            raise ConfigurationError("give either session=, or profile_name= and region_name=, not both")
+        self._options = options
+        self._given: dict[str, Any] = {"session": session, "s3": s3, "kms": kms}
+        self._made: dict[str, Any] = {}
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        if kms is not None:
+            self._check_kms_endpoint(kms)
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether all of it can be made again elsewhere from the options: nothing was handed in as an object."""
+        return all(given is None for given in self._given.values())
+
+    def s3(self) -> S3Client:
+        """The S3 client. Raises `ConfigurationError` if boto3 cannot make one."""
+        client: S3Client = self._client("s3", self._options.endpoint_url)
+        return client
+
+    def kms(self) -> KMSClient:
+        """The KMS client. Raises `InsecureEndpointError` for plain http off loopback, `ConfigurationError`."""
+        endpoint = self._options.kms_endpoint_url
+        if endpoint is None and not os.environ.get("AWS_ENDPOINT_URL_KMS"):
+            endpoint = self._options.endpoint_url
+        client: KMSClient = self._client("kms", endpoint)
+        return client
+
+    def _client(self, service: str, endpoint_url: str | None) -> Any:
+        if self._given[service] is not None:
+            return self._given[service]
+        with self._lock:
+            if self._pid != os.getpid():
+                # Sockets of the parent's pools must not be shared with it.
+                self._made, self._pid = {}, os.getpid()
+            if service not in self._made:
+                client = self._make(service, endpoint_url)
+                if service == "kms":
+                    self._check_kms_endpoint(client)
+                self._made[service] = client
+            return self._made[service]
+
+    def _make(self, service: str, endpoint_url: str | None) -> Any:
+        import boto3
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            if self._given["session"] is None and "session" not in self._made:
+                self._made["session"] = boto3.Session(
+                    profile_name=self._options.profile_name, region_name=self._options.region_name
+                )
+            session = self._given["session"] or self._made["session"]
+            return session.client(service, endpoint_url=endpoint_url)
+        except (BotoCoreError, ValueError) as error:
+            subject = f"no {service.upper()} client"
+            raise credentials_error(error, subject) or ConfigurationError(f"{subject}: {error}") from None
+
+    def _check_kms_endpoint(self, kms: KMSClient) -> None:
+        url = urlsplit(kms.meta.endpoint_url)
+        if url.scheme == "https" or self._options.allow_insecure_kms_endpoint or _is_loopback(url.hostname or ""):
+            return
+        raise InsecureEndpointError(
+            f"the KMS endpoint {url.scheme}://{url.netloc} is not https: data keys would cross the network in clear. "
+            "Use https, or say allow_insecure_kms_endpoint=True"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,70 @@
+"""The default client: of the process by `configure`, of a block by `using`.
+
+The functions of `arrowseal.pandas`, `arrowseal.polars` and `arrowseal.arrow` use, in this order, their `client=`, the
+client of the innermost `using` block, the client of `configure`, and a client without any option.
+
+Threads: `configure` holds for every thread of the process. `using` holds for the context that it runs in (a
+`contextvars.Context`): `asyncio` tasks inherit it where they are created; new threads do not, unless they are started
+with `contextvars.copy_context().run`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from arrowseal.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_of_block: ContextVar[Client | None] = ContextVar("arrowseal_client", default=None)
+_of_process: Client | None = None
+_lock = threading.Lock()
+
+
+def configure(*args: Any, **options: Any) -> Client:
+    """Set the default client of the process: takes the arguments of `Client`, or one client; returns it.
+
+    >>> import arrowseal
+    >>> arrowseal.configure("alias/tables", region_name="eu-west-1")
+    <arrowseal.Client kms_key_id='alias/tables' format=V3 commitment_policy=REQUIRE_ENCRYPT_REQUIRE_DECRYPT>
+    >>> arrowseal.reset()
+    """
+    global _of_process
+    client = args[0] if len(args) == 1 and isinstance(args[0], Client) and not options else Client(*args, **options)
+    with _lock:
+        _of_process = client
+    return client
+
+
+@contextlib.contextmanager
+def using(client: Client) -> Iterator[Client]:
+    """Make `client` the default one inside a `with` block; the one from before returns after it, whatever happens."""
+    token = _of_block.set(client)
+    try:
+        yield client
+    finally:
+        _of_block.reset(token)
+
+
+def reset() -> None:
+    """Forget what `configure` set, and inside a `using` block its client too."""
+    global _of_process
+    with _lock:
+        _of_process = None
+    _of_block.set(None)
+
+
+def default_client() -> Client:
+    """The client that a call without `client=` uses; one without options if none was set."""
+    global _of_process
+    of_block = _of_block.get()
+    if of_block is not None:
+        return of_block
+    with _lock:
+        if _of_process is None:
+            _of_process = Client()
+        return _of_process

@@ -1,0 +1,137 @@
+"""How a write is protected: client-side (`CSE`), or one of the arms without it that comparisons need.
+
+>>> from arrowseal import CSE, PLAIN, SSE_KMS
+>>> CSE(encryption_context={"team": "weather"}).label
+'CSE V3'
+>>> PLAIN.label, SSE_KMS("alias/tables", bucket_key=True).label
+('PLAIN', 'SSE-KMS')
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.suites import RESERVED_CONTEXT_NAME, Format
+
+
+@dataclass(frozen=True)
+class CSE:
+    """Client-side encryption. What is None is taken from the client.
+
+    `encryption_context` is bound to the object by KMS, stored with it in clear, and must be given again to read it.
+    """
+
+    kms_key_id: str | None = None
+    format: Format | None = None
+    encryption_context: Mapping[str, str] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.format is not None:
+            object.__setattr__(self, "format", Format.of(self.format))
+
+    @property
+    def label(self) -> str:
+        """`"CSE V3"` or `"CSE V2"`."""
+        return f"CSE {(self.format or Format.V3).value}"
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The type of `PLAIN`: stored as it is."""
+
+    label: str = field(default="PLAIN", init=False)
+
+    def arguments(self) -> dict[str, Any]:
+        """What a PUT says to S3 about it."""
+        return {}
+
+    def read_arguments(self) -> dict[str, Any]:
+        """What a GET or HEAD has to say to S3 to read such an object."""
+        return {}
+
+    def __repr__(self) -> str:
+        return "PLAIN" if type(self) is Plain else f"{type(self).__name__}()"
+
+
+PLAIN: Final = Plain()
+"""No encryption by this client, and none asked of the server."""
+
+
+@dataclass(frozen=True, repr=False)
+class SSE_S3(Plain):  # noqa: N801 - the name that AWS gives it
+    """Encrypted by S3 under a key of S3."""
+
+    label: str = field(default="SSE-S3", init=False)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"ServerSideEncryption": "AES256"}
+
+
+@dataclass(frozen=True, repr=False)
+class SSE_KMS(Plain):  # noqa: N801
+    """Encrypted by S3 under a KMS key (the account's default one if None), with or without an S3 Bucket Key."""
+
+    key: str | None = None
+    bucket_key: bool = False
+    label: str = field(default="SSE-KMS", init=False)
+
+    def arguments(self) -> dict[str, Any]:
+        key = {} if self.key is None else {"SSEKMSKeyId": self.key}
+        return {"ServerSideEncryption": "aws:kms", "BucketKeyEnabled": self.bucket_key} | key
+
+    def __repr__(self) -> str:
+        return f"SSE_KMS({self.key!r}, bucket_key={self.bucket_key})"
+
+
+@dataclass(frozen=True, repr=False)
+class SSE_C(Plain):  # noqa: N801
+    """Encrypted by S3 under a 32-byte key that the caller sends with each request; reads need it too.
+
+    Raises `ConfigurationError` for a key of another length. The key is shown by no repr.
+    """
+
+    key: bytes = b""
+    label: str = field(default="SSE-C", init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, bytes) or len(self.key) != 32:
+            raise ConfigurationError("SSE_C takes a key of 32 bytes")
+
+    def arguments(self) -> dict[str, Any]:
+        digest = hashlib.md5(self.key, usedforsecurity=False).digest()  # a checksum that the protocol asks for
+        return {
+            "SSECustomerAlgorithm": "AES256",
+            "SSECustomerKey": base64.b64encode(self.key).decode(),
+            "SSECustomerKeyMD5": base64.b64encode(digest).decode(),
+        }
+
+    def read_arguments(self) -> dict[str, Any]:
+        return self.arguments()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("SSE_C holds a key and cannot be pickled")
+
+
+Encryption: TypeAlias = CSE | Plain
+"""How a write is protected."""
+
+
+def check_context(context: Mapping[str, str] | None) -> dict[str, str]:
+    """A user's encryption context as a plain dict. Raises `ConfigurationError` unless it maps strings to strings and
+    leaves the reserved name alone; values are not repeated in the message.
+    """
+    if context is None:
+        return {}
+    if not isinstance(context, Mapping):
+        raise ConfigurationError(f"an encryption context maps strings to strings, not {type(context).__name__}")
+    for name, value in context.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigurationError(f"an encryption context maps strings to strings; the entry {name!r} does not")
+        if name == RESERVED_CONTEXT_NAME:
+            raise ConfigurationError(f"{RESERVED_CONTEXT_NAME!r} is reserved: the encryption client sets it")
+    return dict(context)
