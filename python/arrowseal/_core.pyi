@@ -71,7 +71,8 @@ class Sealer:
     @staticmethod
     def with_fixed_message_id(data_key: DataKey, suite_id: int, message_id: bytes, /) -> Sealer:
         """A sealer whose message id (V3, 28 bytes) or IV (V2, 12 bytes) is given: for known answers only, since
-        a second message under the same key and id gives both away. Raises `ValueError` for a wrong length or all zeros."""
+        a second message under the same key and id gives both away. Raises `ValueError` for a wrong length or all zeros.
+        """
     @property
     def message_id(self) -> bytes:
         """The message id (V3) or IV (V2) to store with the object."""
@@ -129,7 +130,8 @@ class Window:
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def received(self) -> None:
         """Say that the bytes are all there: they are opened in place, GIL released, and stay out of reach until
-        `finish` has proven them. Raises `BufferError` while an export of the window lives, `ValueError` the second time."""
+        `finish` has proven them. Raises `BufferError` while an export of the window lives, `ValueError` the second time.
+        """
 
 @final
 class Opener:
@@ -144,10 +146,12 @@ class Opener:
     ) -> Opener: ...
     def window(self, offset: int, length: int, /) -> Window:
         """The window over the stored bytes `[offset, offset + length)`. Borders between windows lie at multiples of 16.
-        Raises `ValueError` for a range outside the object, off the borders, or claimed already."""
+        Raises `ValueError` for a range outside the object, off the borders, or claimed already.
+        """
     def finish(self) -> PlaintextBuffer:
         """The proven plaintext. Raises `arrowseal.exceptions.AuthenticationError`, after wiping the buffer, if the tag
-        does not fit, `ValueError` if ranges are missing or it was called before."""
+        does not fit, `ValueError` if ranges are missing or it was called before.
+        """
 
 @final
 class PlainReceiver:
@@ -159,4 +163,5 @@ class PlainReceiver:
 
 def open_engine() -> Literal["switched", "two-pass"]:
     """How content is opened before its tag is known: by the switch of direction of the fused cipher, or, where the
-    self-test at first use finds that it does not behave, by GMAC and then CTR."""
+    self-test at first use finds that it does not behave, by GMAC and then CTR.
+    """

@@ -1,0 +1,65 @@
+//! Everything that can go wrong here.
+
+use std::fmt;
+
+/// Why the core refused. An authentication failure carries no detail: which check failed would help an attacker only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The tag or the key commitment does not fit.
+    Authentication,
+    /// No content is sealed or opened with this algorithm suite here.
+    UnsupportedSuite,
+    /// A data key of another length than the suite's.
+    DataKeyLength,
+    /// A message id or IV of another length than the suite's.
+    MessageIdLength,
+    /// A message id or IV of zeros only: a broken random generator, or a forgery.
+    MessageIdZero,
+    /// A key commitment of another length than the suite's, or one where the suite has none.
+    CommitmentLength,
+    /// A segment that does not begin at a multiple of 16 bytes, or one inside the message that does not end at one.
+    Misaligned,
+    /// Content beyond the end of the message, or beyond what the suite allows.
+    TooLong,
+    /// A range that is claimed already: its key stream covers one plaintext only.
+    Overlap,
+    /// The ranges do not yet make up the whole message.
+    Incomplete,
+    /// The message has its tag already.
+    Finished,
+    /// Input and output of different lengths.
+    LengthMismatch,
+    /// The hash key of GCM is zero, which authenticates nothing.
+    WeakKey,
+    /// The operating system gave no random bytes.
+    Random,
+    /// The cipher library refused, for want of memory at worst.
+    Cipher,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authentication => "the object or its key commitment does not authenticate",
+            Self::UnsupportedSuite => "content of this algorithm suite is neither sealed nor opened here",
+            Self::DataKeyLength => "a data key has 32 bytes",
+            Self::MessageIdLength => "a message id has 28 bytes (V3), an IV 12 (V2)",
+            Self::MessageIdZero => "a message id or IV of zeros only is refused",
+            Self::CommitmentLength => "a key commitment has 28 bytes in V3 and does not exist in V2",
+            Self::Misaligned => "borders inside a message lie at multiples of 16 bytes",
+            Self::TooLong => "the range lies outside the message, or the message is larger than the format allows",
+            Self::Overlap => "the range overlaps one that is claimed already",
+            Self::Incomplete => "ranges of the message are missing",
+            Self::Finished => "the message is finished already",
+            Self::LengthMismatch => "input and output differ in length",
+            Self::WeakKey => "the content key gives a hash key of zero",
+            Self::Random => "the operating system gave no random bytes",
+            Self::Cipher => "the cipher library refused the operation",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;

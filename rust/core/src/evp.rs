@@ -1,0 +1,234 @@
+//! The fused AES-256-GCM of aws-lc, through its EVP layer, since only that one takes IVs of 16 bytes.
+//!
+//! All `unsafe` of this crate is here. What the blocks rely on, beyond their own reasons:
+//! a context belongs to one [`KeyedContext`], which is not shared, and is freed with it; the library reads and writes
+//! exactly as many bytes as it is told, at the pointers of live slices; no length exceeds `c_int`.
+//! The order of calls is in the types: after the switch of direction nothing can be updated any more.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::ptr::{NonNull, null, null_mut};
+
+use aws_lc_sys::{
+    AES_KEY, AES_ctr128_encrypt, AES_encrypt, AES_set_encrypt_key, EVP_CIPHER_CTX, EVP_CIPHER_CTX_ctrl,
+    EVP_CIPHER_CTX_free, EVP_CIPHER_CTX_new, EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_IVLEN, EVP_CTRL_AEAD_SET_TAG,
+    EVP_CipherFinal_ex, EVP_CipherInit_ex, EVP_CipherUpdate, EVP_aes_256_gcm, OPENSSL_cleanse,
+};
+
+use crate::error::{Error, Result};
+use crate::ghash::{BLOCK_BYTES, Element};
+
+/// What one call takes: below `c_int::MAX`, and whole blocks, since the counter goes on where the last call ended.
+const MAX_UPDATE_BYTES: usize = 1 << 30;
+
+const OPEN: c_int = 0;
+const SEAL: c_int = 1;
+
+/// Bytes to encrypt or decrypt, and where the result goes.
+pub(crate) enum Text<'a> {
+    InPlace(&'a mut [u8]),
+    /// Both of one length.
+    Into(&'a [u8], &'a mut [u8]),
+}
+
+impl Text<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::InPlace(bytes) => bytes.len(),
+            Self::Into(input, _) => input.len(),
+        }
+    }
+}
+
+/// Overwrites bytes with zeros in a way that the compiler keeps, at the speed of `memset`.
+pub fn wipe(bytes: &mut [u8]) {
+    // SAFETY: a live slice of that length, of a type of which zeros are a valid value.
+    unsafe { OPENSSL_cleanse(bytes.as_mut_ptr().cast::<c_void>(), bytes.len()) };
+}
+
+/// AES-256 on single blocks and in counter mode.
+pub(crate) struct BlockCipher(Box<AES_KEY>);
+
+impl BlockCipher {
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Self> {
+        let mut schedule = Box::new(AES_KEY { rd_key: [0; 60], rounds: 0 });
+        // SAFETY: `key` holds the 256 bits that are announced, and the schedule is ours alone.
+        let status = unsafe { AES_set_encrypt_key(key.as_ptr(), 256, &raw mut *schedule) };
+        if status == 0 { Ok(Self(schedule)) } else { Err(Error::Cipher) }
+    }
+
+    pub(crate) fn encrypt(&self, block: &[u8; BLOCK_BYTES]) -> Element {
+        let mut encrypted = Element::zero();
+        // SAFETY: input and output are one block each; the schedule is complete and only read.
+        unsafe { AES_encrypt(block.as_ptr(), encrypted.as_mut_bytes().as_mut_ptr(), &raw const *self.0) };
+        encrypted
+    }
+
+    /// Counter mode from `counter` on, in place.
+    pub(crate) fn apply_keystream(&self, counter: &[u8; BLOCK_BYTES], text: &mut [u8]) {
+        let (mut counter, mut keystream, mut used): ([u8; BLOCK_BYTES], _, c_uint) = (*counter, Element::zero(), 0);
+        // SAFETY: input and output are the same slice, which the function allows; counter and key stream are one
+        // block each; `used` is 0, so the key stream is written before it is read; the schedule is only read.
+        unsafe {
+            AES_ctr128_encrypt(
+                text.as_ptr(),
+                text.as_mut_ptr(),
+                text.len(),
+                &raw const *self.0,
+                counter.as_mut_ptr(),
+                keystream.as_mut_bytes().as_mut_ptr(),
+                &raw mut used,
+            );
+        }
+    }
+}
+
+impl Drop for BlockCipher {
+    fn drop(&mut self) {
+        // SAFETY: the schedule is ours, and plain words of which zeros are a valid value.
+        unsafe { OPENSSL_cleanse((&raw mut *self.0).cast::<c_void>(), size_of::<AES_KEY>()) };
+    }
+}
+
+/// A context that has its key and waits for an IV. The library wipes it when it is freed.
+pub(crate) struct KeyedContext(NonNull<EVP_CIPHER_CTX>);
+
+// SAFETY: a context refers to nothing but its own allocations and to static tables; it may move between threads.
+unsafe impl Send for KeyedContext {}
+
+impl KeyedContext {
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Self> {
+        // SAFETY: no precondition; null, the answer for want of memory, is refused.
+        let context = Self(NonNull::new(unsafe { EVP_CIPHER_CTX_new() }).ok_or(Error::Cipher)?);
+        // SAFETY: the cipher is a static table, `key` has the 32 bytes that it takes, no engine and no IV are given.
+        done(unsafe {
+            EVP_CipherInit_ex(context.0.as_ptr(), EVP_aes_256_gcm(), null_mut(), key.as_ptr(), null(), SEAL)
+        })?;
+        Ok(context)
+    }
+
+    pub(crate) fn seal(&mut self, iv: &[u8]) -> Result<Sealing<'_>> {
+        self.start(iv, SEAL)?;
+        Ok(Sealing(self))
+    }
+
+    pub(crate) fn open(&mut self, iv: &[u8]) -> Result<Opening<'_>> {
+        self.start(iv, OPEN)?;
+        Ok(Opening(self))
+    }
+
+    /// The tag of `data` as additional data of a message without content: GMAC.
+    pub(crate) fn authenticate(&mut self, iv: &[u8], data: &[u8]) -> Result<Element> {
+        self.start(iv, SEAL)?;
+        for piece in data.chunks(MAX_UPDATE_BYTES) {
+            self.update(null_mut(), piece.as_ptr(), piece.len())?;
+        }
+        self.tag()
+    }
+
+    fn start(&mut self, iv: &[u8], direction: c_int) -> Result<()> {
+        let length = c_int::try_from(iv.len()).map_err(|_| Error::Cipher)?;
+        self.control(EVP_CTRL_AEAD_SET_IVLEN, length, null_mut())?;
+        // SAFETY: `iv` has the length that was just set; cipher and key stay as they are.
+        done(unsafe { EVP_CipherInit_ex(self.0.as_ptr(), null(), null_mut(), null(), iv.as_ptr(), direction) })
+    }
+
+    fn apply(&mut self, text: Text<'_>) -> Result<()> {
+        match text {
+            Text::InPlace(bytes) => bytes
+                .chunks_mut(MAX_UPDATE_BYTES)
+                .try_for_each(|piece| self.update(piece.as_mut_ptr(), piece.as_ptr(), piece.len())),
+            Text::Into(input, output) if input.len() == output.len() => input
+                .chunks(MAX_UPDATE_BYTES)
+                .zip(output.chunks_mut(MAX_UPDATE_BYTES))
+                .try_for_each(|(from, to)| self.update(to.as_mut_ptr(), from.as_ptr(), from.len())),
+            Text::Into(..) => Err(Error::LengthMismatch),
+        }
+    }
+
+    /// `input` holds `length` bytes; so does `output`, which is `input` itself, apart from it, or null to authenticate
+    /// only. Private, and called with the pointers of slices above.
+    fn update(&mut self, output: *mut u8, input: *const u8, length: usize) -> Result<()> {
+        let (expected, mut written) = (c_int::try_from(length).map_err(|_| Error::Cipher)?, 0);
+        // SAFETY: the callers give live slices of `length` bytes, equal or disjoint as the borrow checker saw to.
+        done(unsafe { EVP_CipherUpdate(self.0.as_ptr(), output, &raw mut written, input, expected) })?;
+        if written == expected { Ok(()) } else { Err(Error::Cipher) }
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let (mut nothing, mut written) = ([0; BLOCK_BYTES], 0);
+        // SAFETY: GCM writes no bytes here; there is room for a block all the same.
+        done(unsafe { EVP_CipherFinal_ex(self.0.as_ptr(), nothing.as_mut_ptr(), &raw mut written) })
+    }
+
+    fn tag(&mut self) -> Result<Element> {
+        self.finish()?;
+        let mut tag = Element::zero();
+        self.control(EVP_CTRL_AEAD_GET_TAG, BLOCK_BYTES as c_int, tag.as_mut_bytes().as_mut_ptr())?;
+        Ok(tag)
+    }
+
+    /// Only with commands whose pointer is unused or names `argument` bytes; all callers are in this file.
+    fn control(&mut self, command: c_int, argument: c_int, pointer: *mut u8) -> Result<()> {
+        // SAFETY: the two tag commands get a block of the length that they are told, the other uses no pointer.
+        done(unsafe { EVP_CIPHER_CTX_ctrl(self.0.as_ptr(), command, argument, pointer.cast::<c_void>()) })
+    }
+}
+
+impl Drop for KeyedContext {
+    fn drop(&mut self) {
+        // SAFETY: made by `EVP_CIPHER_CTX_new`, freed once. The library cleanses key schedule and context.
+        unsafe { EVP_CIPHER_CTX_free(self.0.as_ptr()) };
+    }
+}
+
+/// A segment being sealed.
+pub(crate) struct Sealing<'a>(&'a mut KeyedContext);
+
+impl Sealing<'_> {
+    pub(crate) fn update(&mut self, text: Text<'_>) -> Result<()> {
+        self.0.apply(text)
+    }
+
+    pub(crate) fn finish(self) -> Result<Element> {
+        self.0.tag()
+    }
+}
+
+/// A segment being opened; its bytes are not proven.
+pub(crate) struct Opening<'a>(&'a mut KeyedContext);
+
+impl<'a> Opening<'a> {
+    pub(crate) fn update(&mut self, text: Text<'_>) -> Result<()> {
+        self.0.apply(text)
+    }
+
+    /// Says whether `tag` fits, in constant time.
+    pub(crate) fn finish_expecting(self, tag: &mut Element) -> Result<()> {
+        self.0.control(EVP_CTRL_AEAD_SET_TAG, BLOCK_BYTES as c_int, tag.as_mut_bytes().as_mut_ptr())?;
+        self.0.finish().map_err(|_| Error::Authentication)
+    }
+
+    /// Turns the context to sealing, so that it gives out the tag of the ciphertext that it has seen.
+    ///
+    /// Public interface of aws-lc: without cipher, key and IV the init function only sets the direction. The self-test
+    /// of [`crate::gcm`] and a known answer watch over it.
+    pub(crate) fn switch(self) -> Result<Switched<'a>> {
+        // SAFETY: nothing but the direction of a live context changes.
+        done(unsafe { EVP_CipherInit_ex(self.0.0.as_ptr(), null(), null_mut(), null(), null(), SEAL) })?;
+        Ok(Switched(self.0))
+    }
+}
+
+/// An opened segment whose context was switched: all that is left to do is to take the tag.
+pub(crate) struct Switched<'a>(&'a mut KeyedContext);
+
+impl Switched<'_> {
+    pub(crate) fn finish(self) -> Result<Element> {
+        self.0.tag()
+    }
+}
+
+fn done(status: c_int) -> Result<()> {
+    if status == 1 { Ok(()) } else { Err(Error::Cipher) }
+}

@@ -1,0 +1,191 @@
+//! AES-256-GCM in segments: any segment of a message, in any order, on any thread, by the fused cipher of aws-lc.
+//!
+//! Notation of the design (`K` content key, `N` IV, `A` additional data, `H = E_K(0)`, `·` and `^` in GF(2^128)):
+//! the segment at offset `o` runs as a GCM message of its own whose first counter is that of block `o / 16`,
+//!
+//! ```text
+//! J0_i  = N || BE32(1 + o/16)
+//! IV_i  = (J0_i · H^-1 ^ BE128(128)) · H^-1            16 bytes, from which GCM computes J0_i
+//! tag_i = (P_i ^ BE128(8·|segment|)) · H ^ E_K(J0_i)   P_i: GHASH of the segment's ciphertext from state 0
+//! tag   = (X ^ lengths) · H ^ E_K(J0_0)                X: from the state after A, X = X · H^(n_i) ^ P_i
+//! ```
+//!
+//! Segments are kept as `Q_i = P_i · H`, which `tag_i` gives without a division, and folded as `X · H`. A message in
+//! one segment at offset 0 (IV = N) therefore never needs `H^-1`; it is computed when the first other segment does.
+//!
+//! `H`, `H^-1`, `IV_i`, `tag_i`, `E_K(J0_i)` and the partials are secrets: with ciphertext or plaintext they give `H`.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::evp::{BlockCipher, KeyedContext, Text};
+use crate::ghash::{BLOCK_BYTES, Element, Factor, inverse, power};
+use crate::keys::ContentKey;
+
+/// GHASH of one segment's ciphertext from state zero, times `H`.
+pub(crate) struct Partial(Element);
+
+/// How content is opened before its tag is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenEngine {
+    /// One pass: the fused cipher decrypts, then its direction is switched and it gives out the tag.
+    Switched,
+    /// Two passes: GMAC over the ciphertext, then counter mode.
+    TwoPass,
+}
+
+/// The cipher of one message, shared by the threads that work on it.
+pub(crate) struct SegmentCipher {
+    key: ContentKey,
+    block: BlockCipher,
+    hash_key: Element,
+    times_h: Factor,
+    /// `H^-1`, for the IVs of segments that do not begin the message.
+    over_h: OnceLock<Factor>,
+    /// Contexts with their key schedule and powers of `H`, one for each thread at most.
+    contexts: Mutex<Vec<KeyedContext>>,
+    engine: OpenEngine,
+}
+
+impl Partial {
+    pub(crate) fn copy(&self) -> Self {
+        Self(Element::from_bytes(*self.0.as_bytes()))
+    }
+
+    /// In constant time is not needed: only the self-test compares partials, of a key that is public.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        self.0.plus(&other.0).is_zero()
+    }
+}
+
+impl SegmentCipher {
+    pub(crate) fn new(key: ContentKey, engine: OpenEngine) -> Result<Self> {
+        let block = BlockCipher::new(key.key())?;
+        let hash_key = block.encrypt(&[0; BLOCK_BYTES]);
+        if hash_key.is_zero() {
+            return Err(Error::WeakKey);
+        }
+        let (times_h, over_h) = (Factor::new(&hash_key), OnceLock::new());
+        Ok(Self { key, block, hash_key, times_h, over_h, contexts: Mutex::default(), engine })
+    }
+
+    /// Seals the segment at `offset`. That no key stream is used twice is the caller's business.
+    pub(crate) fn seal(&self, offset: u64, text: Text<'_>) -> Result<Partial> {
+        let (start, length) = (self.start(offset)?, text.len());
+        let tag = self.with_context(|context| {
+            let mut sealing = context.seal(self.iv(&start).as_slice())?;
+            sealing.update(text)?;
+            sealing.finish()
+        })?;
+        Ok(self.partial(&start, &tag, &Element::from_lengths(0, length as u64)))
+    }
+
+    /// Opens the segment at `offset` in place. Its bytes are proven only with the tag of the message.
+    pub(crate) fn open(&self, offset: u64, text: &mut [u8]) -> Result<Partial> {
+        let (start, length) = (self.start(offset)?, text.len() as u64);
+        match self.engine {
+            OpenEngine::Switched => {
+                let tag = self.with_context(|context| {
+                    let mut opening = context.open(self.iv(&start).as_slice())?;
+                    opening.update(Text::InPlace(text))?;
+                    opening.switch()?.finish()
+                })?;
+                Ok(self.partial(&start, &tag, &Element::from_lengths(0, length)))
+            }
+            OpenEngine::TwoPass => {
+                // As additional data under the message's own IV: the mask is E_K(J0_0), the length stands on the left.
+                let first = self.start(0)?;
+                let tag = self.with_context(|context| context.authenticate(self.key.nonce(), text))?;
+                self.block.apply_keystream(&self.counter(offset, 2)?, text);
+                Ok(self.partial(&first, &tag, &Element::from_lengths(length, 0)))
+            }
+        }
+    }
+
+    /// Opens the segment at `offset` in place and proves it by its partial. On a mismatch the bytes are for wiping.
+    pub(crate) fn open_expecting(&self, offset: u64, text: &mut [u8], partial: &Partial) -> Result<()> {
+        let (start, lengths) = (self.start(offset)?, Element::from_lengths(0, text.len() as u64));
+        let mut tag = partial.0.plus(&self.times_h.times(&lengths)).plus(&start.mask);
+        self.with_context(|context| {
+            let mut opening = context.open(self.iv(&start).as_slice())?;
+            opening.update(Text::InPlace(text))?;
+            opening.finish_expecting(&mut tag)
+        })
+    }
+
+    /// The tag of the message from the lengths and partials of its segments, in order.
+    pub(crate) fn tag<'a>(&self, segments: impl Iterator<Item = (u64, &'a Partial)>) -> Result<Element> {
+        let additional_data = self.key.additional_data();
+        let mut state = self.times_h.times(&self.times_h.hash(additional_data));
+        let (mut content, mut shift) = (0, (0, Factor::new(&self.hash_key)));
+        for (length, partial) in segments {
+            let blocks = length.div_ceil(BLOCK_BYTES as u64);
+            if shift.0 != blocks {
+                // Segments mostly have one size: its power of H is computed once.
+                shift = (blocks, Factor::new(&power(&self.hash_key, u128::from(blocks))));
+            }
+            state = shift.1.times(&state).plus(&partial.0);
+            content += length;
+        }
+        let lengths = Element::from_lengths(additional_data.len() as u64, content);
+        Ok(state.plus(&self.times_h.times(&lengths)).plus(&self.start(0)?.mask))
+    }
+
+    fn partial(&self, start: &Start, tag: &Element, lengths: &Element) -> Partial {
+        Partial(tag.plus(&start.mask).plus(&self.times_h.times(lengths)))
+    }
+
+    /// The counter block `first` blocks into the message at `offset`: 1 gives `J0_i`, 2 the first block of content.
+    fn counter(&self, offset: u64, first: u64) -> Result<[u8; BLOCK_BYTES]> {
+        let count = u32::try_from(first + offset / BLOCK_BYTES as u64).map_err(|_| Error::TooLong)?;
+        let mut block = [0; BLOCK_BYTES];
+        for (to, from) in block.iter_mut().zip(self.key.nonce().iter().chain(&count.to_be_bytes())) {
+            *to = *from;
+        }
+        Ok(block)
+    }
+
+    fn start(&self, offset: u64) -> Result<Start> {
+        let counter = self.counter(offset, 1)?;
+        Ok(Start { offset, mask: self.block.encrypt(&counter), counter: Element::from_bytes(counter) })
+    }
+
+    fn iv(&self, start: &Start) -> Iv {
+        if start.offset == 0 {
+            return Iv::Nonce(*self.key.nonce());
+        }
+        let over_h = self.over_h.get_or_init(|| Factor::new(&inverse(&self.hash_key)));
+        let iv_bits = Element::from_lengths(0, BLOCK_BYTES as u64);
+        Iv::Block(over_h.times(&over_h.times(&start.counter).plus(&iv_bits)))
+    }
+
+    /// Lends a keyed context. One whose use failed is not used again.
+    fn with_context<T>(&self, use_it: impl FnOnce(&mut KeyedContext) -> Result<T>) -> Result<T> {
+        let pooled = self.contexts.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut context = pooled.map_or_else(|| KeyedContext::new(self.key.key()), Ok)?;
+        let outcome = use_it(&mut context)?;
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner).push(context);
+        Ok(outcome)
+    }
+}
+
+/// Where a segment starts: `J0_i` and `E_K(J0_i)`.
+struct Start {
+    offset: u64,
+    counter: Element,
+    mask: Element,
+}
+
+enum Iv {
+    Nonce([u8; 12]),
+    Block(Element),
+}
+
+impl Iv {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Nonce(nonce) => nonce,
+            Self::Block(block) => block.as_bytes(),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Sealing and opening messages. The GIL is released for all work over a few KiB.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrowseal_core::error::Error;
+use arrowseal_core::keys::{self, KeyCommitment, MessageId};
+use arrowseal_core::message::{MessageOpener, MessageSealer, TAG_BYTES};
+use arrowseal_core::parallel::{Plan, seal_in_place, seal_into};
+use arrowseal_core::suite::{AlgorithmSuite, supported_suite};
+use arrowseal_core::{OpenEngine, wipe};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::buffer::{Frozen, PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer, frozen};
+use crate::error::{count, exception, stays_here};
+use crate::memory::{Claim, Landing, Memory};
+use crate::pool::Trace;
+
+/// Below this the work is over before another thread could have taken the GIL.
+const GIL_BYTES: usize = 8 << 10;
+/// A window is opened in pieces of this size, each a segment: few enough to cost nothing, small enough to stay in cache.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// The plaintext data key of one object.
+#[pyclass(frozen, module = "arrowseal._core")]
+pub(crate) struct DataKey(keys::DataKey);
+
+/// Seals one message, once.
+#[pyclass(frozen, module = "arrowseal._core")]
+pub(crate) struct Sealer {
+    message_id: MessageId,
+    commitment: Option<KeyCommitment>,
+    /// Gone with the message that it sealed.
+    sealer: Mutex<Option<MessageSealer>>,
+}
+
+/// Opens one message, range by range.
+#[pyclass(frozen, module = "arrowseal._core")]
+pub(crate) struct Opener {
+    message: Arc<OpenMessage>,
+    landing: Arc<Landing>,
+    encryption: &'static str,
+}
+
+/// Takes in an object that is not client-side encrypted.
+#[pyclass(frozen, module = "arrowseal._core")]
+pub(crate) struct PlainReceiver(Arc<Landing>);
+
+/// A range of an object on its way in.
+#[pyclass(frozen, module = "arrowseal._core")]
+pub(crate) struct Window {
+    claim: Claim,
+    message: Option<Arc<OpenMessage>>,
+}
+
+struct OpenMessage {
+    opener: MessageOpener,
+    content_bytes: u64,
+}
+
+#[pymethods]
+impl DataKey {
+    #[new]
+    #[pyo3(signature = (key, /))]
+    fn new(key: &[u8]) -> PyResult<Self> {
+        keys::DataKey::new(key).map(Self).map_err(exception)
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<DataKey>"
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(stays_here("DataKey"))
+    }
+}
+
+impl Sealer {
+    fn for_message(data_key: &DataKey, message_id: MessageId) -> Result<Self, Error> {
+        let (key, commitment) = data_key.0.to_seal(&message_id)?;
+        let sealer = Mutex::new(Some(MessageSealer::new(key)?));
+        Ok(Self { message_id, commitment, sealer })
+    }
+
+    /// The sealer of the message, for the one time that it may be used.
+    fn take(&self) -> PyResult<MessageSealer> {
+        let sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        sealer.ok_or_else(|| exception(Error::Finished))
+    }
+
+    fn memory(&self, content: usize) -> PyResult<Memory> {
+        let (content, limit) = (content as u64, self.message_id.suite().max_content_bytes);
+        if content > limit { Err(exception(Error::TooLong)) } else { Memory::new(content + TAG_BYTES as u64, Trace::Encrypted) }
+    }
+}
+
+#[pymethods]
+impl Sealer {
+    #[new]
+    #[pyo3(signature = (data_key, suite_id, /))]
+    fn new(data_key: &DataKey, suite_id: u16) -> PyResult<Self> {
+        let message_id = supported_suite(suite_id).and_then(MessageId::generate);
+        message_id.and_then(|id| Self::for_message(data_key, id)).map_err(exception)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (data_key, suite_id, message_id, /))]
+    fn with_fixed_message_id(data_key: &DataKey, suite_id: u16, message_id: &[u8]) -> PyResult<Self> {
+        let message_id = supported_suite(suite_id).and_then(|suite| MessageId::from_bytes(suite, message_id));
+        message_id.and_then(|id| Self::for_message(data_key, id)).map_err(exception)
+    }
+
+    #[getter]
+    fn message_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.message_id.as_bytes())
+    }
+
+    #[getter]
+    fn commitment<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.commitment.as_ref().map(|commitment| PyBytes::new(py, commitment.as_bytes()))
+    }
+
+    #[pyo3(signature = (content, /, *, threads = 0))]
+    fn seal(&self, py: Python<'_>, content: &Bound<'_, PyAny>, threads: i64) -> PyResult<SealedBuffer> {
+        let threads = count(threads, "threads")? as usize;
+        let source = frozen(content)?;
+        let length = match &source {
+            Frozen::Bytes(bytes) => bytes.len(),
+            Frozen::Other(buffer) => buffer.len_bytes(),
+        };
+        let (mut memory, plan) = (self.memory(length)?, Plan::new(length, threads));
+        let sealer = self.take()?;
+        if let Frozen::Other(buffer) = &source {
+            memory.copy_from(py, buffer)?;
+        }
+        let (sealed, tag) = memory.as_mut_slice().split_at_mut(length);
+        let computed = match source {
+            Frozen::Bytes(bytes) => detached(py, length, || seal_into(&sealer, bytes, sealed, plan)),
+            Frozen::Other(_) => detached(py, length, || seal_in_place(&sealer, sealed, plan)),
+        };
+        tag.copy_from_slice(&computed.map_err(exception)?);
+        Ok(SealedBuffer::new(memory))
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<Sealer>"
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(stays_here("Sealer"))
+    }
+}
+
+#[pymethods]
+impl Opener {
+    #[new]
+    #[pyo3(signature = (data_key, suite_id, message_id, commitment, stored_bytes, /))]
+    fn new(
+        data_key: &DataKey,
+        suite_id: u16,
+        message_id: &[u8],
+        commitment: Option<&[u8]>,
+        stored_bytes: i64,
+    ) -> PyResult<Self> {
+        let stored_bytes = count(stored_bytes, "stored_bytes")?;
+        let suite = supported_suite(suite_id).map_err(exception)?;
+        let id = MessageId::from_bytes(suite, message_id).map_err(exception)?;
+        let key = data_key.0.to_open(&id, commitment).map_err(exception)?;
+        let content_bytes = stored_bytes.checked_sub(TAG_BYTES as u64).ok_or_else(|| exception(Error::TooLong))?;
+        let opener = MessageOpener::new(key, content_bytes).map_err(exception)?;
+        let landing = Arc::new(Landing::new(stored_bytes, Trace::Encrypted)?);
+        Ok(Self { message: Arc::new(OpenMessage { opener, content_bytes }), landing, encryption: encryption(suite) })
+    }
+
+    #[pyo3(signature = (offset, length, /))]
+    fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
+        let claim = self.landing.claim(count(offset, "offset")?, count(length, "length")?)?;
+        Ok(Window { claim, message: Some(Arc::clone(&self.message)) })
+    }
+
+    fn finish(&self, py: Python<'_>) -> PyResult<PlaintextBuffer> {
+        let mut memory = self.landing.finish()?;
+        let (length, opener) = (memory.as_mut_slice().len(), &self.message.opener);
+        let stored = memory.as_mut_slice();
+        detached(py, length, || match stored.split_last_chunk::<TAG_BYTES>() {
+            Some((_, tag)) => opener.finish(tag).inspect_err(|_| wipe(stored)),
+            None => Err(Error::Incomplete),
+        })
+        .map_err(exception)?;
+        Ok(PlaintextBuffer::new(memory, length - TAG_BYTES, self.encryption))
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<Opener>"
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(stays_here("Opener"))
+    }
+}
+
+#[pymethods]
+impl PlainReceiver {
+    #[new]
+    #[pyo3(signature = (stored_bytes, /))]
+    fn new(stored_bytes: i64) -> PyResult<Self> {
+        Ok(Self(Arc::new(Landing::new(count(stored_bytes, "stored_bytes")?, Trace::Plain)?)))
+    }
+
+    #[pyo3(signature = (offset, length, /))]
+    fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
+        let claim = self.0.claim(count(offset, "offset")?, count(length, "length")?)?;
+        Ok(Window { claim, message: None })
+    }
+
+    fn finish(&self) -> PyResult<UnauthenticatedBuffer> {
+        self.0.finish().map(UnauthenticatedBuffer::new)
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<PlainReceiver>"
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(stays_here("PlainReceiver"))
+    }
+}
+
+impl Window {
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+}
+
+#[pymethods]
+impl Window {
+    fn __len__(&self) -> usize {
+        self.claim.length()
+    }
+
+    fn received(&self, py: Python<'_>) -> PyResult<()> {
+        let (length, offset) = (self.claim.length(), self.claim.offset());
+        let opened = self.claim.received(|bytes| match &self.message {
+            Some(message) => detached(py, length, || message.open(offset, bytes)),
+            None => Ok(()),
+        })?;
+        opened.map_err(exception)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Window of {} bytes>", self.claim.length())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(stays_here("Window"))
+    }
+}
+
+impl OpenMessage {
+    /// Opens the stored bytes at `offset`, except for those that are of the tag.
+    fn open(&self, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
+        let content = usize::try_from(self.content_bytes.saturating_sub(offset)).map_or(stored.len(), |it| it.min(stored.len()));
+        let content = stored.get_mut(..content).unwrap_or_default();
+        let mut at = offset;
+        for piece in content.chunks_mut(PIECE_BYTES) {
+            self.opener.open_in_place(at, piece)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// How content is opened before its tag is known.
+#[pyfunction]
+pub(crate) fn open_engine() -> &'static str {
+    match arrowseal_core::open_engine() {
+        OpenEngine::Switched => "switched",
+        OpenEngine::TwoPass => "two-pass",
+    }
+}
+
+fn encryption(suite: &AlgorithmSuite) -> &'static str {
+    if suite.committing() { "CSE V3" } else { "CSE V2" }
+}
+
+/// Runs `work` with the GIL released if there is enough of it.
+fn detached<T: Send>(py: Python<'_>, bytes: usize, work: impl FnOnce() -> T + Send) -> T {
+    if bytes >= GIL_BYTES { py.detach(work) } else { work() }
+}
