@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import boto3
+
     from arrowseal.client import Client
 
 __all__ = ["LocalServers"]
@@ -99,6 +100,11 @@ class LocalServers:
         while self._processes:
             self._processes.pop().stop()
 
+    def check(self) -> None:
+        """Raise `StoreError`, with its last words, if a server has ended by itself."""
+        for process in self._processes:
+            process.check()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -173,7 +179,7 @@ class LocalServers:
         """An `arrowseal.Client` on the servers, under their KMS key; `options` are the other arguments of `Client`."""
         from arrowseal.client import Client
 
-        defaults = {
+        defaults: dict[str, Any] = {
             "kms_key_id": self.kms_key_arn,
             "session": self.session(),
             "endpoint_url": self.s3_endpoint,
@@ -238,8 +244,7 @@ class LocalServers:
         try:
             return request()
         except botocore.exceptions.BotoCoreError as error:
-            for process in self._processes:
-                process.check()
+            self.check()
             raise StoreError(f"the embedded servers do not answer: {error}") from error
         except botocore.exceptions.ClientError as error:
             raise ConfigurationError(f"the embedded servers refuse bucket or key: {error}") from error

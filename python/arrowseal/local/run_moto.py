@@ -22,7 +22,7 @@ def main() -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
-    from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
     # Host and port are those of the inherited socket; with `fd` they are for display only.

@@ -1,0 +1,139 @@
+"""The `arrowseal` command: its arguments, its exit codes and how it tells of errors.
+
+Exit codes: 0 done, 1 something failed, 2 it was asked for wrongly (nothing was done), 130 interrupted. Whatever takes
+time to import is imported by the command that needs it, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from arrowseal import exceptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+_POLICIES = ("REQUIRE_ENCRYPT_REQUIRE_DECRYPT", "REQUIRE_ENCRYPT_ALLOW_DECRYPT", "FORBID_ENCRYPT_ALLOW_DECRYPT")
+
+# Messages name the switch of the library; these are the same switches of the command. The first that fits counts.
+_SWITCHES: tuple[tuple[type[exceptions.ArrowSealError], str], ...] = (
+    (exceptions.NoKeyError, "--kms-key-id, or the environment variable ARROWSEAL_KMS_KEY_ID"),
+    (exceptions.PolicyConflictError, "--format v2 --commitment-policy forbid-encrypt-allow-decrypt"),
+    (exceptions.CommitmentPolicyError, "--commitment-policy require-encrypt-allow-decrypt"),
+    (exceptions.EncryptionContextError, "--encryption-context NAME=VALUE"),
+    (exceptions.NotEncryptedError, "--allow-plaintext"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, those of the process by default, and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command: list[str] = []
+    if words[:1] == ["local"] and "--" in words:
+        cut = words.index("--")
+        words, command = words[:cut], words[cut + 1 :]
+        if not command:
+            words.append("--")  # argparse then says what is missing
+    try:
+        arguments = _parser().parse_args(words)
+        arguments.command = command
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()  # a closed pipe shows here rather than at the exit of the interpreter
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong argument
+        return stop.code if isinstance(stop.code, int) else MISUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (exceptions.ArrowSealError, OSError) as error:
+        say(describe(error))
+        misused = isinstance(error, exceptions.ConfigurationError) and not isinstance(error, ImportError)
+        return MISUSED if misused else FAILED
+    return code
+
+
+def say(message: str) -> None:
+    """One line on standard error, with the name of the command."""
+    print(f"arrowseal: {message}", file=sys.stderr, flush=True)
+
+
+def describe(error: Exception) -> str:
+    """An error in one line, with the switch of the command that would change the outcome."""
+    if isinstance(error, OSError) and not isinstance(error, exceptions.ArrowSealError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    line = " ".join(str(error).split()) or type(error).__name__
+    for kind, switch in _SWITCHES:
+        if isinstance(error, kind):
+            return f"{line} [here: {switch}]"
+    return line
+
+
+def _parser() -> argparse.ArgumentParser:
+    from arrowseal.cli import demo, local, objects
+
+    parser = argparse.ArgumentParser(
+        prog="arrowseal",
+        description="Read and write client-side encrypted S3 objects.",
+        epilog="`arrowseal COMMAND --help` tells more. Credentials, region and endpoints are those of boto3.",
+    )
+    parser.add_argument("--version", action="version", version=f"arrowseal {_version()}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    objects.add_commands(commands, [_connection_options()])
+    local.add_command(commands)
+    demo.add_command(commands)
+    return parser
+
+
+def _connection_options() -> argparse.ArgumentParser:
+    """The options of all commands that talk to S3 and KMS."""
+    parser = argparse.ArgumentParser(add_help=False)
+    keys = parser.add_argument_group("encryption")
+    keys.add_argument(
+        "--kms-key-id", metavar="KEY", help="id, ARN or alias of the KMS key (default: ARROWSEAL_KMS_KEY_ID)"
+    )
+    keys.add_argument("--format", type=str.lower, choices=("v3", "v2"), default="v3", help="of objects written")
+    keys.add_argument(
+        "--encryption-context",
+        metavar="NAME=VALUE",
+        type=_context_entry,
+        action="append",
+        default=[],
+        help="bound to the object on write, compared on read; repeatable",
+    )
+    keys.add_argument(
+        "--commitment-policy",
+        metavar="POLICY",
+        type=lambda text: text.upper().replace("-", "_"),
+        choices=_POLICIES,
+        help=f"one of {', '.join(_POLICIES)}, in any case, with - or _ (default: the first)",
+    )
+    keys.add_argument("--allow-plaintext", action="store_true", help="also read objects without client-side encryption")
+    where = parser.add_argument_group("connection")
+    where.add_argument("--endpoint-url", metavar="URL", help="of S3, and of KMS unless that is told apart")
+    where.add_argument("--kms-endpoint-url", metavar="URL", help="of KMS (default: AWS_ENDPOINT_URL_KMS)")
+    where.add_argument("--profile", metavar="NAME", help="of the AWS configuration")
+    where.add_argument("--region", metavar="NAME", help="of S3 and KMS")
+    return parser
+
+
+def _context_entry(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        # Not repeated in the message: it may be the value of a context.
+        raise argparse.ArgumentTypeError("an entry of an encryption context is written NAME=VALUE")
+    return name, value
+
+
+def _version() -> str:
+    try:
+        return metadata.version("arrowseal")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,225 @@
+"""`arrowseal cp`: files to objects, objects to files, objects to objects, with the habits of `aws s3 cp`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from arrowseal.cli import DONE, FAILED, describe
+from arrowseal.cli.connection import connect, key_id
+from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, LocationError, StoreError
+from arrowseal.location import ObjectLocation, locate, locate_prefix
+from arrowseal.progress import progress
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from typing_extensions import Buffer
+
+    from arrowseal.client import Client
+    from arrowseal.encryption import Encryption
+
+STREAM = "-"
+WORKERS = 4  # each holds one object in memory; more only contend for a usual link
+
+Place: TypeAlias = "Path | ObjectLocation"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One object on its way. At least one side is an object."""
+
+    source: Place
+    target: Place
+    stored_bytes: int = 0
+
+    def __str__(self) -> str:
+        local = isinstance(self.source, Path), isinstance(self.target, Path)
+        verb = {(True, False): "upload", (False, True): "download", (False, False): "copy"}[local]
+        return f"{verb}: {self.source} to {self.target}"
+
+    def run(self, client: Client, encryption: Encryption | None) -> None:
+        """Do it. A file appears whole or not at all, like an object."""
+        if isinstance(self.source, Path):
+            assert isinstance(self.target, ObjectLocation)  # noqa: S101 - by construction
+            with self.source.open("rb") as file:
+                client.put(self.target, file, encryption=encryption)
+        elif isinstance(self.target, Path):
+            write_file(self.target, client.get(self.source))
+        else:
+            client.copy(self.source, self.target)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Copy what the arguments name."""
+    source, target, recursive = arguments.source, arguments.target, arguments.recursive
+    _check(source, target, recursive, arguments.encryption)
+    client = connect(arguments)
+    encryption = _encryption(arguments)
+    if source == STREAM:
+        client.put(locate(target), sys.stdin.buffer, encryption=encryption)
+        return DONE
+    if target == STREAM:
+        write_stdout(client.get(locate(source)))
+        return DONE
+    transfers = list(_tree(client, source, target) if recursive else [_single(source, target)])
+    if not transfers:
+        raise StoreError(f"there is nothing under {source}")
+    return _run_all(transfers, client, encryption, quiet=arguments.quiet, show_progress=not arguments.no_progress)
+
+
+def _check(source: str, target: str, recursive: bool, encryption: str | None) -> None:
+    remote = [is_url(source), is_url(target)]
+    if not any(remote):
+        raise ConfigurationError("cp needs an s3:// URL on at least one side")
+    if recursive and STREAM in (source, target):
+        raise ConfigurationError("--recursive does not go with standard input or output")
+    if encryption is not None and remote[0]:
+        raise ConfigurationError("--encryption is for uploads: a copy inside S3 keeps the object's own encryption")
+
+
+def _encryption(arguments: argparse.Namespace) -> Encryption | None:
+    from arrowseal.encryption import PLAIN, SSE_KMS, SSE_S3
+
+    match arguments.encryption:
+        case "plain":
+            return PLAIN
+        case "sse-s3":
+            return SSE_S3()
+        case "sse-kms":
+            return SSE_KMS(key_id(arguments))
+        case _:
+            return None  # the client's own: client-side, in its format and context
+
+
+def _single(source: str, target: str) -> Transfer:
+    """One object. A target that is a directory or ends in a slash keeps the name."""
+    origin: Place
+    if is_url(source):
+        origin = locate(source)
+    else:
+        origin = Path(source)
+        if origin.is_dir():
+            raise ConfigurationError(f"{source} is a directory: copy it with --recursive")
+    if is_url(target):
+        goal = locate_prefix(target)
+        if not goal.key or goal.key.endswith("/"):
+            goal = ObjectLocation(goal.bucket, goal.key + origin.name)
+        return Transfer(origin, locate(goal))
+    directory = target.endswith(os.sep) or Path(target).is_dir()
+    return Transfer(origin, Path(target) / origin.name if directory else Path(target))
+
+
+def _tree(client: Client, source: str, target: str) -> Iterator[Transfer]:
+    """Everything below a directory or prefix, under the same names below the target."""
+    goal = _folder(target) if is_url(target) else Path(target)
+    for origin, name, stored_bytes in _sources(client, source):
+        if isinstance(goal, ObjectLocation):
+            yield Transfer(origin, ObjectLocation(goal.bucket, goal.key + name), stored_bytes)
+        else:
+            yield Transfer(origin, _below(goal, name), stored_bytes)
+
+
+def _sources(client: Client, source: str) -> Iterator[tuple[Place, str, int]]:
+    """What there is to copy, its name relative to the source, and its size."""
+    if is_url(source):
+        folder = _folder(source)
+        for listed in client.list(folder):
+            name = listed.location.key.removeprefix(folder.key)
+            if name and not name.endswith("/"):  # consoles create empty objects for their folders
+                yield listed.location, name, listed.stored_bytes
+        return
+    if not Path(source).is_dir():
+        raise ConfigurationError(f"{source} is not a directory: copy it without --recursive")
+    for directory, directories, names in os.walk(source, followlinks=True):
+        directories.sort()
+        for path in (Path(directory) / name for name in sorted(names)):
+            if path.is_file():
+                yield path, path.relative_to(source).as_posix(), path.stat().st_size
+
+
+def _folder(url: str) -> ObjectLocation:
+    place = locate_prefix(url)
+    return ObjectLocation(place.bucket, place.key + "/") if place.key.strip("/") else ObjectLocation(place.bucket, "")
+
+
+def _below(directory: Path, name: str) -> Path:
+    """The file for a key. Whoever can write to the bucket chooses keys, and must not choose files elsewhere."""
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise LocationError(f"the key {name!r} would leave {directory} or name no file: copy that object by itself")
+    return directory.joinpath(*name.split("/"))
+
+
+def _run_all(
+    transfers: list[Transfer], client: Client, encryption: Encryption | None, *, quiet: bool, show_progress: bool
+) -> int:
+    """Run the transfers, several at once; one that fails does not stop the others, unless all would fail."""
+    code = DONE
+    total = sum(transfer.stored_bytes for transfer in transfers)
+    show = None if show_progress and not quiet and len(transfers) > 1 else False
+    if len(transfers) == 1:
+        transfers[0].run(client, encryption)
+        if not quiet:
+            print(transfers[0], flush=True)
+        return DONE
+    with (
+        progress(total, "cp", unit="B", show=show) as done,
+        ThreadPoolExecutor(min(WORKERS, len(transfers)), "arrowseal-cp") as pool,
+    ):
+        futures = {pool.submit(transfer.run, client, encryption): transfer for transfer in transfers}
+        try:
+            for future in as_completed(futures):
+                transfer = futures[future]
+                try:
+                    future.result()
+                except (ArrowSealError, OSError) as error:
+                    wrong = isinstance(error, ConfigurationError) and not isinstance(error, LocationError)
+                    if wrong or isinstance(error, CredentialsError):
+                        raise
+                    code = FAILED
+                    verb, _, places = str(transfer).partition(":")
+                    done.write(f"arrowseal: {verb} failed:{places}: {describe(error)}", sys.stderr)
+                else:
+                    if not quiet:
+                        done.write(str(transfer))
+                done.advance(transfer.stored_bytes)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return code
+
+
+def write_file(path: Path, content: Buffer) -> None:
+    """Write a file so that its name never shows half of it. A link is followed; a device or pipe is written to."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            file.write(content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_stdout(content: Buffer) -> None:
+    """Write bytes to standard output."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def is_url(text: str) -> bool:
+    """Whether an argument names an object rather than a file."""
+    return text.startswith("s3://")

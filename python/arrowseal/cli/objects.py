@@ -1,0 +1,118 @@
+"""The commands on objects: `cp`, `cat`, `ls` and `head`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from arrowseal.cli import DONE, FAILED, copy, describe, say
+from arrowseal.cli.connection import connect, list_buckets
+from arrowseal.cli.tables import columns
+from arrowseal.exceptions import ArrowSealError, ConfigurationError
+from arrowseal.location import locate, locate_prefix
+
+if TYPE_CHECKING:
+    import argparse
+    import datetime as dt
+    from collections.abc import Sequence
+
+
+def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:
+    """Add the four commands to the subparsers."""
+    cp = commands.add_parser(
+        "cp", parents=parents, help="copy files and objects", description="Copy a file or object; - is a stream."
+    )
+    cp.add_argument("source", metavar="SRC", help="a file, an s3:// URL, or - for standard input")
+    cp.add_argument("target", metavar="DST", help="a file, an s3:// URL, or - for standard output")
+    cp.add_argument("--recursive", action="store_true", help="everything below a directory or prefix")
+    cp.add_argument(
+        "--encryption", choices=("cse", "plain", "sse-s3", "sse-kms"), help="of what is uploaded (default: cse)"
+    )
+    cp.add_argument("--quiet", action="store_true", help="print errors only")
+    cp.add_argument("--no-progress", action="store_true", help="print lines, no bar")
+    cp.set_defaults(run=copy.run)
+
+    cat = commands.add_parser("cat", parents=parents, help="write objects to standard output")
+    cat.add_argument("urls", metavar="URL", nargs="+")
+    cat.set_defaults(run=_cat)
+
+    ls = commands.add_parser(
+        "ls",
+        parents=parents,
+        help="list buckets, or objects and prefixes",
+        description="List buckets, or the objects (time, stored size, name) and prefixes (PRE) under a URL.",
+    )
+    ls.add_argument("url", metavar="URL", nargs="?")
+    ls.add_argument("--recursive", action="store_true", help="all objects below, with their whole keys")
+    ls.set_defaults(run=_ls)
+
+    head = commands.add_parser("head", parents=parents, help="show how an object is encrypted, without reading it")
+    head.add_argument("url", metavar="URL")
+    head.add_argument("--json", action="store_true", help="one JSON object")
+    head.set_defaults(run=_head)
+
+
+def _cat(arguments: argparse.Namespace) -> int:
+    client = connect(arguments)
+    code = DONE
+    for location in [locate(url) for url in arguments.urls]:
+        try:
+            content = client.get(location)
+        except ConfigurationError:
+            raise  # the others would fail alike
+        except ArrowSealError as error:
+            say(describe(error))
+            code = FAILED
+        else:
+            copy.write_stdout(content)
+    return code
+
+
+def _ls(arguments: argparse.Namespace) -> int:
+    client = connect(arguments)
+    url = (arguments.url or "s3://").removeprefix("s3://")  # `ls bucket` is a habit too
+    if not url:
+        for name, created in list_buckets(client):
+            print(f"{_local_time(created)} {name}")
+        return DONE
+    prefix = locate_prefix(f"s3://{url}")
+    rows = client.list(prefix, delimiter=None if arguments.recursive else "/")
+    cut = 0 if arguments.recursive else prefix.key.rfind("/") + 1
+    for row in rows:
+        name = row.location.key[cut:]
+        print(
+            f"{'PRE':>30} {name}"
+            if row.is_prefix
+            else f"{_local_time(row.last_modified)} {row.stored_bytes:>10} {name}"
+        )
+    sys.stdout.flush()
+    return DONE if rows or not prefix.key else FAILED
+
+
+def _local_time(moment: dt.datetime | None) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else " " * 19
+
+
+def _head(arguments: argparse.Namespace) -> int:
+    row = connect(arguments).head(arguments.url).as_dict()
+    if arguments.json:
+        print(json.dumps(row, default=str))
+        return DONE
+    for line in columns([(name.replace("_", " "), _shown(value)) for name, value in row.items()]):
+        print(line)
+    return DONE
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None | [] | ():
+            return "-"
+        case list() | tuple():
+            return ", ".join(map(str, value))
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case _:
+            return str(value)
