@@ -45,7 +45,7 @@ def summarise(records: Iterable[OperationRecord]) -> pa.Table:
         baseline = _baseline(by_encryption)
         reference = [record for arm in baseline for record in by_encryption[arm]]
         for encryption in sorted(by_encryption, key=_position):
-            row = {"operation": operation, "file_type": file_type, "encryption": encryption}
+            row: dict[str, Any] = {"operation": operation, "file_type": file_type, "encryption": encryption}
             row |= _aggregate(by_encryption[encryption])
             row |= {f"{of}_ratio": _ratio(by_encryption[encryption], reference, of) for of in ("wall", "cpu")}
             rows.append(row | {"baseline": ", ".join(baseline) or None})

@@ -223,7 +223,8 @@ class Counters:
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow` as a pandas frame. Raises `MissingExtraError` without pandas."""
         require("pandas", "pandas")
-        return self.to_arrow().to_pandas()
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
 
     def to_polars(self) -> pl.DataFrame:
         """`to_arrow` as a polars frame. Raises `MissingExtraError` without polars."""

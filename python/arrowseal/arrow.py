@@ -1,0 +1,136 @@
+"""Reads and writes Arrow tables in encrypted objects: Parquet, Arrow IPC (Feather), CSV and newline-delimited JSON.
+
+Objects are held in memory as a whole. Arrow reads the proven content where it lies: columns of an uncompressed IPC file
+are views into it, and keep it alive. Parsing releases the GIL as pyarrow does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from arrowseal.tables.arrow_files import as_table, file_reader, file_writer
+from arrowseal.tables.formats import TableFormat
+from arrowseal.tables.table_object import TableObject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from typing_extensions import Buffer
+
+    from arrowseal.client import Client, PutResult
+    from arrowseal.encryption import Encryption
+    from arrowseal.location import Url
+    from arrowseal.suites import AnyContext
+
+__all__ = ["read_table", "write_table"]
+
+
+def read_table(
+    url: Url | None = None,
+    *,
+    bucket: str | None = None,
+    key: str | None = None,
+    format: TableFormat | str | None = None,  # noqa: A002 - the public word for it
+    columns: Sequence[str] | None = None,
+    client: Client | None = None,
+    encryption: Encryption | None = None,
+    encryption_context: Mapping[str, str] | AnyContext | None = None,
+    kms_key_id: str | None = None,
+    allow_plaintext: bool | None = None,
+    version_id: str | None = None,
+    **options: Any,
+) -> pa.Table:
+    """The table in an object.
+
+    Args:
+        url: `s3://bucket/key`; or give `bucket` and `key`.
+        format: `"parquet"`, `"ipc"` (`"arrow"`, `"feather"`), `"csv"`, `"json"` (`"ndjson"`, `"jsonl"`); otherwise the
+            extension of the key says it. Text may be compressed as a whole (`.csv.gz`, `.ndjson.zst`).
+        columns: these columns only, in this order; `a.b` is a field of a nested Parquet column.
+        options: for Parquet those of `pyarrow.parquet.ParquetFile` and of its `read`, for IPC
+            `pyarrow.ipc.IpcReadOptions`, for CSV and JSON those of `pyarrow.csv.read_csv` and `pyarrow.json.read_json`.
+        client, encryption, encryption_context, kms_key_id, allow_plaintext, version_id: as in `Client.get`.
+
+    Raises, besides what `Client.get` raises:
+        ConfigurationError: no format is given, and the key says none.
+        ColumnNotFoundError: a column that was asked for is not there.
+        NotATableError: the content is not such a table.
+        TypeError: an option that does not exist, before any request.
+
+    Example:
+        >>> import arrowseal.arrow
+        >>> arrowseal.arrow.read_table("s3://tables/flights.parquet", columns=["carrier"])  # doctest: +SKIP
+    """
+    keywords: dict[str, Any] = {"client": client, "bucket": bucket, "key": key, "version_id": version_id}
+    keywords |= {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}
+    keywords |= {"allow_plaintext": allow_plaintext}
+    table_object = TableObject.at(url, keywords)
+    location = table_object.location
+    table_format = TableFormat.of(location, format)
+    asked = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    reader = file_reader(table_format, location, options)
+    return table_object.read(
+        "read_table",
+        table_format,
+        lambda content: reader.read(_file(content), asked),
+        columns_asked=asked or (),
+        columns_there=lambda content: reader.names(_file(content)),
+    )
+
+
+def write_table(
+    table: Any,
+    url: Url | None = None,
+    *,
+    bucket: str | None = None,
+    key: str | None = None,
+    format: TableFormat | str | None = None,  # noqa: A002 - the public word for it
+    client: Client | None = None,
+    encryption: Encryption | None = None,
+    encryption_context: Mapping[str, str] | None = None,
+    kms_key_id: str | None = None,
+    s3_additional_kwargs: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> PutResult:
+    """Writes a table into an object.
+
+    Args:
+        table: a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or anything with `__arrow_c_stream__`: frames of
+            pandas and polars, relations of DuckDB, ... A reader is read to its end.
+        url: `s3://bucket/key`; or give `bucket` and `key`.
+        format: as in `read_table`. Text is compressed as the extension of the key says (`.csv.gz`).
+        options: for Parquet those of `pyarrow.parquet.ParquetWriter` and `row_group_size`, for IPC those of
+            `pyarrow.ipc.IpcWriteOptions`, for CSV `pyarrow.csv.WriteOptions`; JSON has none.
+        client, encryption, encryption_context, kms_key_id, s3_additional_kwargs: as in `Client.put`.
+
+    Raises, besides what `Client.put` raises:
+        ConfigurationError: no format is given and the key says none, or `table` is no table.
+        TypeError: an option that does not exist. Whatever pyarrow raises on values that the format does not carry.
+            Nothing is sent then.
+
+    Example:
+        >>> import arrowseal.arrow, pyarrow as pa
+        >>> arrowseal.arrow.write_table(pa.table({"n": [1, 2]}), "s3://tables/n.parquet")  # doctest: +SKIP
+    """
+    keywords: dict[str, Any] = {"client": client, "bucket": bucket, "key": key}
+    keywords |= {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}
+    keywords |= {"s3_additional_kwargs": s3_additional_kwargs}
+    table_object = TableObject.at(url, keywords)
+    location = table_object.location
+    table_format = TableFormat.of(location, format)
+    write = file_writer(table_format, location, options)
+    whole = as_table(table)
+
+    def build() -> Buffer:
+        sink = pa.BufferOutputStream()
+        write(whole, sink)
+        content: Buffer = sink.getvalue()
+        return content
+
+    return table_object.write("write_table", table_format, whole, build)
+
+
+def _file(content: Buffer) -> pa.NativeFile:
+    return pa.BufferReader(pa.py_buffer(content))

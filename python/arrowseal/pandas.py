@@ -1,0 +1,181 @@
+"""Reads and writes pandas frames in encrypted objects: the functions of pandas, with its own signatures.
+
+Every argument of the installed pandas works as it does there, except those that would go past the client
+(`storage_options`, `filesystem`) and `partition_cols`. The path is an `s3://bucket/key` URL, or None with `bucket=` and
+`key=`. By keyword come `client` (the default one otherwise), `encryption`, `encryption_context` and `kms_key_id`; on
+reads `allow_plaintext` and `version_id`, on writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
+
+Objects are held in memory as a whole. pandas reads the proven content where it lies, without a copy; frames are
+serialised in memory before anything is sent. Both hold the GIL as pandas does; transfer and cryptography do not.
+
+Raises, besides what the client raises:
+    LocationError: the path is local, a buffer, or of another scheme.
+    ConfigurationError: an argument that is not taken here.
+    NotATableError: the content is not such a table, or not with these arguments.
+    ColumnNotFoundError: a column that was asked for is not there.
+    MissingExtraError: importing this module without pandas.
+
+Example:
+    >>> import arrowseal.pandas as spd
+    >>> df = spd.read_csv("s3://tables/flights.csv.gz", usecols=["carrier", "dep_delay"])  # doctest: +SKIP
+    >>> spd.to_parquet(df, "s3://tables/delays.parquet", index=False)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.extras import require
+from arrowseal.tables.arrow_files import parquet_names
+from arrowseal.tables.formats import TableFormat, compression_of
+from arrowseal.tables.stand_in import Arguments, reads, writes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import pandas as pd
+    from pandas.io.json._json import JsonReader
+    from pandas.io.parsers import TextFileReader
+    from typing_extensions import Buffer
+
+    from arrowseal.location import ObjectLocation
+else:
+    pd = require("pandas", "pandas")
+
+__all__ = [
+    "read_csv",
+    "read_feather",
+    "read_json",
+    "read_parquet",
+    "to_csv",
+    "to_feather",
+    "to_json",
+    "to_parquet",
+]
+
+
+def _file(content: Buffer) -> Any:
+    # Reads are slices of the content; io.BytesIO would begin with a copy of the whole.
+    return pa.BufferReader(pa.py_buffer(content))
+
+
+def _with_compression(arguments: Arguments, location: ObjectLocation) -> Arguments:
+    """Answers `compression="infer"` from the key, since pandas sees a buffer without a name."""
+    given = arguments.get("compression", "infer")
+    if given == "infer":
+        return arguments | {"compression": compression_of(location)}
+    if isinstance(given, dict) and given.get("method") == "infer":
+        return arguments | {"compression": given | {"method": compression_of(location)}}
+    return arguments
+
+
+def _csv_columns(content: Buffer, location: ObjectLocation, arguments: Arguments) -> Collection[str]:
+    everything = {name: value for name, value in arguments.items() if name not in _PICKS_FROM_CSV}
+    table: Any = pd.read_csv(_file(content), **_with_compression(everything, location), nrows=0)
+    return [str(name) for name in table.columns]
+
+
+_PICKS_FROM_CSV = frozenset(
+    {
+        "usecols",
+        "index_col",
+        "parse_dates",
+        "dtype",
+        "converters",
+        "nrows",
+        "chunksize",
+        "iterator",
+        "engine",
+        "skipfooter",
+    }
+)
+
+
+@reads(
+    pd.read_csv,
+    TableFormat.CSV,
+    columns=("usecols", "index_col", "parse_dates"),
+    columns_there=_csv_columns,
+)
+def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) -> pd.DataFrame | TextFileReader:
+    """`pandas.read_csv` of an encrypted object.
+
+    `compression="infer"` goes by the extension of the key. With `chunksize` or `iterator` the object is fetched and
+    proven as a whole, then parsed chunk by chunk; what pandas raises on a later chunk is its own.
+    """
+    return pd.read_csv(_file(content), **_with_compression(arguments, location))
+
+
+def _parquet_columns(content: Buffer, *_: object) -> Collection[str]:
+    return parquet_names(pq.ParquetFile(_file(content)))
+
+
+@reads(
+    pd.read_parquet,
+    TableFormat.PARQUET,
+    columns=("columns",),
+    columns_there=_parquet_columns,
+    passes_to=pq.read_table,
+)
+def read_parquet(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pd.DataFrame:
+    """`pandas.read_parquet` of an encrypted object. `columns` and `filters` save parsing, not yet transfer."""
+    return pd.read_parquet(_file(content), **arguments)
+
+
+@reads(pd.read_json, TableFormat.JSON)
+def read_json(
+    content: Buffer, location: ObjectLocation, arguments: Arguments
+) -> pd.DataFrame | pd.Series[Any] | JsonReader[Any]:
+    """`pandas.read_json` of an encrypted object. `compression="infer"` goes by the extension of the key."""
+    table: pd.DataFrame | pd.Series[Any] | JsonReader[Any]
+    table = pd.read_json(_file(content), **_with_compression(arguments, location))
+    return table
+
+
+def _feather_columns(content: Buffer, *_: object) -> Collection[str]:
+    names: list[str] = pa.ipc.open_file(_file(content)).schema.names
+    return names
+
+
+@reads(pd.read_feather, TableFormat.IPC, columns=("columns",), columns_there=_feather_columns)
+def read_feather(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pd.DataFrame:
+    """`pandas.read_feather` of an encrypted object."""
+    return pd.read_feather(_file(content), **arguments)
+
+
+@writes(pd.DataFrame.to_csv, TableFormat.CSV)
+def to_csv(frame: pd.DataFrame, location: ObjectLocation, arguments: Arguments) -> Buffer:
+    """`DataFrame.to_csv` into an encrypted object. `compression="infer"` goes by the extension of the key."""
+    return _serialised(frame, "to_csv", _with_compression(arguments, location))
+
+
+@writes(pd.DataFrame.to_parquet, TableFormat.PARQUET)
+def to_parquet(frame: pd.DataFrame, _: ObjectLocation, arguments: Arguments) -> Buffer:
+    """`DataFrame.to_parquet` into an encrypted object."""
+    return _serialised(frame, "to_parquet", arguments)
+
+
+@writes(pd.DataFrame.to_json, TableFormat.JSON)
+def to_json(frame: pd.DataFrame, location: ObjectLocation, arguments: Arguments) -> Buffer:
+    """`DataFrame.to_json` into an encrypted object. `compression="infer"` goes by the extension of the key."""
+    return _serialised(frame, "to_json", _with_compression(arguments, location))
+
+
+@writes(pd.DataFrame.to_feather, TableFormat.IPC)
+def to_feather(frame: pd.DataFrame, _: ObjectLocation, arguments: Arguments) -> Buffer:
+    """`DataFrame.to_feather` into an encrypted object."""
+    return _serialised(frame, "to_feather", arguments)
+
+
+def _serialised(frame: pd.DataFrame, method: str, arguments: Arguments) -> Buffer:
+    write = getattr(frame, method, None) if isinstance(frame, (pd.DataFrame, pd.Series)) else None
+    if write is None:
+        raise ConfigurationError(f"{method}() writes pandas frames, not {type(frame).__name__}")
+    sink = io.BytesIO()
+    write(sink, **arguments)
+    return sink.getvalue()

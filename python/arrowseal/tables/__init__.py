@@ -1,0 +1,1 @@
+"""Tables in objects: what the faces for pandas, polars and pyarrow have in common."""

@@ -1,0 +1,279 @@
+"""Table files by pyarrow, in memory: one reader and one writer for each format."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import inspect
+import json
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.tables.formats import TableFormat, compression_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from arrowseal.location import ObjectLocation
+
+_JSON_BATCH_ROWS = 10_000  # rows that are Python objects at a time
+_ARROW_COMPRESSIONS = frozenset({"gzip", "bz2", "zstd"})
+
+# Never pq.read_table nor anything else over pyarrow.dataset: a process that ends right after one may abort, when a
+# thread of Arrow lets go of Python objects (apache/arrow issue 50482).
+
+
+class FileReader(Protocol):
+    """Reads files of one format with options that were checked before."""
+
+    def names(self, file: pa.NativeFile) -> list[str]:
+        """The columns that may be asked for."""
+
+    def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
+        """The table, or these columns of it. Raises `KeyError` for one that is not there, pyarrow's errors
+        otherwise.
+        """
+
+
+def file_reader(table_format: TableFormat, location: ObjectLocation, options: Mapping[str, Any]) -> FileReader:
+    """The reader for a file of that name. Raises `TypeError` for options that do not exist, and `ConfigurationError`
+    for a compression that pyarrow does not know.
+    """
+    match table_format:
+        case TableFormat.PARQUET:
+            return ParquetReader(options)
+        case TableFormat.IPC:
+            return IpcReader(options)
+        case TableFormat.CSV:
+            return TextReader(pa.csv.read_csv, options, _stream_compression(location))
+        case TableFormat.JSON:
+            return TextReader(pa.json.read_json, options, _stream_compression(location))
+
+
+def file_writer(table_format: TableFormat, location: ObjectLocation, options: Mapping[str, Any]) -> Callable[..., None]:
+    """The function `write(table, file)` for a file of that name. Raises as `file_reader` does."""
+    match table_format:
+        case TableFormat.PARQUET:
+            return _parquet_writer(options)
+        case TableFormat.IPC:
+            return partial(_write_ipc, options=pa.ipc.IpcWriteOptions(**options))
+        case TableFormat.CSV:
+            write = partial(_write_csv, options=pa.csv.WriteOptions(**options))
+            return partial(_compressed, write=write, compression=_stream_compression(location))
+        case TableFormat.JSON:
+            if options:
+                message = (
+                    f"write_table() got an unexpected keyword argument {next(iter(options))!r}: JSON has no options"
+                )
+                raise TypeError(message)
+            return partial(_compressed, write=_write_json, compression=_stream_compression(location))
+
+
+class ParquetReader:
+    """Options: those of `pyarrow.parquet.ParquetFile` and of its `read`."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        of_read = {"use_threads", "use_pandas_metadata"}
+        self._open = {name: value for name, value in options.items() if name not in of_read}
+        self._read = {name: value for name, value in options.items() if name in of_read}
+        inspect.signature(pq.ParquetFile).bind(None, **self._open)
+
+    def names(self, file: pa.NativeFile) -> list[str]:
+        parquet = pq.ParquetFile(file, **self._open)
+        return parquet_names(parquet)
+
+    def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
+        parquet = pq.ParquetFile(file, **self._open)
+        if columns is None:
+            return parquet.read(**self._read)
+        # It would leave out what is not there, and say nothing.
+        _expect(columns, parquet_names(parquet))
+        return parquet.read(columns, **self._read)
+
+
+def parquet_names(parquet: pq.ParquetFile) -> list[str]:
+    """The names of columns, and the dotted paths of what is nested in them."""
+    names = dict.fromkeys(parquet.schema_arrow.names)
+    for leaf in (parquet.schema.column(at).path.split(".") for at in range(len(parquet.schema.names))):
+        names |= dict.fromkeys(".".join(leaf[:depth]) for depth in range(1, len(leaf) + 1))
+    return list(names)
+
+
+class IpcReader:
+    """Options: those of `pyarrow.ipc.IpcReadOptions`. Columns of uncompressed files are views into the file."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = dict(options)
+        pa.ipc.IpcReadOptions(**options)
+
+    def names(self, file: pa.NativeFile) -> list[str]:
+        names: list[str] = pa.ipc.open_file(file).schema.names
+        return names
+
+    def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
+        options = self._options
+        if columns is not None:
+            names = self.names(file)
+            _expect(columns, names)
+            options = options | {"included_fields": sorted({names.index(name) for name in columns})}
+        table = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(**options)).read_all()
+        return table if columns is None else table.select(columns)
+
+
+class TextReader:
+    """CSV or JSON, compressed or not. Options: those of the function of pyarrow that parses it."""
+
+    def __init__(self, parse: Callable[..., pa.Table], options: Mapping[str, Any], compression: str | None) -> None:
+        inspect.signature(parse).bind(None, **options)
+        self._parse = parse
+        self._options = options
+        self._compression = compression
+
+    def names(self, file: pa.NativeFile) -> list[str]:
+        names: list[str] = self.read(file, None).column_names
+        return names
+
+    def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
+        if file.size() == 0 and self._parse is pa.json.read_json:
+            table = pa.table({})  # no lines, no rows: what is written for an empty table
+        else:
+            stream = file if self._compression is None else pa.CompressedInputStream(file, self._compression)
+            table = self._parse(stream, **self._options)
+        if columns is None:
+            return table
+        _expect(columns, table.column_names)
+        return table.select(columns)
+
+
+def _expect(columns: list[str], names: list[str]) -> None:
+    for name in columns:
+        if name not in names:
+            raise KeyError(name)
+
+
+def _stream_compression(location: ObjectLocation) -> str | None:
+    compression = compression_of(location)
+    if compression is not None and compression not in _ARROW_COMPRESSIONS:
+        raise ConfigurationError(f"{location}: pyarrow reads and writes no text compressed as {compression}")
+    return compression
+
+
+def _parquet_writer(options: Mapping[str, Any]) -> Callable[[pa.Table, pa.NativeFile], None]:
+    rest = dict(options)
+    row_group_size = rest.pop("row_group_size", None)
+    inspect.signature(pq.ParquetWriter).bind(None, None, **rest)
+
+    def write(table: pa.Table, file: pa.NativeFile) -> None:
+        with pq.ParquetWriter(file, table.schema, **rest) as writer:
+            writer.write_table(table, row_group_size)
+
+    return write
+
+
+def _write_ipc(table: pa.Table, file: pa.NativeFile, options: pa.ipc.IpcWriteOptions) -> None:
+    # The file format knows one dictionary a column; chunks may each have their own.
+    with pa.ipc.new_file(file, table.schema, options=options) as writer:
+        writer.write_table(table.unify_dictionaries())
+
+
+def _compressed(
+    table: pa.Table,
+    file: pa.NativeFile,
+    write: Callable[[pa.Table, pa.NativeFile], None],
+    compression: str | None,
+) -> None:
+    if compression is None:
+        write(table, file)
+        return
+    with pa.CompressedOutputStream(file, compression) as stream:
+        write(table, stream)
+
+
+def _write_csv(table: pa.Table, file: pa.NativeFile, options: pa.csv.WriteOptions) -> None:
+    pa.csv.write_csv(_decoded(table), file, options)
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """Categories as the values that they stand for."""
+    for at, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(at, column.name, table.column(at).cast(column.type.value_type))
+    return table
+
+
+def _write_json(table: pa.Table, file: pa.NativeFile) -> None:
+    """One object a line, times as ISO 8601; JSON has no NaN and no infinity, which become null."""
+    for batch in table.to_batches(max_chunksize=_JSON_BATCH_ROWS):
+        rows = (json.dumps(_finite(row), default=_json_value, ensure_ascii=False) for row in batch.to_pylist())
+        file.write("".join(f"{row}\n" for row in rows).encode())
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {name: _finite(inner) for name, inner in value.items()}
+        case list():
+            return [_finite(inner) for inner in value]
+        case _:
+            return value
+
+
+def _json_value(value: object) -> Any:
+    if isinstance(value, (dt.datetime, dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    message = f"JSON has no values of type {type(value).__name__}"
+    raise TypeError(message)
+
+
+def as_table(source: Any) -> pa.Table:
+    """A table of anything that speaks Arrow, without views, which not every reader knows (polars exports them).
+
+    Raises:
+        ConfigurationError: it does not speak Arrow.
+    """
+    if isinstance(source, pa.RecordBatchReader):
+        table = source.read_all()
+    elif isinstance(source, pa.RecordBatch):
+        table = pa.Table.from_batches([source])
+    elif isinstance(source, pa.Table) or hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
+        table = pa.table(source)
+    else:
+        raise ConfigurationError(
+            f"a table is expected: pyarrow, a frame, or anything with __arrow_c_stream__, not {type(source).__name__}"
+        )
+    return table.cast(
+        pa.schema([column.with_type(_without_views(column.type)) for column in table.schema], table.schema.metadata)
+    )
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    def inner(column: pa.Field) -> pa.Field:
+        return column.with_type(_without_views(column.type))
+
+    types = pa.types
+    if types.is_string_view(kind):
+        return pa.large_string()
+    if types.is_binary_view(kind):
+        return pa.large_binary()
+    if types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _without_views(kind.value_type), kind.ordered)
+    if types.is_list(kind):
+        return pa.list_(inner(kind.value_field))
+    if types.is_large_list(kind):
+        return pa.large_list(inner(kind.value_field))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(inner(kind.value_field), kind.list_size)
+    if types.is_struct(kind):
+        return pa.struct([inner(column) for column in kind])
+    return kind
