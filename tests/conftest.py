@@ -45,13 +45,13 @@ def seaweedfs_servers() -> Iterator[LocalServers]:
         yield servers
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def raw_s3(local_servers: LocalServers) -> Any:
     """A plain boto3 S3 client on moto: sees what is stored, without our code."""
     return local_servers.s3_client()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def raw_kms(local_servers: LocalServers) -> Any:
     """A plain boto3 KMS client on moto."""
     return local_servers.kms_client()

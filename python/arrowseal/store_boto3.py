@@ -79,11 +79,12 @@ class Boto3Store:
         metadata: Mapping[str, str],
         arguments: Mapping[str, Any],
     ) -> tuple[str, str | None]:
+        body: Any = _Upload(memoryview(content))
         with self._request(location, operation, "PutObject", arguments) as s3:
             answer: Any = s3.put_object(
                 Bucket=location.bucket,
                 Key=location.key,
-                Body=_Upload(memoryview(content)),
+                Body=body,
                 Metadata=dict(metadata),
                 **arguments,
             )

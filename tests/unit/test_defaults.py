@@ -1,0 +1,54 @@
+"""Which client a call without `client=` uses."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import threading
+
+import arrowseal
+from arrowseal import Client
+from arrowseal.defaults import default_client
+
+
+def seen_in_thread() -> Client:
+    seen: list[Client] = []
+    thread = threading.Thread(target=lambda: seen.append(default_client()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+def test_configure_holds_for_every_thread() -> None:
+    client = arrowseal.configure("alias/a")
+    assert default_client() is client
+    assert seen_in_thread() is client
+
+
+def test_using_holds_for_its_block_and_gives_way_after_an_error() -> None:
+    outer, inner = arrowseal.configure("alias/outer"), Client("alias/inner")
+    seen = []
+    with contextlib.suppress(ZeroDivisionError), arrowseal.using(inner):
+        seen.append(default_client())
+        raise ZeroDivisionError
+    assert seen == [inner]
+    assert default_client() is outer
+
+
+def test_new_threads_do_not_see_a_using_block_unless_they_run_in_its_context() -> None:
+    outer, inner = arrowseal.configure("alias/outer"), Client("alias/inner")
+    with arrowseal.using(inner):
+        assert seen_in_thread() is outer
+        assert contextvars.copy_context().run(default_client) is inner
+
+
+def test_reset_forgets_the_configured_client() -> None:
+    arrowseal.configure("alias/a")
+    arrowseal.reset()
+    assert default_client().options.kms_key_id is None
+
+
+def test_configure_takes_a_client_as_well() -> None:
+    client = Client("alias/a")
+    assert arrowseal.configure(client) is client
+    assert default_client() is client

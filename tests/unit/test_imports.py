@@ -1,0 +1,115 @@
+"""What `import arrowseal` costs, what is exported, and in which direction modules import each other."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import arrowseal
+
+PACKAGE = Path(arrowseal.__file__).parent
+
+# Each layer may import from itself and from those below it: the order of design, from the top down.
+LAYERS = [
+    {"cli", "__main__"},
+    {"local"},
+    {"arrow", "pandas", "polars"},
+    {"tables"},
+    {"defaults"},
+    {"client"},
+    {"connections", "head", "transfer", "outgoing"},
+    {"store_boto3"},
+    {"store", "envelope"},
+    {"kms_keyring"},
+    {"keyring"},
+    {"materials", "metadata", "credentials", "wirelog", "options"},
+    {"encryption", "counters", "comparison", "progress"},
+    {"location", "extras"},
+    {"suites"},
+    {"exceptions", "_core"},
+]
+LAYER_OF = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
+
+
+def imports_at_run_time(path: Path) -> list[tuple[str, bool]]:
+    """Modules that a file imports, and whether at its top; what only type checkers see is left out."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    top = {id(node) for node in tree.body}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "arrowseal" else []
+            found += [(name, id(node) in top) for name in names or [node.module]]
+    return found
+
+
+def modules() -> list[tuple[str, Path]]:
+    paths = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+    return [(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path) for path in paths]
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {name for name, _ in modules()} <= LAYER_OF.keys()
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: str(getattr(value, "stem", value)))
+def test_imports_go_down_only(name: str, path: Path) -> None:
+    for imported, _ in imports_at_run_time(path):
+        if imported.startswith("arrowseal."):
+            target = imported.split(".")[1]
+            if target in LAYER_OF:
+                assert LAYER_OF[target] >= LAYER_OF[name], f"{path.name} imports {imported}"
+
+
+def test_boto3_is_imported_where_clients_are_made_and_nowhere_else() -> None:
+    allowed = {"store_boto3", "kms_keyring", "connections", "local", "cli"}
+    for name, path in modules():
+        wanted = {imported.split(".")[0] for imported, _ in imports_at_run_time(path)}
+        if wanted & {"boto3", "botocore"}:
+            assert name in allowed, path
+
+
+def test_no_module_imports_boto3_pandas_or_polars_at_its_top_except_their_faces() -> None:
+    for name, path in modules():
+        for imported, at_top in imports_at_run_time(path):
+            package = imported.split(".")[0]
+            if at_top and package in {"boto3", "botocore", "moto", "matplotlib"}:
+                pytest.fail(f"{path.name} imports {package} when it is imported")
+            if at_top and package in {"pandas", "polars"}:
+                assert name == package
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_arrowseal_imports_no_table_library_and_no_boto3() -> None:
+    loaded = run("import arrowseal, sys; print(*sys.modules)").split()
+    assert not {"pandas", "polars", "boto3", "botocore", "pyarrow", "moto"} & set(loaded)
+
+
+def test_a_client_is_built_without_importing_boto3() -> None:
+    loaded = run("import arrowseal, sys; arrowseal.configure('alias/a'); print(*sys.modules)").split()
+    assert "boto3" not in loaded
+
+
+def test_submodules_are_there_after_import_arrowseal_alone() -> None:
+    assert run("import arrowseal; print(arrowseal.arrow.read_table.__module__)").strip() == "arrowseal.arrow"
+
+
+def test_every_exported_name_is_there_and_listed() -> None:
+    assert sorted(arrowseal.__all__) == sorted(set(arrowseal.__all__))
+    for name in arrowseal.__all__:
+        assert getattr(arrowseal, name) is not None
+        assert name in dir(arrowseal)
+    with pytest.raises(AttributeError):
+        arrowseal.no_such_name  # noqa: B018

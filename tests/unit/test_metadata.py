@@ -1,0 +1,237 @@
+"""Content metadata: every spelling that writers use is read, everything else is refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from arrowseal import metadata
+from arrowseal.exceptions import ConfigurationError, MetadataError
+from arrowseal.location import ObjectLocation
+from arrowseal.metadata import parse, render
+from arrowseal.suites import V2, V3
+from specimens import b64, v2, v3
+
+
+def test_no_encryption_metadata_means_a_plain_object() -> None:
+    assert parse({}) is None
+    assert parse({"team": "weather", "x-amz-custom": "1"}) is None
+
+
+def test_both_formats_are_parsed_with_every_field() -> None:
+    committed, plain = parse(v3()), parse(v2())
+    assert committed is not None
+    assert plain is not None
+    assert (committed.format, committed.wrap, committed.commitment) == ("V3", "kms+context", bytes([7]) * 28)
+    assert committed.message_id == bytes([7]) * 28
+    assert (plain.format, plain.content_algorithm, plain.commitment) == ("V2", "AES/GCM/NoPadding", None)
+    assert plain.message_id == bytes([7]) * 12
+
+
+def test_names_are_compared_without_case_as_go_writes_them_in_canonical_case() -> None:
+    assert parse({name.title(): value for name, value in v2().items()}) == parse(v2())
+
+
+def test_a_name_that_occurs_in_two_cases_is_refused() -> None:
+    with pytest.raises(MetadataError, match="twice"):
+        parse(v3() | {"X-Amz-C": "115"})
+
+
+@pytest.mark.parametrize("empty", [None, "", "{}", "null", " { } "])
+def test_absent_and_empty_descriptions_are_empty(empty: str | None) -> None:
+    parsed = parse(v3(t=empty))
+    assert parsed is not None
+    assert dict(parsed.context) == {}
+    assert parse(v3(m=empty)) is not None
+    assert parse(v2(matdesc=empty)) is not None
+
+
+def test_go_writes_empty_entries_that_mean_nothing() -> None:
+    assert parse(v3(m="", unencrypted_content_length="")) == parse(v3())
+
+
+def test_a_missing_tag_length_is_tolerated_and_another_one_is_not() -> None:
+    assert parse(v2(tag_len=None)) is not None
+    for wrong in ("96", "32", "0", "128 ", "16", "", "0128", "one"):
+        with pytest.raises(MetadataError, match="tag-len"):
+            parse(v2(tag_len=wrong))
+
+
+def test_double_encoded_contexts_are_decoded_as_s3_returns_them() -> None:
+    context = {"ec-key": "ünï→語", "aws:x-amz-cek-alg": "115"}
+    word = "=?UTF-8?B?eyJlYy1rZXkiOiLDg8K8bsODwq/DosKGwpLDqMKqwp4iLCJhd3M6eC1hbXotY2VrLWFsZyI6IjExNSJ9?="
+    parsed = parse(v3(t=word))
+    assert parsed is not None
+    assert parsed.context == context
+    quoted = parse(v2(matdesc="=?UTF-8?Q?{=22a=22:=22Mini=C3=83=C2=B6=22}?="))
+    assert quoted is not None
+    assert quoted.context == {"a": "Miniö"}
+
+
+@pytest.mark.parametrize("bad", ["=?UTF-8?B?!!!?=", "=?x?=", "=?nope-8?B?e30=?=", "=?UTF-8?Q?{=22a=22:=22=FF=22}?="])
+def test_encoded_words_that_s3_does_not_make_are_refused(bad: str) -> None:
+    with pytest.raises(MetadataError):
+        parse(v3(t=bad))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["[]", '"text"', "{", '{"a": 1}', '{"a": {}}', '{"a": null}', '{"a":"1","a":"2"}', "[" * 5000, "{" * 70_000, "7"],
+)
+def test_contexts_that_are_not_flat_maps_of_strings_are_refused(bad: str) -> None:
+    with pytest.raises(MetadataError):
+        parse(v3(t=bad))
+    with pytest.raises(MetadataError):
+        parse(v2(matdesc=bad))
+
+
+def lax_spellings(value: str) -> list[str]:
+    """Other spellings of one base64 value that lax decoders take for it."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = value.rstrip("=")[-1]
+    stray_bits = value.rstrip("=")[:-1] + alphabet[alphabet.index(last) + 1] + "=="
+    url_alphabet = value.replace("+", "-").replace("/", "_")
+    rest = [value + "\n", " " + value, value[:4] + " " + value[4:], value.rstrip("="), value + "=", value + "===="]
+    return [stray_bits, url_alphabet, *rest, value + "é", ""]
+
+
+@pytest.mark.parametrize("name", ["x-amz-d", "x-amz-i"])
+def test_only_canonical_base64_is_read(name: str) -> None:
+    value = b64(28, 0xFB)
+    assert parse(v3() | {name: value}) is not None
+    for spelling in lax_spellings(value):
+        with pytest.raises(MetadataError):
+            parse(v3() | {name: spelling})
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [(v3, "x-amz-d"), (v3, "x-amz-i"), (v2, "x-amz-iv"), (v3, "x-amz-3"), (v2, "x-amz-key-v2")],
+)
+def test_values_of_another_length_are_refused(fields: Any, name: str) -> None:
+    with pytest.raises(MetadataError):
+        parse(fields() | {name: ""})
+    if name not in ("x-amz-3", "x-amz-key-v2"):
+        for length in (1, 11, 13, 16, 27, 29, 32):
+            with pytest.raises(MetadataError, match="bytes"):
+                parse(fields() | {name: b64(length)})
+
+
+@pytest.mark.parametrize("spelling", ["0115", "115 ", "\uff11\uff11\uff15", "116", "", "AES/GCM/NoPadding", "112"])
+def test_the_content_algorithm_of_v3_has_one_spelling(spelling: str) -> None:
+    with pytest.raises(MetadataError):
+        parse(v3(c=spelling))
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["AES/CTR/NoPadding", "115", "aes/gcm/nopadding", "AES/GCM/NoPadding ", "AES/GCM", "NULL", ""]
+)
+def test_v2_algorithms_are_bound_to_their_names_and_ctr_is_always_refused(algorithm: str) -> None:
+    with pytest.raises(MetadataError):
+        parse(v2(cek_alg=algorithm))
+
+
+@pytest.mark.parametrize("wrap", ["01", "11", "21", "1 2", "kms+context", "", "kms"])
+def test_wrapping_codes_that_v3_does_not_know_are_refused(wrap: str) -> None:
+    with pytest.raises(MetadataError):
+        parse(v3(w=wrap))
+
+
+def test_v3_picks_the_description_by_the_wrapping_algorithm() -> None:
+    raw = parse(v3(w="02", t='{"a":"b"}', m='{"c":"d"}'))
+    assert raw is not None
+    assert dict(raw.context) == {}
+    assert raw.wrap == "AES/GCM"
+
+
+def test_v3_headers_on_a_v2_object_do_not_make_it_committing() -> None:
+    with pytest.raises(MetadataError):
+        parse(v2(c="115", w="12"))
+    with pytest.raises(MetadataError):
+        parse(v2(c="115"))
+
+
+ALL_NAMES = sorted(metadata.RESERVED_NAMES)
+
+
+def expected_format(names: set[str]) -> str:
+    """The decision table of the specification, written down a second time, by names alone."""
+    v1_only, v2_only, v3_only = "x-amz-key" in names, "x-amz-key-v2" in names, "x-amz-3" in names
+    v2_names = {"x-amz-iv", "x-amz-cek-alg", "x-amz-wrap-alg", "x-amz-matdesc", "x-amz-tag-len"}
+    v3_names = {"x-amz-c", "x-amz-w", "x-amz-d", "x-amz-i", "x-amz-t", "x-amz-m"}
+    if v1_only + v2_only + v3_only > 1:
+        return "refused"
+    if v3_only:
+        whole = {"x-amz-c", "x-amz-w", "x-amz-d", "x-amz-i"} <= names and not names & v2_names
+        return "V3" if whole else "refused"
+    if v2_only:
+        return "V2" if {"x-amz-iv", "x-amz-cek-alg", "x-amz-wrap-alg"} <= names and not names & v3_names else "refused"
+    if v1_only:
+        others = (v2_names | v3_names) - {"x-amz-iv", "x-amz-matdesc"}
+        return "V1" if "x-amz-iv" in names and not names & others else "refused"
+    left = names & (v2_names | v3_names)
+    if left == {"x-amz-c", "x-amz-d", "x-amz-i"}:
+        return "V3 with instruction file"
+    if left:
+        return "refused"
+    lengths = {"x-amz-unencrypted-content-length", "x-amz-unencrypted-content-md5"}
+    return "V2 with instruction file" if names & lengths else "plain"
+
+
+def test_every_subset_of_the_known_names_is_decided_as_the_specification_says() -> None:
+    values = v2() | v3() | {"x-amz-key": b64(48), "x-amz-m": "{}"}
+    values |= {name: "1" for name in ALL_NAMES if name not in values}
+    decided = dict.fromkeys(["plain", "V1", "V2", "V3", "V2 with instruction file", "V3 with instruction file"], 0)
+    for size in range(len(ALL_NAMES) + 1):
+        for names in itertools.combinations(ALL_NAMES, size):
+            try:
+                parsed = parse({name: values[name] for name in names})
+            except MetadataError:
+                found = "refused"
+            else:
+                found = "plain" if parsed is None else parsed.format
+                found += " with instruction file" if parsed is not None and parsed.instruction_file else ""
+            assert found == expected_format(set(names)), names
+            if found in decided:
+                decided[found] += 1
+    assert all(decided.values())
+
+
+def test_what_is_rendered_is_what_the_specification_lists_and_parses_back() -> None:
+    context = {"purpose": "kat", "naïve": "→"}
+    for written, names in ((V3, set(v3())), (V2, set(v2()) | {"x-amz-unencrypted-content-length"})):
+        suite = written.suite
+        bound = metadata.bound_context(context, written)
+        fields = render(
+            written,
+            encrypted_data_key=b"wrapped",
+            message_id=bytes(range(suite.message_id_bytes or suite.iv_bytes)),
+            commitment=bytes(range(28)) if suite.committing else None,
+            context=bound,
+            plaintext_bytes=12,
+        )
+        assert set(fields) == names
+        assert all(value.isascii() for value in fields.values())
+        parsed = parse(fields)
+        assert parsed is not None
+        assert (parsed.format, parsed.encrypted_data_key, parsed.context) == (written.value, b"wrapped", bound)
+        assert parsed.user_context == context
+    assert json.loads(fields["x-amz-matdesc"])["aws:x-amz-cek-alg"] == "AES/GCM/NoPadding"
+
+
+def test_metadata_that_would_not_fit_into_two_kilobytes_is_refused_before_any_request() -> None:
+    location = ObjectLocation("lake", "a")
+    metadata.check_room(location, V3, {"a": "b" * 1000}, {})
+    with pytest.raises(ConfigurationError, match="2,048"):
+        metadata.check_room(location, V3, {"a": "b" * 1700}, {})
+    with pytest.raises(ConfigurationError, match="2,048"):
+        metadata.check_room(location, V2, {"a": "b"}, {"note": "x" * 1600})
+
+
+def test_no_repr_shows_the_values_of_a_context_or_an_encrypted_data_key() -> None:
+    shown = repr(parse(v3(t='{"aws:x-amz-cek-alg":"115","secretish":"value-of-context"}')))
+    assert "value-of-context" not in shown
+    assert b64(184) not in shown

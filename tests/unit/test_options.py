@@ -1,0 +1,94 @@
+"""The options of a client: contradictions are found when it is built, before any request."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+import arrowseal
+from arrowseal import Client, CommitmentPolicy
+from arrowseal.exceptions import ConfigurationError, InsecureEndpointError, PolicyConflictError
+from doubles import StrictKms
+
+FORBID = CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
+
+
+def test_a_client_writes_v3_and_requires_commitment_unless_told_otherwise() -> None:
+    options = Client("alias/a").options
+    assert options.format is arrowseal.V3
+    assert options.commitment_policy is CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT
+    assert options.allow_plaintext is False
+
+
+@pytest.mark.parametrize("policy", [None, "REQUIRE_ENCRYPT_ALLOW_DECRYPT", "require-encrypt-require-decrypt"])
+def test_v2_under_a_policy_that_requires_commitment_is_refused_by_name(policy: str | None) -> None:
+    with pytest.raises(PolicyConflictError, match="FORBID_ENCRYPT_ALLOW_DECRYPT"):
+        Client("alias/a", format=arrowseal.V2, commitment_policy=policy)
+
+
+def test_v3_under_a_policy_that_forbids_it_is_refused_by_name() -> None:
+    with pytest.raises(PolicyConflictError, match="V2"):
+        Client("alias/a", commitment_policy=FORBID)
+
+
+def test_interop_analytics_sets_format_and_policy() -> None:
+    options = Client("alias/a", interop="analytics").options
+    assert (options.format, options.commitment_policy) == (arrowseal.V2, FORBID)
+    with pytest.raises(PolicyConflictError):
+        Client("alias/a", interop="analytics", commitment_policy="REQUIRE_ENCRYPT_ALLOW_DECRYPT")
+    with pytest.raises(ConfigurationError, match="analytics"):
+        Client("alias/a", interop="athena")
+
+
+def test_options_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Client("alias/a").options.allow_plaintext = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "V4"},
+        {"commitment_policy": "NONE"},
+        {"encryption_context": {"a": 1}},
+        {"encryption_context": {"aws:x-amz-cek-alg": "115"}},
+        {"encryption_context": "a=b"},
+        {"kms_key_id": ""},
+        {"decrypt_key_ids": "alias/a"},
+        {"decrypt_key_ids": [None]},
+        {"max_plaintext_bytes": -1},
+        {"max_plaintext_bytes": "1GB"},
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError):
+        Client(**options)  # type: ignore[arg-type]
+
+
+def test_a_client_pickles_by_reference_and_not_with_boto3_objects() -> None:
+    client = Client("alias/a", region_name="eu-west-1", encryption_context={"team": "weather"})
+    assert pickle.loads(pickle.dumps(client)).options == client.options
+    assert pickle.loads(pickle.dumps(Client(interop="analytics"))).options.format is arrowseal.V2
+    with pytest.raises(TypeError, match="profile_name"):
+        pickle.dumps(Client("alias/a", kms=StrictKms()))  # type: ignore[arg-type]
+
+
+def test_a_plain_http_kms_endpoint_off_loopback_is_refused_and_can_be_allowed_by_name() -> None:
+    for endpoint in ("http://kms.example.com", "http://10.0.0.7:4566", "http://127.example.com"):
+        with pytest.raises(InsecureEndpointError, match="allow_insecure_kms_endpoint"):
+            Client("alias/a", kms=StrictKms(endpoint))  # type: ignore[arg-type]
+        Client("alias/a", kms=StrictKms(endpoint), allow_insecure_kms_endpoint=True)  # type: ignore[arg-type]
+    for endpoint in ("http://127.0.0.1:5000", "http://localhost:5000", "http://[::1]:5000", "https://kms.example.com"):
+        Client("alias/a", kms=StrictKms(endpoint))  # type: ignore[arg-type]
+
+
+def test_an_insecure_kms_endpoint_of_the_environment_is_refused_before_any_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3.example.invalid")
+    client = Client("alias/a", region_name="eu-west-1")
+    with pytest.raises(InsecureEndpointError):
+        client.get("s3://lake/a")
+    with pytest.raises(InsecureEndpointError):
+        client.put("s3://lake/a", b"")
