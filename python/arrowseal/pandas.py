@@ -175,7 +175,9 @@ def to_feather(frame: pd.DataFrame, _: ObjectLocation, arguments: Arguments) -> 
 def _serialised(frame: pd.DataFrame, method: str, arguments: Arguments) -> Buffer:
     write = getattr(frame, method, None) if isinstance(frame, (pd.DataFrame, pd.Series)) else None
     if write is None:
-        raise ConfigurationError(f"{method}() writes pandas frames, not {type(frame).__name__}")
+        raise ConfigurationError(
+            f"{method}() writes pandas frames, not {type(frame).__module__}.{type(frame).__name__}"
+        )
     sink = io.BytesIO()
     write(sink, **arguments)
     return sink.getvalue()

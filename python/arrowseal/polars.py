@@ -132,7 +132,9 @@ def _serialised(frame: pl.DataFrame, method: str, arguments: Arguments) -> Buffe
     if isinstance(frame, pl.LazyFrame):
         raise ConfigurationError(f"{method}() writes a DataFrame: collect() the LazyFrame first")
     if not isinstance(frame, pl.DataFrame):
-        raise ConfigurationError(f"{method}() writes polars frames, not {type(frame).__name__}")
+        raise ConfigurationError(
+            f"{method}() writes polars frames, not {type(frame).__module__}.{type(frame).__name__}"
+        )
     sink = io.BytesIO()
     getattr(frame, method)(sink, **arguments)
     return sink.getvalue()

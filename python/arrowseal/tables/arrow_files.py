@@ -83,7 +83,7 @@ class ParquetReader:
         of_read = {"use_threads", "use_pandas_metadata"}
         self._open = {name: value for name, value in options.items() if name not in of_read}
         self._read = {name: value for name, value in options.items() if name in of_read}
-        inspect.signature(pq.ParquetFile).bind(None, **self._open)
+        _check_options(pq.ParquetFile, self._open)
 
     def names(self, file: pa.NativeFile) -> list[str]:
         parquet = pq.ParquetFile(file, **self._open)
@@ -131,7 +131,7 @@ class TextReader:
     """CSV or JSON, compressed or not. Options: those of the function of pyarrow that parses it."""
 
     def __init__(self, parse: Callable[..., pa.Table], options: Mapping[str, Any], compression: str | None) -> None:
-        inspect.signature(parse).bind(None, **options)
+        _check_options(parse, options)
         self._parse = parse
         self._options = options
         self._compression = compression
@@ -152,6 +152,14 @@ class TextReader:
         return table.select(columns)
 
 
+def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    known = inspect.signature(function).parameters
+    for name in options:
+        if name not in known:
+            message = f"{function.__name__}() got an unexpected keyword argument {name!r}"
+            raise TypeError(message)
+
+
 def _expect(columns: list[str], names: list[str]) -> None:
     for name in columns:
         if name not in names:
@@ -168,7 +176,7 @@ def _stream_compression(location: ObjectLocation) -> str | None:
 def _parquet_writer(options: Mapping[str, Any]) -> Callable[[pa.Table, pa.NativeFile], None]:
     rest = dict(options)
     row_group_size = rest.pop("row_group_size", None)
-    inspect.signature(pq.ParquetWriter).bind(None, None, **rest)
+    _check_options(pq.ParquetWriter, rest)
 
     def write(table: pa.Table, file: pa.NativeFile) -> None:
         with pq.ParquetWriter(file, table.schema, **rest) as writer:

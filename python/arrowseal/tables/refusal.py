@@ -57,7 +57,7 @@ def refusal(
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     library = type(error).__module__.partition(".")[0]
-    name = type(error).__name__ if library == "builtins" else f"{library}'s {type(error).__name__}"
+    name = type(error).__name__ + ("" if library == "builtins" else f" of {library}")
     message = (
         f"the content of {location} cannot be read as {table_format.value} with these arguments ({name}, whose "
         f"message is left out because it may quote the content). The bytes are as they were written: check the format, "

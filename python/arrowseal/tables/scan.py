@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.extras import require
 from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import polars as pl
     from typing_extensions import Buffer
@@ -46,9 +47,11 @@ class LazyParquet:
 
     def frame(self) -> pl.LazyFrame:
         """The frame over it. Sends no request."""
-        plugins = require("polars.io.plugins", "polars")
-        frame: pl.LazyFrame = plugins.register_io_source(self.batches, schema=self.schema, validate_schema=True)
-        return frame
+        try:
+            resolver = import_module("polars.lazyframe.resolver")
+        except ModuleNotFoundError:  # before polars 2.1
+            return self.source(self.schema)
+        return _resolved(resolver.LazyFrameResolver, self)
 
     def schema(self) -> pl.Schema:
         """The names and types of the columns, fetched the first time."""
@@ -88,6 +91,12 @@ class LazyParquet:
     def _fetch(self) -> _OpenedParquet:
         return self._table_object.read("scan_parquet", TableFormat.PARQUET, self._open)
 
+    def source(self, schema: pl.Schema | Callable[[], pl.Schema]) -> pl.LazyFrame:
+        """It as a source with that schema."""
+        plugins = require("polars.io.plugins", "polars")
+        frame: pl.LazyFrame = plugins.register_io_source(self.batches, schema=schema, validate_schema=True)
+        return frame
+
     def _open(self, content: Buffer) -> _OpenedParquet:
         held = bytes(content)
         frame = self._scan(held)
@@ -97,3 +106,19 @@ class LazyParquet:
     def _scan(self, content: Buffer) -> pl.LazyFrame:
         frame: pl.LazyFrame = require("polars", "polars").scan_parquet(content, **self._arguments)
         return frame
+
+
+def _resolved(base: Any, lazy: LazyParquet) -> pl.LazyFrame:
+    """The same source behind a resolver of polars: only that lets our errors out of the schema as they are; a source
+    alone makes each a `ComputeError`.
+    """
+
+    class SealedParquet(base):  # type: ignore[misc]
+        def schema(self) -> pl.Schema:
+            return lazy.schema()
+
+        def resolve_lazyframe(self, **_: object) -> pl.LazyFrame:
+            return lazy.source(lazy.schema())
+
+    frame: pl.LazyFrame = SealedParquet().lazy()
+    return frame
