@@ -1,0 +1,198 @@
+"""Counting operations: what makes a row, what joins one, and the frames of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from arrowseal.counters import COLUMNS, Counters
+from arrowseal.exceptions import MissingExtraError
+from arrowseal.location import ObjectLocation
+
+HERE = ObjectLocation("lake", "2013/flights.csv.gz")
+
+
+def counted(counters: Counters, operation: str = "get", key: str = "a.csv") -> None:
+    with counters.operation(operation, ObjectLocation("lake", key)) as op:
+        op.encryption = "CSE V3"
+
+
+def test_an_operation_leaves_one_row_with_what_was_set() -> None:
+    counters = Counters()
+    before = datetime.now(UTC)
+    with counters.operation("read_csv", HERE) as op:
+        op.encryption, op.rows = "CSE V2", 3
+        op.plaintext_bytes += 10
+        op.stored_bytes += 26
+        op.requests += 2
+        op.kms_calls += 1
+    (record,) = counters
+    assert (record.bucket, record.key, record.operation) == ("lake", "2013/flights.csv.gz", "read_csv")
+    assert (record.encryption, record.rows) == ("CSE V2", 3)
+    assert (record.plaintext_bytes, record.stored_bytes, record.requests, record.kms_calls) == (10, 26, 2, 1)
+    assert before <= record.timestamp <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("key", "file_type"),
+    [
+        ("a.csv", "csv"),
+        ("a.CSV.GZ", "csv"),
+        ("x/2013.01.parquet", "parquet"),
+        ("a.json.zst", "json"),
+        ("a.gz", None),
+        ("dir.d/name", None),
+        ("", None),
+    ],
+)
+def test_the_file_type_is_the_extension_without_compression(key: str, file_type: str | None) -> None:
+    counters = Counters()
+    counted(counters, key=key)
+    assert [record.file_type for record in counters] == [file_type]
+
+
+def test_a_file_type_that_is_given_wins() -> None:
+    counters = Counters()
+    with counters.operation("read_csv", ObjectLocation("lake", "a.txt"), file_type="csv"):
+        pass
+    assert [record.file_type for record in counters] == ["csv"]
+
+
+def test_an_operation_within_another_joins_it() -> None:
+    counters = Counters()
+    with counters.operation("read_csv", HERE) as outer:
+        with counters.operation("get", HERE) as inner:
+            inner.requests += 1
+        assert inner is outer
+    assert [(record.operation, record.requests) for record in counters] == [("read_csv", 1)]
+
+
+def test_operations_of_two_clients_that_nest_are_counted_each_by_its_own() -> None:
+    here, there = Counters(), Counters()
+    with here.operation("outer", HERE), there.operation("between", HERE), here.operation("inner", HERE) as op:
+        op.rows = 1
+    assert [(record.operation, record.rows) for record in here] == [("outer", 1)]
+    assert [(record.operation, record.rows) for record in there] == [("between", None)]
+
+
+def test_a_failed_operation_leaves_no_row_and_the_next_one_stands_on_its_own() -> None:
+    counters = Counters()
+    with pytest.raises(KeyError), counters.operation("get", HERE):
+        raise KeyError
+    counted(counters, "put")
+    assert [record.operation for record in counters] == ["put"]
+
+
+def test_operations_on_other_threads_do_not_join() -> None:
+    counters = Counters()
+    with counters.operation("read_csv", HERE):
+        thread = threading.Thread(target=counted, args=(counters,))
+        thread.start()
+        thread.join()
+    assert [record.operation for record in counters] == ["get", "read_csv"]
+
+
+def test_operations_from_many_threads_are_all_there() -> None:
+    counters = Counters()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: counted(counters), range(400)))
+    assert len(counters) == 400
+
+
+def test_sections_that_overlap_count_once() -> None:
+    counters = Counters()
+    together = threading.Barrier(4)
+    with counters.operation("get", HERE) as op:
+
+        def request() -> None:
+            with op.timed("s3"):
+                together.wait()
+                time.sleep(0.02)
+
+        threads = [threading.Thread(target=request) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with op.timed("kms"), op.timed("kms"):
+            pass
+    (record,) = counters
+    assert 0.02 <= record.s3_seconds <= record.wall_seconds  # four times 0.02 if they were added up
+    assert record.kms_seconds > 0
+    assert record.crypto_seconds == 0
+
+
+def test_a_section_that_raises_still_ends() -> None:
+    counters = Counters()
+    with counters.operation("get", HERE) as op:
+        with pytest.raises(OSError, match="gone"), op.timed("s3"):
+            raise OSError("gone")
+        after = op.s3_seconds
+        with op.timed("s3"):
+            pass
+    assert next(iter(counters)).s3_seconds >= after > 0
+
+
+def test_only_the_newest_rows_are_kept() -> None:
+    counters = Counters(max_records=2)
+    for key in ("a", "b", "c"):
+        counted(counters, key=key)
+    assert [record.key for record in counters] == ["b", "c"]
+
+
+def test_clear_forgets_all_rows() -> None:
+    counters = Counters()
+    counted(counters)
+    counters.clear()
+    assert len(counters) == 0
+
+
+def test_the_three_frames_hold_the_same_columns_and_values() -> None:
+    counters = Counters()
+    counted(counters)
+    counted(counters, "put", "b.parquet")
+    arrow, pandas, polars = counters.to_arrow(), counters.to_pandas(), counters.to_polars()
+    assert tuple(arrow.column_names) == tuple(pandas.columns) == tuple(polars.columns) == COLUMNS
+    assert arrow.schema.field("timestamp").type == pa.timestamp("us", tz="UTC")
+    assert arrow.to_pylist() == polars.to_dicts()
+    assert list(pandas["operation"]) == arrow["operation"].to_pylist() == ["get", "put"]
+
+
+def test_no_operations_are_a_frame_with_the_same_types() -> None:
+    counters = Counters()
+    empty = counters.to_arrow().schema
+    counted(counters)
+    assert counters.to_arrow().schema == empty
+    assert len(Counters().to_pandas()) == 0
+
+
+def test_rows_cannot_be_changed() -> None:
+    counters = Counters()
+    counted(counters)
+    with pytest.raises(AttributeError):
+        next(iter(counters)).rows = 7  # type: ignore[misc]
+
+
+def test_the_notebook_table_shows_the_last_rows_and_escapes_keys() -> None:
+    counters = Counters()
+    for at in range(12):
+        counted(counters, key=f"<b>{at}</b>.csv")
+    shown = counters._repr_html_()
+    assert "12 operations, the last 10" in shown
+    assert "<b>" not in shown
+    assert "&lt;b&gt;11&lt;/b&gt;.csv" in shown
+    assert "&lt;b&gt;1&lt;/b&gt;.csv" not in shown
+
+
+@pytest.mark.parametrize(("method", "module"), [("to_pandas", "pandas"), ("to_polars", "polars")])
+def test_a_frame_of_a_library_that_is_missing_names_the_extra(
+    method: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"arrowseal\[{module}\]"):
+        getattr(Counters(), method)()
