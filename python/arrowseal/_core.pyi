@@ -12,8 +12,12 @@ __version__: Final[str]
 
 @final
 class AlgorithmSuite:
-    """A row of the table of algorithm suites of the S3 Encryption Client specification. Sizes in bytes."""
+    """A row of the table of algorithm suites of the S3 Encryption Client specification. Sizes in bytes.
 
+    Raises `ValueError` for an id that no suite has. Pickles as its id.
+    """
+
+    def __new__(cls, suite_id: int, /) -> AlgorithmSuite: ...
     @property
     def id(self) -> int:
         """The two-byte id, `0x0073` for the committing suite of format V3."""

@@ -1,1 +1,118 @@
-fn main(){}
+//! Sealing and opening at 16 KiB to 256 MiB: `cargo bench -p arrowseal-core`.
+//!
+//! `one shot` is aws-lc-rs in place with its key schedule ready; `segments` the segmented engine in place, the set-up of
+//! its message included: seal, open by the switch, open against known partials; on one thread and two. `memcpy` is
+//! what moving the bytes once costs. Contestants do not interleave here: `--bench ratios` compares.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use arrowseal_core::keys::{ContentKey, DataKey, MessageId};
+use arrowseal_core::message::{MessageOpener, MessageSealer};
+use arrowseal_core::parallel::{Plan, open_in_place, seal_in_place};
+use arrowseal_core::suite::AES_256_GCM;
+use aws_lc_rs::aead::{AES_256_GCM as ONE_SHOT, Aad, LessSafeKey, Nonce, UnboundKey};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const KEY: [u8; 32] = [7; 32];
+const IV: [u8; 12] = [9; 12];
+const SIZES: [usize; 5] = [16 << 10, 256 << 10, 1 << 20, 16 << 20, 256 << 20];
+
+fn content_key() -> ContentKey {
+    DataKey::new(&KEY).unwrap().to_seal(&MessageId::from_bytes(&AES_256_GCM, &IV).unwrap()).unwrap().0
+}
+
+fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key(IV)
+}
+
+fn seal_segments(content: &mut [u8], plan: Plan) -> [u8; 16] {
+    seal_in_place(&MessageSealer::new(content_key()).unwrap(), content, plan).unwrap()
+}
+
+fn seal(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("seal");
+    for size in SIZES {
+        let mut content = vec![0x5a; size];
+        let key = LessSafeKey::new(UnboundKey::new(&ONE_SHOT, &KEY).unwrap());
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::new("one shot", size), |bench| {
+            bench.iter(|| key.seal_in_place_separate_tag(nonce(), Aad::empty(), &mut content).unwrap());
+        });
+        for threads in [1, 2] {
+            let plan = Plan::new(size, threads);
+            group.bench_function(BenchmarkId::new(format!("segments, {threads} threads"), size), |bench| {
+                bench.iter(|| seal_segments(&mut content, plan));
+            });
+        }
+        let source = content.clone();
+        group.bench_function(BenchmarkId::new("memcpy", size), |bench| {
+            bench.iter(|| black_box(&mut content).copy_from_slice(black_box(&source)));
+        });
+    }
+}
+
+fn open(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("open");
+    for size in SIZES {
+        let mut sealed = vec![0x5a; size + 16];
+        let key = LessSafeKey::new(UnboundKey::new(&ONE_SHOT, &KEY).unwrap());
+        let mut one_shot = vec![0x5a; size];
+        key.seal_in_place_append_tag(nonce(), Aad::empty(), &mut one_shot).unwrap();
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::new("one shot", size), |bench| {
+            bench.iter_custom(|runs| {
+                measure(runs, &one_shot, &mut sealed, |it| {
+                    key.open_in_place(nonce(), Aad::empty(), it).unwrap();
+                })
+            });
+        });
+        for threads in [1, 2] {
+            let plan = Plan::new(size, threads);
+            group.bench_function(BenchmarkId::new(format!("switch, {threads} threads"), size), |bench| {
+                bench.iter_custom(|runs| measure(runs, &one_shot, &mut sealed, |it| open_segments(it, plan)));
+            });
+        }
+        let (plan, known) = (Plan::new(size, 1), MessageOpener::new(content_key(), size as u64).unwrap());
+        let (first, tag) = one_shot.split_last_chunk::<16>().unwrap();
+        open_in_place(&known, &mut first.to_vec(), tag, plan).unwrap();
+        group.bench_function(BenchmarkId::new("known tag", size), |bench| {
+            bench.iter_custom(|runs| {
+                measure(runs, first, &mut sealed[..size], |it| {
+                    for (i, piece) in it.chunks_mut(plan.segment_bytes).enumerate() {
+                        known.reopen_in_place((i * plan.segment_bytes) as u64, piece).unwrap();
+                    }
+                })
+            });
+        });
+    }
+}
+
+fn open_segments(sealed: &mut [u8], plan: Plan) {
+    let (content, tag) = sealed.split_last_chunk_mut::<16>().unwrap();
+    let opener = MessageOpener::new(content_key(), content.len() as u64).unwrap();
+    open_in_place(&opener, content, tag, plan).unwrap();
+}
+
+/// The time of `work` alone on fresh copies of `source`.
+fn measure(runs: u64, source: &[u8], buffer: &mut [u8], mut work: impl FnMut(&mut [u8])) -> Duration {
+    (0..runs)
+        .map(|_| {
+            buffer.copy_from_slice(source);
+            let start = std::time::Instant::now();
+            work(black_box(buffer));
+            start.elapsed()
+        })
+        .sum()
+}
+
+fn quick() -> Criterion {
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group!(name = content; config = quick(); targets = seal, open);
+criterion_main!(content);

@@ -232,3 +232,85 @@ impl Switched<'_> {
 fn done(status: c_int) -> Result<()> {
     if status == 1 { Ok(()) } else { Err(Error::Cipher) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 32] = {
+        let (mut key, mut place) = ([0; 32], 0);
+        while place < 32 {
+            key[place] = place as u8;
+            place += 1;
+        }
+        key
+    };
+    const IV: &str = "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf";
+    const SHORT: &[u8] = b"forty-one bytes of text, the last one odd";
+    // Of pyca/cryptography, which calls OpenSSL.
+    const SHORT_SEALED: &str = "4ccc51c861e0a218a6be7dc89971feb0ed23630d1b4c2580dd6602d3395947f478b1890df0f3d0d98a";
+    const SHORT_TAG: &str = "588b60459221af40bddc10fc42af168c";
+    const LONG_TAG: &str = "2eae52937a740a0d2f107cbb669e57fe";
+
+    fn long() -> Vec<u8> {
+        (0..=255).cycle().take(13 * 256).collect()
+    }
+
+    fn iv() -> Vec<u8> {
+        hex::decode(IV).unwrap()
+    }
+
+    #[test]
+    fn sealing_with_an_iv_of_16_bytes_gives_the_known_answer() {
+        let mut context = KeyedContext::new(&KEY).unwrap();
+        for (text, tag) in [(SHORT.to_vec(), SHORT_TAG), (long(), LONG_TAG)] {
+            let mut bytes = text.clone();
+            let mut sealing = context.seal(&iv()).unwrap();
+            sealing.update(Text::InPlace(&mut bytes)).unwrap();
+            assert_eq!(hex::encode(sealing.finish().unwrap().as_bytes()), tag);
+            assert!(text.len() > 41 || hex::encode(bytes) == SHORT_SEALED);
+        }
+    }
+
+    #[test]
+    fn switching_the_direction_gives_out_the_known_tag_of_the_ciphertext() {
+        let mut context = KeyedContext::new(&KEY).unwrap();
+        for (text, tag) in [(SHORT.to_vec(), SHORT_TAG), (long(), LONG_TAG), (SHORT.to_vec(), SHORT_TAG)] {
+            let mut bytes = text.clone();
+            let mut sealing = context.seal(&iv()).unwrap();
+            sealing.update(Text::InPlace(&mut bytes)).unwrap();
+            sealing.finish().unwrap();
+            let mut opening = context.open(&iv()).unwrap();
+            opening.update(Text::InPlace(&mut bytes)).unwrap();
+            assert_eq!(bytes, text);
+            assert_eq!(hex::encode(opening.switch().unwrap().finish().unwrap().as_bytes()), tag);
+        }
+    }
+
+    #[test]
+    fn an_expected_tag_is_compared_in_all_its_bits() {
+        let mut context = KeyedContext::new(&KEY).unwrap();
+        for bit in 0..128 {
+            let mut bytes = hex::decode(SHORT_SEALED).unwrap();
+            let mut tag: [u8; 16] = hex::decode(SHORT_TAG).unwrap().try_into().unwrap();
+            tag[bit / 8] ^= 1 << (bit % 8);
+            let mut opening = context.open(&iv()).unwrap();
+            opening.update(Text::InPlace(&mut bytes)).unwrap();
+            assert_eq!(opening.finish_expecting(&mut Element::from_bytes(tag)), Err(Error::Authentication), "{bit}");
+        }
+    }
+
+    #[test]
+    fn input_and_output_of_different_lengths_are_refused() {
+        let mut context = KeyedContext::new(&KEY).unwrap();
+        let mut sealing = context.seal(&iv()).unwrap();
+        assert_eq!(sealing.update(Text::Into(&[0; 32], &mut [0; 31])), Err(Error::LengthMismatch));
+    }
+
+    #[test]
+    fn wiping_leaves_zeros() {
+        let mut bytes = vec![0xff; 100];
+        wipe(&mut bytes);
+        assert_eq!(bytes, [0; 100]);
+    }
+}

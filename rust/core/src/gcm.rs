@@ -40,8 +40,8 @@ pub(crate) struct SegmentCipher {
     block: BlockCipher,
     hash_key: Element,
     times_h: Factor,
-    /// `H^-1`, for the IVs of segments that do not begin the message.
-    over_h: OnceLock<Factor>,
+    /// For the IVs of segments that do not begin the message.
+    inner_iv: OnceLock<InnerIv>,
     /// Contexts with their key schedule and powers of `H`, one for each thread at most.
     contexts: Mutex<Vec<KeyedContext>>,
     engine: OpenEngine,
@@ -65,8 +65,8 @@ impl SegmentCipher {
         if hash_key.is_zero() {
             return Err(Error::WeakKey);
         }
-        let (times_h, over_h) = (Factor::new(&hash_key), OnceLock::new());
-        Ok(Self { key, block, hash_key, times_h, over_h, contexts: Mutex::default(), engine })
+        let (times_h, inner_iv) = (Factor::new(&hash_key), OnceLock::new());
+        Ok(Self { key, block, hash_key, times_h, inner_iv, contexts: Mutex::default(), engine })
     }
 
     /// Seals the segment at `offset`. That no key stream is used twice is the caller's business.
@@ -122,7 +122,7 @@ impl SegmentCipher {
             let blocks = length.div_ceil(BLOCK_BYTES as u64);
             if shift.0 != blocks {
                 // Segments mostly have one size: its power of H is computed once.
-                shift = (blocks, Factor::new(&power(&self.hash_key, u128::from(blocks))));
+                shift = (blocks, Factor::new(&power(&self.hash_key, blocks)));
             }
             state = shift.1.times(&state).plus(&partial.0);
             content += length;
@@ -154,9 +154,8 @@ impl SegmentCipher {
         if start.offset == 0 {
             return Iv::Nonce(*self.key.nonce());
         }
-        let over_h = self.over_h.get_or_init(|| Factor::new(&inverse(&self.hash_key)));
-        let iv_bits = Element::from_lengths(0, BLOCK_BYTES as u64);
-        Iv::Block(over_h.times(&over_h.times(&start.counter).plus(&iv_bits)))
+        let inner = self.inner_iv.get_or_init(|| InnerIv::new(&self.hash_key));
+        Iv::Block(inner.over_h_squared.times(&start.counter).plus(&inner.constant))
     }
 
     /// Lends a keyed context. One whose use failed is not used again.
@@ -174,6 +173,21 @@ struct Start {
     offset: u64,
     counter: Element,
     mask: Element,
+}
+
+/// `IV_i = (J0_i · H^-1 ^ BE128(128)) · H^-1`, multiplied out.
+struct InnerIv {
+    over_h_squared: Factor,
+    constant: Element,
+}
+
+impl InnerIv {
+    fn new(hash_key: &Element) -> Self {
+        let inverse = inverse(hash_key);
+        let over_h = Factor::new(&inverse);
+        let iv_bits = Element::from_lengths(0, BLOCK_BYTES as u64);
+        Self { over_h_squared: Factor::new(&over_h.times(&inverse)), constant: over_h.times(&iv_bits) }
+    }
 }
 
 enum Iv {

@@ -42,10 +42,40 @@ impl Element {
         Self((u128::from_ne_bytes(self.0) ^ u128::from_ne_bytes(other.0)).to_ne_bytes())
     }
 
+    /// Squared that many times. Squaring is linear: a zero between any two coefficients, then the reduction by
+    /// x^128 = x^7 + x^2 + x + 1.
+    fn squared(&self, times: u32) -> Self {
+        // Lowest coefficient in the lowest bit.
+        let mut square = u128::from_be_bytes(self.0).reverse_bits();
+        for _ in 0..times {
+            let (low, high) = (spread(square as u64), spread((square >> 64) as u64));
+            let beyond = high >> 127 ^ high >> 126 ^ high >> 121;
+            square = low ^ high ^ high << 1 ^ high << 2 ^ high << 7;
+            square ^= beyond ^ beyond << 1 ^ beyond << 2 ^ beyond << 7;
+        }
+        Self(square.reverse_bits().to_be_bytes())
+    }
+
     /// Whether all bits are zero, without a branch on a single one.
     pub(crate) fn is_zero(&self) -> bool {
         u128::from_ne_bytes(self.0) == 0
     }
+}
+
+/// A zero bit before every bit.
+fn spread(bits: u64) -> u128 {
+    let mut spread = u128::from(bits);
+    for (shift, mask) in [
+        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
+        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
+        (4, 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f),
+        (2, 0x3333_3333_3333_3333_3333_3333_3333_3333),
+        (1, 0x5555_5555_5555_5555_5555_5555_5555_5555),
+    ] {
+        spread = (spread | spread << shift) & mask;
+    }
+    spread
 }
 
 impl Factor {
@@ -69,11 +99,11 @@ impl Factor {
 }
 
 /// `base` to the power of `exponent`, which must not be 0: squarings and multiplications, most significant bit first.
-pub(crate) fn power(base: &Element, exponent: u128) -> Element {
+pub(crate) fn power(base: &Element, exponent: u64) -> Element {
     let factor = Factor::new(base);
     let mut result = Element(base.0);
     for bit in (0..exponent.checked_ilog2().unwrap_or(0)).rev() {
-        result = Factor::new(&result).times(&result);
+        result = result.squared(1);
         if exponent >> bit & 1 == 1 {
             result = factor.times(&result);
         }
@@ -81,9 +111,16 @@ pub(crate) fn power(base: &Element, exponent: u128) -> Element {
     result
 }
 
-/// The inverse of an element that is not zero: the multiplicative group has 2^128 - 1 elements.
+/// The inverse of an element that is not zero, `element^(2^128 - 2)`: the chain of Itoh and Tsujii, which doubles
+/// `n` in `element^(2^n - 1)` up to 64 and adds what is missing to 127.
 pub(crate) fn inverse(element: &Element) -> Element {
-    power(element, u128::MAX - 1)
+    let (mut ones, mut result) = (Element(element.0), Element(element.0));
+    for exponent in [1, 2, 4, 8, 16, 32] {
+        // ones = element^(2^exponent - 1), result = element^(2^(2 * exponent - 1) - 1).
+        ones = Factor::new(&ones.squared(exponent)).times(&ones);
+        result = Factor::new(&result.squared(2 * exponent)).times(&ones);
+    }
+    result.squared(1)
 }
 
 #[cfg(test)]
@@ -120,12 +157,18 @@ mod tests {
         }
 
         #[test]
+        fn a_square_is_the_product_with_itself(x: [u8; 16]) {
+            prop_assert_eq!(Element(x).squared(1).0, reference(x, x));
+            prop_assert_eq!(Element(x).squared(2).0, reference(reference(x, x), reference(x, x)));
+        }
+
+        #[test]
         fn a_power_is_that_many_products(x: [u8; 16], exponent in 1_u8..50) {
             let mut expected = x;
             for _ in 1..exponent {
                 expected = reference(expected, x);
             }
-            prop_assert_eq!(power(&Element(x), u128::from(exponent)).0, expected);
+            prop_assert_eq!(power(&Element(x), u64::from(exponent)).0, expected);
         }
     }
 }

@@ -19,7 +19,7 @@
 //! sealer.seal_in_place(0, front)?;
 //! let tag = sealer.finish()?;
 //!
-//! let key = data_key.to_open(&id, commitment.as_ref().map(|it| it.as_bytes().as_slice()))?;
+//! let key = data_key.to_open(&id, commitment.as_ref().map(|it| it.as_bytes()))?;
 //! let opener = MessageOpener::new(key, content.len() as u64)?;
 //! opener.open_in_place(0, &mut content)?;
 //! opener.finish(&tag)?;

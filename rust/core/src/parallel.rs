@@ -92,6 +92,9 @@ fn share_out<S: Send>(
         }
         Ok(())
     };
+    if plan.threads <= 1 {
+        return run();
+    }
     thread::scope(|scope| {
         // A system that gives no more threads is no reason to fail: the calling one does what is left.
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, run).ok();

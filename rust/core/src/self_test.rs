@@ -28,7 +28,8 @@ fn switch_works() -> Result<bool> {
     let (switched, two_pass) = (cipher(OpenEngine::Switched)?, cipher(OpenEngine::TwoPass)?);
     for offset in OFFSETS {
         for length in LENGTHS {
-            let plaintext: Vec<u8> = (0..length).map(|place| place.to_le_bytes().iter().fold(7, |a, b| a ^ b)).collect();
+            let plaintext: Vec<u8> =
+                (0..length).map(|place| place.to_le_bytes().iter().fold(7, |a, b| a ^ b)).collect();
             let mut one = plaintext.clone();
             let sealed = switched.seal(offset, Text::InPlace(&mut one))?;
             let mut other = one.clone();

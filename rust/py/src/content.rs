@@ -90,7 +90,11 @@ impl Sealer {
 
     fn memory(&self, content: usize) -> PyResult<Memory> {
         let (content, limit) = (content as u64, self.message_id.suite().max_content_bytes);
-        if content > limit { Err(exception(Error::TooLong)) } else { Memory::new(content + TAG_BYTES as u64, Trace::Encrypted) }
+        if content > limit {
+            Err(exception(Error::TooLong))
+        } else {
+            Memory::new(content + TAG_BYTES as u64, Trace::Encrypted)
+        }
     }
 }
 
@@ -259,7 +263,8 @@ impl Window {
 impl OpenMessage {
     /// Opens the stored bytes at `offset`, except for those that are of the tag.
     fn open(&self, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
-        let content = usize::try_from(self.content_bytes.saturating_sub(offset)).map_or(stored.len(), |it| it.min(stored.len()));
+        let content =
+            usize::try_from(self.content_bytes.saturating_sub(offset)).map_or(stored.len(), |it| it.min(stored.len()));
         let content = stored.get_mut(..content).unwrap_or_default();
         let mut at = offset;
         for piece in content.chunks_mut(PIECE_BYTES) {

@@ -276,7 +276,9 @@ impl Claim {
         match &mut *lock(&self.stage) {
             Stage::Received => return Err(PyValueError::new_err("the window was received before")),
             Stage::Receiving { exports: 1.. } => {
-                return Err(PyBufferError::new_err("release the exports of the window first: they could still change it"));
+                return Err(PyBufferError::new_err(
+                    "release the exports of the window first: they could still change it",
+                ));
             }
             stage @ Stage::Receiving { .. } => *stage = Stage::Received,
         }
@@ -367,9 +369,8 @@ unsafe fn fill(
     // No slice is longer than `isize::MAX`.
     let length = isize::try_from(length).unwrap_or(0);
     // SAFETY: the caller's promise. The function takes its reference to `exporter`, and refuses what does not fit `flags`.
-    let status = unsafe {
-        ffi::PyBuffer_FillInfo(view, exporter.as_ptr(), start.cast::<c_void>(), length, read_only, flags)
-    };
+    let status =
+        unsafe { ffi::PyBuffer_FillInfo(view, exporter.as_ptr(), start.cast::<c_void>(), length, read_only, flags) };
     if status == 0 { Ok(()) } else { Err(PyErr::fetch(exporter.py())) }
 }
 

@@ -1,6 +1,7 @@
 //! The table of algorithm suites, seen from Python.
 
 use arrowseal_core::suite::{self, SUITES};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -17,6 +18,13 @@ pub(crate) fn suites(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
 
 #[pymethods]
 impl AlgorithmSuite {
+    #[new]
+    #[pyo3(signature = (suite_id, /))]
+    fn new(suite_id: u16) -> PyResult<Self> {
+        let row = SUITES.iter().find(|row| row.id == suite_id);
+        row.map(|row| Self(row)).ok_or_else(|| PyValueError::new_err("no algorithm suite has this id"))
+    }
+
     #[getter]
     fn id(&self) -> u16 {
         self.0.id
@@ -76,8 +84,8 @@ impl AlgorithmSuite {
         format!("<AlgorithmSuite 0x{:04x} {}>", self.0.id, self.0.name)
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u16,))> {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyAny>, (u16,)) {
         // By reference: unpickling finds the row of the same id.
-        Ok((py.import("arrowseal._core")?.getattr("_suite")?, (self.0.id,)))
+        (py.get_type::<Self>().into_any(), (self.0.id,))
     }
 }
