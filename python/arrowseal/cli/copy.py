@@ -145,8 +145,9 @@ def _sources(client: Client, source: str) -> Iterator[tuple[Place, str, int]]:
 
 
 def _folder(url: str) -> ObjectLocation:
+    """A prefix as a folder: `s3://bucket/2013` means `2013/...`, not `2013-draft/...`."""
     place = locate_prefix(url)
-    return ObjectLocation(place.bucket, place.key + "/") if place.key.strip("/") else ObjectLocation(place.bucket, "")
+    return place if not place.key or place.key.endswith("/") else ObjectLocation(place.bucket, place.key + "/")
 
 
 def _below(directory: Path, name: str) -> Path:

@@ -1,0 +1,63 @@
+"""Errors of the command: one line, the switch to use, and the right exit code."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from arrowseal import cli, exceptions
+from arrowseal.cli import demo
+from arrowseal.cli.connection import context
+
+
+@pytest.mark.parametrize(
+    ("error", "switch"),
+    [
+        (exceptions.NoKeyError("a"), "--kms-key-id"),
+        (exceptions.PolicyConflictError("a"), "--commitment-policy forbid-encrypt-allow-decrypt"),
+        (exceptions.CommitmentPolicyError("a"), "--commitment-policy require-encrypt-allow-decrypt"),
+        (exceptions.EncryptionContextError("a"), "--encryption-context"),
+        (exceptions.NotEncryptedError("a"), "--allow-plaintext"),
+    ],
+)
+def test_a_refusal_names_the_switch_of_the_command(error: exceptions.ArrowSealError, switch: str) -> None:
+    assert switch in cli.describe(error)
+
+
+def test_errors_are_one_line_whatever_they_contain() -> None:
+    assert cli.describe(exceptions.StoreError("first\n  second\tthird")) == "first second third"
+    assert cli.describe(exceptions.StoreError()) == "StoreError"
+    assert (
+        cli.describe(FileNotFoundError(2, "No such file or directory", "a.csv")) == "a.csv: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (exceptions.LocationError("a"), 2),
+        (exceptions.NoKeyError("a"), 2),
+        (exceptions.MissingExtraError("a"), 1),
+        (exceptions.AuthenticationError("a"), 1),
+        (exceptions.ObjectNotFoundError("a"), 1),
+        (FileNotFoundError(2, "No such file or directory", "a.csv"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes_tell_misuse_from_failure(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(demo, "run", fail)
+    assert cli.main(["demo"]) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_name_given_twice_in_a_context_is_refused_without_its_value() -> None:
+    arguments = argparse.Namespace(encryption_context=[("team", "secret-1"), ("team", "secret-2")])
+    with pytest.raises(exceptions.ConfigurationError, match="'team' twice") as caught:
+        context(arguments)
+    assert "secret" not in str(caught.value)
