@@ -8,6 +8,21 @@ from typing import Final, Literal, final
 
 from typing_extensions import Buffer
 
+__all__ = [
+    "SUITES",
+    "AlgorithmSuite",
+    "DataKey",
+    "Opener",
+    "PlainReceiver",
+    "PlaintextBuffer",
+    "SealedBuffer",
+    "Sealer",
+    "UnauthenticatedBuffer",
+    "Window",
+    "__version__",
+    "open_engine",
+]
+
 __version__: Final[str]
 
 @final

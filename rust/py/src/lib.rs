@@ -13,10 +13,13 @@ mod suite;
 /// `gil_used`: the copy of a mutable buffer relies on the GIL to keep other threads from changing it meanwhile. On a
 /// free-threaded interpreter importing this module therefore turns the GIL on.
 ///
-/// One interpreter a process: pyo3 refuses the import in a second one with an `ImportError`.
+/// One interpreter a process: the types of pyo3 are static, so the import in a second one is an `ImportError`. Python 3.12
+/// and newer say so themselves for an interpreter with a GIL of its own.
 #[pyo3::pymodule(gil_used = true)]
 mod _core {
+    use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
+    use pyo3::sync::PyOnceLock;
 
     #[pymodule_export]
     use crate::buffer::{PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer};
@@ -25,8 +28,17 @@ mod _core {
     #[pymodule_export]
     use crate::suite::AlgorithmSuite;
 
+    /// The `sys` of the interpreter that came first: every interpreter has another one.
+    static HOME: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let sys = module.py().import("sys")?;
+        if !HOME.get_or_init(module.py(), || sys.clone().unbind()).is(&sys) {
+            return Err(PyImportError::new_err(
+                "arrowseal._core does not run in a subinterpreter: use threads or processes",
+            ));
+        }
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("SUITES", crate::suite::suites(module.py())?)
     }

@@ -1,0 +1,252 @@
+"""Memory of the core: who sees what, when, and for how long."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from arrowseal._core import DataKey, PlainReceiver, Sealer
+from arrowseal.exceptions import AuthenticationError
+from core_messages import KEY, MIB, V3, land, open_message, opener, seal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def address(buffer: Any) -> int:
+    with memoryview(buffer) as view:
+        return int(np.frombuffer(view, np.uint8).ctypes.data)
+
+
+def plain(content: bytes) -> Any:
+    receiver = PlainReceiver(len(content))
+    land(receiver, content, [(0, len(content))])
+    return receiver.finish()
+
+
+@pytest.mark.parametrize("length", [1, 100, 5000, 5 * MIB])
+def test_buffers_are_aligned_and_read_only(length: int) -> None:
+    content = bytes(length)
+    for buffer in (Sealer(DataKey(KEY), V3).seal(content), open_message(seal(content)), plain(content)):
+        assert address(buffer) % 64 == 0
+        with memoryview(buffer) as view:
+            assert view.readonly
+            assert (view.format, view.itemsize, view.ndim) == ("B", 1, 1)
+            with pytest.raises(TypeError, match="read-only"):
+                view[0] = 1
+        with pytest.raises(TypeError, match="not writable"):
+            (ctypes.c_char * length).from_buffer(buffer)
+
+
+def test_pyarrow_wraps_plaintext_without_a_copy() -> None:
+    plaintext = open_message(seal(b"x" * 1000))
+    wrapped = pa.py_buffer(plaintext)
+    assert wrapped.address == address(plaintext)
+    assert not wrapped.is_mutable
+    assert wrapped.to_pybytes() == b"x" * 1000
+
+
+@pytest.mark.parametrize("hold", [memoryview, pa.py_buffer, lambda it: np.frombuffer(it, np.uint8)])
+def test_memory_is_not_used_again_while_an_export_lives(hold: Any) -> None:
+    length = 9 * MIB + 123
+    held = hold(open_message(seal(b"a" * length)))
+    gc.collect()
+    others = [open_message(seal(b"b" * length)) for _ in range(3)]
+    assert bytes(memoryview(held)) == b"a" * length
+    assert all(other == b"b" * length for other in others)
+
+
+def test_memory_is_used_again_after_the_last_export_is_released() -> None:
+    message = seal(b"a" * (13 * MIB))
+    plaintext = open_message(message)
+    view, where = memoryview(plaintext), address(plaintext)
+    del plaintext
+    assert address(open_message(message)) != where
+    view.release()
+    assert where in {address(one) for one in [open_message(message), open_message(message), open_message(message)]}
+
+
+def test_bytes_of_encrypted_objects_never_come_up_in_a_plain_receiver() -> None:
+    length = 11 * MIB
+    message = seal(b"secret!!" * (length // 8))
+    open_message(message)
+    gc.collect()
+    receiver = PlainReceiver(length + 16)
+    window = receiver.window(0, length + 16)
+    assert b"secret" not in bytes(window)
+
+
+def test_a_refused_message_is_wiped_before_the_error_leaves() -> None:
+    message = seal(b"secret!!" * 1000)
+    forged = message._replace(stored=message.stored[:-1] + bytes([message.stored[-1] ^ 1]))
+    target = opener(forged)
+    window = target.window(0, len(forged.stored))
+    where = address(window)
+    with memoryview(window) as view:
+        view[:] = forged.stored
+    window.received()
+    assert ctypes.string_at(where, 8000) == b"secret!!" * 1000
+    with pytest.raises(AuthenticationError):
+        target.finish()
+    assert ctypes.string_at(where, 8016) == bytes(8016)
+
+
+def test_an_opener_that_is_given_up_is_wiped() -> None:
+    message = seal(b"secret!!" * 1000)
+    target = opener(message)
+    where = address(target.window(0, 16))
+    land(target, message.stored, [(0, 4096)])
+    assert ctypes.string_at(where, 8) == b"secret!!"
+    del target
+    gc.collect()
+    assert ctypes.string_at(where, 4096) == bytes(4096)
+
+
+def test_opened_bytes_are_out_of_reach_until_they_are_proven() -> None:
+    message = seal(b"secret!!" * 1000)
+    target = opener(message)
+    window = target.window(0, len(message.stored))
+    with memoryview(window) as view:
+        view[:] = message.stored
+        assert not view.readonly
+    window.received()
+    with pytest.raises(BufferError, match="out of reach"):
+        memoryview(window)
+    with pytest.raises(TypeError):
+        memoryview(target)  # type: ignore[arg-type]
+    plaintext = target.finish()
+    with pytest.raises(BufferError, match="out of reach"):
+        memoryview(window)
+    assert plaintext == b"secret!!" * 1000
+
+
+def test_a_window_outlives_its_opener_only_as_memory() -> None:
+    window = opener(seal(bytes(100))).window(0, 64)
+    gc.collect()
+    with memoryview(window) as view:
+        view[:] = bytes(64)
+    window.received()
+
+
+def test_a_bytearray_that_another_thread_changes_seals_to_one_of_its_states() -> None:
+    states = {b"a" * (4 * MIB), b"b" * (4 * MIB)}
+    content = bytearray(b"a" * (4 * MIB))
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            for state in states:
+                content[:] = state
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        sealed = [seal(content) for _ in range(20)]
+    finally:
+        stop.set()
+        thread.join()
+    assert {bytes(open_message(message)) for message in sealed} <= states
+
+
+def test_a_buffer_of_any_shape_and_type_is_sealed_as_its_bytes() -> None:
+    table = np.arange(10_000, dtype=np.float64).reshape(100, 100)
+    for content in (
+        table,
+        memoryview(table),
+        bytearray(table.tobytes()),
+        pa.py_buffer(table),
+        open_message(seal(table)),
+    ):
+        assert open_message(seal(content)) == table.tobytes()
+    for empty in (b"", bytearray(), np.array([], np.float32)):
+        assert open_message(seal(empty)) == b""
+
+
+def test_a_buffer_with_gaps_is_refused_and_the_sealer_stays_usable() -> None:
+    sealer = Sealer(DataKey(KEY), V3)
+    table = np.arange(100).reshape(10, 10)
+    for gaps in (table[:, ::2], table.T, memoryview(b"abcdef")[::2]):
+        with pytest.raises(BufferError, match="not contiguous"):
+            sealer.seal(gaps)
+    with pytest.raises(TypeError):
+        sealer.seal("text")  # type: ignore[arg-type]
+    assert len(sealer.seal(table)) == 816
+
+
+def test_buffers_compare_with_anything_that_has_the_same_bytes() -> None:
+    for buffer in (open_message(seal(b"content")), plain(b"content")):
+        assert buffer == b"content" == buffer
+        assert buffer == bytearray(b"content")
+        assert buffer == memoryview(b"content")
+        assert buffer == pa.py_buffer(b"content")
+        assert buffer != b"contend"
+        assert buffer != b"content!"
+        assert buffer != "content"
+        assert buffer != None  # noqa: E711
+        assert memoryview(buffer)[3:] == b"tent"
+
+
+def keepers_of_secrets() -> list[Any]:
+    message = seal(b"secret!!" * 100)
+    return [
+        DataKey(KEY),
+        Sealer(DataKey(KEY), V3),
+        Sealer(DataKey(KEY), V3).seal(b"secret!!" * 100),
+        opener(message),
+        opener(message).window(0, 16),
+        open_message(message),
+        PlainReceiver(10),
+        plain(b"secret!!"),
+    ]
+
+
+@pytest.mark.parametrize("keeper", keepers_of_secrets(), ids=lambda it: type(it).__name__)
+def test_nothing_that_holds_keys_or_content_is_pickled_copied_or_printed(keeper: Any) -> None:
+    name = type(keeper).__name__
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match=f"a {name} holds keys or content"):
+            pickle.dumps(keeper, protocol)
+    for duplicate in (copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=f"a {name} holds keys or content"):
+            duplicate(keeper)
+    for text in (repr(keeper), str(keeper), f"{keeper}"):
+        assert text.startswith(f"<{name}")
+        assert "secret" not in text
+        assert KEY.hex()[:8] not in text
+    with pytest.raises(AttributeError):
+        keeper.another = 1
+
+
+def test_a_second_interpreter_is_refused_with_an_import_error(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    inside = (
+        "try:\n"
+        "    import arrowseal._core\n"
+        "    said = 'imported'\n"
+        "except ImportError as error:\n"
+        "    said = str(error)\n"
+        f"open({str(said)!r}, 'w').write(said)\n"
+    )
+    outside = (
+        "import arrowseal._core\n"
+        "try:\n"
+        "    import _interpreters as interpreters\n"
+        "    run = interpreters.exec\n"
+        "except ImportError:\n"
+        "    import _xxsubinterpreters as interpreters\n"
+        "    run = interpreters.run_string\n"
+        f"run(interpreters.create(), {inside!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", outside], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "subinterpreter" in said.read_text()
