@@ -23,6 +23,9 @@ _LIBRARIES: Final = frozenset(
     {"builtins", "bz2", "csv", "gzip", "json", "lzma", "_lzma", "numpy", "pandas", "polars", "pyarrow", "pyo3_runtime"}
     | {"compression", "tarfile", "zipfile", "zlib", "zstandard"}
 )
+# What libraries raise for arguments that cannot be. Other errors, those of decompression for example, come from any
+# table that is not the right one, an empty one too.
+_ABOUT_ARGUMENTS: Final = (ValueError, TypeError, NotImplementedError)
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -77,6 +80,8 @@ def _missing(asked: list[str], columns_there: Callable[[], Collection[str]]) -> 
 
 
 def _about_arguments(error: BaseException, read: Callable[[Any], Any], table_format: TableFormat) -> bool:
+    if type(error) not in _ABOUT_ARGUMENTS:
+        return False
     try:
         read(empty_table(table_format))
     except BaseException as other:
