@@ -337,15 +337,20 @@ def test_without_credentials_one_line_says_so(run: Run, environment: dict[str, s
         assert "credentials" in run(*words, code=1, env=none).stderr.decode()
 
 
-def test_a_reader_that_has_enough_is_no_error(environment: dict[str, str], run: Run, folder: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough_is_no_error(
+    environment: dict[str, str], run: Run, folder: str, unbuffered: str
+) -> None:
     run("cp", "-", f"{folder}/a", stdin=b"a" * 1_000_000)
     words = [*ARROWSEAL, "cat", f"{folder}/a"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    buffering = environment | {"PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffering) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.read(1)
         process.stdout.close()
         assert process.stderr.read() == b""
+        assert process.wait() == 1
 
 
 def test_ctrl_c_gives_130_and_no_traceback(environment: dict[str, str], folder: str) -> None:

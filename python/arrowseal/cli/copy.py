@@ -215,9 +215,11 @@ def write_file(path: Path, content: Buffer) -> None:
 
 
 def write_stdout(content: Buffer) -> None:
-    """Write bytes to standard output."""
+    """Write bytes to standard output, all of them: unbuffered (PYTHONUNBUFFERED), one write may take only some."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(content)
+    rest = memoryview(content)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
     sys.stdout.buffer.flush()
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.cli import DONE, say
@@ -52,11 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.command:
             return _run_command(arguments.command, servers)
         print(_exports(servers), flush=True)
-        try:
+        with suppress(KeyboardInterrupt):  # that is how it is meant to end
             while not ended.wait(CHECK_SECONDS):
                 servers.check()
-        except KeyboardInterrupt:
-            say("stopped")  # Ctrl-C is how it is meant to end
     return DONE
 
 
