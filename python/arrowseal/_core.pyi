@@ -1,7 +1,8 @@
-"""The Rust core: AES-GCM over memory that it owns, and the keys. No dicts, paths, callbacks or Arrow types cross this border.
+"""The Rust core: AES-GCM over memory that it owns, and the keys.
 
-Every class is safe to share between threads. Work over more than a few KiB runs with the GIL released. Objects that hold
-keys cannot be pickled, copied or printed. Formats: Amazon S3 Encryption Client V2 and V3.
+No dicts, paths, callbacks or Arrow types cross this border. Every class is safe to share between threads. Work over
+more than a few KiB runs with the GIL released. Objects that hold keys or content cannot be pickled, copied or printed.
+Formats: Amazon S3 Encryption Client V2 and V3.
 """
 
 from typing import Final, Literal, final
@@ -41,7 +42,7 @@ class AlgorithmSuite:
         """The specification's name, `ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY` for example."""
     @property
     def content_algorithm(self) -> str | None:
-        """How metadata and encryption context spell it: `115`, `AES/GCM/NoPadding`; None where it never appears there."""
+        """How metadata and encryption context spell it: `115`, `AES/GCM/NoPadding`; None where it is never named."""
     @property
     def data_key_bytes(self) -> int: ...
     @property
@@ -103,7 +104,8 @@ class Sealer:
 
         `bytes` and this module's buffers are read with the GIL released; any other buffer could change meanwhile and is
         copied first, while the GIL is held. `threads=0` takes as many as pay. Raises `ValueError` if called a second
-        time or for content beyond `max_content_bytes`, `BufferError` for a buffer that is not contiguous, `MemoryError`.
+        time or for content beyond `max_content_bytes`, `BufferError` for a buffer that is not contiguous, and
+        `MemoryError`.
         """
 
 @final
@@ -129,7 +131,7 @@ class PlaintextBuffer:
 
 @final
 class UnauthenticatedBuffer:
-    """The bytes of an object that no key of ours protects, as the server sent them. Otherwise like `PlaintextBuffer`."""
+    """The bytes of an object that no key of ours protects, as the server sent them; otherwise a `PlaintextBuffer`."""
 
     @property
     def encryption(self) -> str:
@@ -149,7 +151,7 @@ class Window:
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def received(self) -> None:
         """Say that the bytes are all there: they are opened in place, GIL released, and stay out of reach until
-        `finish` has proven them. Raises `BufferError` while an export of the window lives, `ValueError` the second time.
+        `finish` has proven them. Raises `BufferError` while an export of the window lives, `ValueError` when repeated.
         """
 
 @final
