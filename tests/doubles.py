@@ -7,6 +7,7 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -86,6 +87,11 @@ class StrictKms:
         if arn in self._states:
             raise _error(self._states[arn], action)
         return arn
+
+
+def http_answer(url: str, status: int, body: bytes = b"") -> AWSResponse:
+    """An HTTP answer that no server sent, for botocore's `before-send` hooks."""
+    return AWSResponse(url, status, {}, SimpleNamespace(stream=lambda **_: [body]))
 
 
 def _bound(context: dict[str, str]) -> bytes:
