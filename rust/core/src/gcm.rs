@@ -52,7 +52,7 @@ impl Partial {
         Self(Element::from_bytes(*self.0.as_bytes()))
     }
 
-    /// In constant time is not needed: only the self-test compares partials, of a key that is public.
+    /// For the self-test, whose key is public. Nothing else compares partials.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         self.0.plus(&other.0).is_zero()
     }

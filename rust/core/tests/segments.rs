@@ -98,6 +98,16 @@ fn all_segment_sizes_from_a_block_up_equal_one_shot() {
 }
 
 #[test]
+fn a_segment_larger_than_one_call_of_the_library_takes_equals_smaller_ones() {
+    let mut content = vec![0x11; (1 << 30) + 17];
+    let sealer = MessageSealer::new(content_key(&AES_256_GCM)).unwrap();
+    sealer.seal_in_place(0, &mut content).unwrap();
+    let (tag, plan) = (sealer.finish().unwrap(), Plan::new(content.len(), 0));
+    open_in_place(&opener(&AES_256_GCM, content.len(), OpenEngine::Switched), &mut content, &tag, plan).unwrap();
+    assert!(content.iter().all(|byte| *byte == 0x11));
+}
+
+#[test]
 fn the_switch_works_on_this_processor() {
     assert_eq!(arrowseal_core::open_engine(), OpenEngine::Switched);
 }

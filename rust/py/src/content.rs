@@ -8,6 +8,7 @@ use arrowseal_core::message::{MessageOpener, MessageSealer, TAG_BYTES};
 use arrowseal_core::parallel::{Plan, seal_in_place, seal_into};
 use arrowseal_core::suite::{AlgorithmSuite, supported_suite};
 use arrowseal_core::{OpenEngine, wipe};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -170,7 +171,8 @@ impl Opener {
         let suite = supported_suite(suite_id).map_err(exception)?;
         let id = MessageId::from_bytes(suite, message_id).map_err(exception)?;
         let key = data_key.0.to_open(&id, commitment).map_err(exception)?;
-        let content_bytes = stored_bytes.checked_sub(TAG_BYTES as u64).ok_or_else(|| exception(Error::TooLong))?;
+        let no_tag = || PyValueError::new_err("a stored message has 16 bytes at least: its tag");
+        let content_bytes = stored_bytes.checked_sub(TAG_BYTES as u64).ok_or_else(no_tag)?;
         let opener = MessageOpener::new(key, content_bytes).map_err(exception)?;
         let landing = Arc::new(Landing::new(stored_bytes, Trace::Encrypted)?);
         Ok(Self { message: Arc::new(OpenMessage { opener, content_bytes }), landing, encryption: encryption(suite) })
