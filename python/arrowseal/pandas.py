@@ -67,11 +67,24 @@ def _file(content: Buffer) -> Any:
 def _with_compression(arguments: Arguments, location: ObjectLocation) -> Arguments:
     """Answers `compression="infer"` from the key, since pandas sees a buffer without a name."""
     given = arguments.get("compression", "infer")
-    if given == "infer":
-        return arguments | {"compression": compression_of(location)}
-    if isinstance(given, dict) and given.get("method") == "infer":
-        return arguments | {"compression": given | {"method": compression_of(location)}}
-    return arguments
+    options: dict[str, Any] = dict(given) if isinstance(given, dict) else {"method": given}
+    if options.get("method") != "infer":
+        return arguments
+    return arguments | {"compression": options | {"method": compression_of(location)}}
+
+
+def _with_archive(arguments: Arguments, location: ObjectLocation) -> Arguments:
+    """Also what pandas takes from the name of an archive that it writes: its member, and how a tar is compressed."""
+    arguments = _with_compression(arguments, location)
+    options = arguments["compression"]
+    method = options.get("method") if isinstance(options, dict) else options
+    if method not in {"zip", "tar"}:
+        return arguments
+    inner, _, suffix = location.name.rpartition(".")
+    named: dict[str, Any] = {"method": method, "archive_name": inner.removesuffix(".tar") or location.name}
+    if method == "tar" and suffix.lower() in {"gz", "bz2", "xz"}:
+        named["mode"] = f"w:{suffix.lower()}"
+    return arguments | {"compression": named | (options if isinstance(options, dict) else {})}
 
 
 def _csv_columns(content: Buffer, location: ObjectLocation, arguments: Arguments) -> Collection[str]:
@@ -151,7 +164,7 @@ def read_feather(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pd
 @writes(pd.DataFrame.to_csv, TableFormat.CSV)
 def to_csv(frame: pd.DataFrame, location: ObjectLocation, arguments: Arguments) -> Buffer:
     """`DataFrame.to_csv` into an encrypted object. `compression="infer"` goes by the extension of the key."""
-    return _serialised(frame, "to_csv", _with_compression(arguments, location))
+    return _serialised(frame, "to_csv", _with_archive(arguments, location))
 
 
 @writes(pd.DataFrame.to_parquet, TableFormat.PARQUET)
@@ -163,7 +176,7 @@ def to_parquet(frame: pd.DataFrame, _: ObjectLocation, arguments: Arguments) -> 
 @writes(pd.DataFrame.to_json, TableFormat.JSON)
 def to_json(frame: pd.DataFrame, location: ObjectLocation, arguments: Arguments) -> Buffer:
     """`DataFrame.to_json` into an encrypted object. `compression="infer"` goes by the extension of the key."""
-    return _serialised(frame, "to_json", _with_compression(arguments, location))
+    return _serialised(frame, "to_json", _with_archive(arguments, location))
 
 
 @writes(pd.DataFrame.to_feather, TableFormat.IPC)

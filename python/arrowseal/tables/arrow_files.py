@@ -140,12 +140,18 @@ class TextReader:
         names: list[str] = self.read(file, None).column_names
         return names
 
+    def _text(self, file: pa.NativeFile) -> pa.NativeFile:
+        file.seek(0)
+        if self._compression is None:
+            return file
+        # A view of its own, no copy: the stream closes what it reads from.
+        return pa.CompressedInputStream(pa.BufferReader(file.read_buffer()), self._compression)
+
     def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
-        if file.size() == 0 and self._parse is pa.json.read_json:
+        if self._parse is pa.json.read_json and not self._text(file).read(1):
             table = pa.table({})  # no lines, no rows: what is written for an empty table
         else:
-            stream = file if self._compression is None else pa.CompressedInputStream(file, self._compression)
-            table = self._parse(stream, **self._options)
+            table = self._parse(self._text(file), **self._options)
         if columns is None:
             return table
         _expect(columns, table.column_names)

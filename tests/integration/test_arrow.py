@@ -1,0 +1,285 @@
+"""Arrow tables through encrypted objects on embedded S3 and KMS, and objects of one face read by the others."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import gzip
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pandas.testing as pdt
+import polars as pl
+import polars.testing as plt
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+import arrowseal.arrow as sa
+import arrowseal.pandas as spd
+import arrowseal.polars as spl
+from arrowseal import PLAIN, Client
+from arrowseal.exceptions import NotEncryptedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    return pa.table(
+        {"n": [1, 2, 3], "x": [0.5, None, -2.0], "text": ["a,b", "", 'quo"te é'], "yes": [True, None, False]}
+    )
+
+
+@pytest.fixture
+def rich(table: pa.Table) -> pa.Table:
+    """With what only Parquet and IPC carry."""
+    columns = {
+        "time": pa.array([dt.datetime(2013, 1, 1, 5, 15, 0, 123456), None, dt.datetime(1969, 12, 31)]),
+        "zone": pa.array([0, None, 1], pa.timestamp("us", tz="America/New_York")),
+        "date": pa.array([dt.date(2013, 1, 1), None, dt.date(1, 1, 1)]),
+        "kind": pa.array(["x", None, "y"]).dictionary_encode(),
+        "small": pa.array([1, None, -3], pa.int8()),
+        "money": pa.array([Decimal("1.10"), None, Decimal("-2.00")]),
+        "data": pa.array([b"\x00\xff", None, b""]),
+        "nested": pa.array([[{"a": [1, None]}], None, []]),
+    }
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.parquet", {}),
+        ("a.pq", {"compression": "zstd", "row_group_size": 1}),
+        ("a.arrow", {}),
+        ("a.feather", {"compression": "lz4"}),
+        ("a.ipc", {"compression": "zstd"}),
+    ],
+)
+def test_binary_round_trip_of_every_type(
+    client: Client, bucket: str, rich: pa.Table, name: str, options: dict[str, Any]
+) -> None:
+    sa.write_table(rich, f"s3://{bucket}/{name}", client=client, **options)
+    read = sa.read_table(f"s3://{bucket}/{name}", client=client)
+    assert read.schema == rich.schema
+    assert read.to_pylist() == rich.to_pylist()
+    picked = sa.read_table(f"s3://{bucket}/{name}", columns=["kind", "n"], client=client)
+    assert picked.to_pylist() == rich.select(["kind", "n"]).to_pylist()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "csv.zst", "csv.bz2", "json", "ndjson.gz", "jsonl"])
+def test_text_round_trip(client: Client, bucket: str, table: pa.Table, suffix: str) -> None:
+    sa.write_table(table, f"s3://{bucket}/a.{suffix}", client=client)
+    assert sa.read_table(f"s3://{bucket}/a.{suffix}", client=client).equals(table)
+    picked = sa.read_table(f"s3://{bucket}/a.{suffix}", columns=["yes", "n"], client=client)
+    assert picked.equals(table.select(["yes", "n"]))
+
+
+def test_json_carries_nested_values_times_and_no_nan(client: Client, bucket: str) -> None:
+    table = pa.table(
+        {
+            "nested": [[{"a": [1.5, float("nan")]}], None],
+            "time": [dt.datetime(2013, 1, 1, 5), None],
+            "x": [float("inf"), 1.0],
+            "kind": pa.array(["x", "y"]).dictionary_encode(),
+        }
+    )
+    sa.write_table(table, f"s3://{bucket}/a.json", client=client)
+    assert bytes(client.get(f"s3://{bucket}/a.json")).decode().splitlines() == [
+        '{"nested": [{"a": [1.5, null]}], "time": "2013-01-01T05:00:00", "x": null, "kind": "x"}',
+        '{"nested": null, "time": null, "x": 1.0, "kind": "y"}',
+    ]
+    assert sa.read_table(f"s3://{bucket}/a.json", client=client)["time"][0].as_py() == dt.datetime(2013, 1, 1, 5)
+
+
+def test_the_format_that_is_named_wins_over_the_key(client: Client, bucket: str, table: pa.Table) -> None:
+    sa.write_table(table, f"s3://{bucket}/a.csv", format="feather", client=client)
+    assert bytes(client.get(f"s3://{bucket}/a.csv")).startswith(b"ARROW1")
+    assert sa.read_table(f"s3://{bucket}/a.csv", format="arrow", client=client).equals(table)
+
+
+def test_the_options_of_pyarrow_work(client: Client, bucket: str, table: pa.Table) -> None:
+    sa.write_table(table, f"s3://{bucket}/a.csv", delimiter=";", include_header=False, client=client)
+    read = sa.read_table(
+        f"s3://{bucket}/a.csv",
+        parse_options=pa.csv.ParseOptions(delimiter=";"),
+        read_options=pa.csv.ReadOptions(column_names=table.column_names),
+        client=client,
+    )
+    assert read.equals(table)
+    sa.write_table(table, f"s3://{bucket}/a.parquet", client=client, use_dictionary=False)
+    read = sa.read_table(f"s3://{bucket}/a.parquet", read_dictionary=["text"], use_threads=False, client=client)
+    assert pa.types.is_dictionary(read.schema.field("text").type)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.csv", "a.json"])
+def test_tables_without_rows(client: Client, bucket: str, table: pa.Table, name: str) -> None:
+    sa.write_table(table.slice(0, 0), f"s3://{bucket}/{name}", client=client)
+    read = sa.read_table(f"s3://{bucket}/{name}", client=client)
+    assert read.num_rows == 0
+    assert read.column_names == ([] if name == "a.json" else table.column_names)
+
+
+SOURCES: list[Callable[[pa.Table], Any]] = [
+    lambda table: table,
+    lambda table: table.to_batches()[0],
+    lambda table: table.to_reader(),
+    lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),
+    lambda table: pl.from_arrow(table),
+    lambda table: OnlyAStream(table),
+]
+
+
+class OnlyAStream:
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.csv.gz", "a.ndjson"])
+def test_anything_that_speaks_arrow_is_written(
+    client: Client, bucket: str, table: pa.Table, source: Callable[[pa.Table], Any], name: str
+) -> None:
+    sa.write_table(source(table), f"s3://{bucket}/{name}", client=client)
+    assert sa.read_table(f"s3://{bucket}/{name}", client=client).to_pylist() == table.to_pylist()
+
+
+def test_views_of_polars_become_types_that_every_reader_knows(client: Client, bucket: str) -> None:
+    frame = pl.DataFrame(
+        {"s": ["a", None], "b": [b"1", b"2"], "l": [["x"], []], "r": [{"k": "v"}, None]},
+        schema_overrides={"l": pl.List(pl.String)},
+    ).with_columns(c=pl.Series(["x", "y"], dtype=pl.Categorical), e=pl.Series(["x", None], dtype=pl.Enum(["x"])))
+    for name in ("a.parquet", "a.arrow"):
+        sa.write_table(frame, f"s3://{bucket}/{name}", client=client)
+        read = sa.read_table(f"s3://{bucket}/{name}", client=client)
+        assert "view" not in str(read.schema)
+        assert read.to_pylist() == frame.to_dicts()
+
+
+def test_columns_of_uncompressed_ipc_lie_in_the_proven_buffer(
+    client: Client, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.table({"n": np.arange(100_000), "x": np.random.default_rng(1).random(100_000)})
+    url = f"s3://{bucket}/a.arrow"
+    sa.write_table(table, url, client=client)
+    addresses: list[tuple[int, int]] = []
+
+    get = client.get
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        content = get(*args, **kwargs)
+        address = pa.py_buffer(content).address
+        addresses.append((address, address + len(content)))
+        return content
+
+    monkeypatch.setattr(client, "get", spy)
+    read = sa.read_table(url, client=client)
+    ((begin, end),) = addresses
+    for name in ("n", "x"):
+        for chunk in read[name].chunks:
+            data = chunk.buffers()[1]
+            assert begin <= data.address
+            assert data.address + data.size <= end
+    gc.collect()
+    assert read.equals(table)  # which keeps the memory alive
+
+
+def test_reading_allocates_no_second_copy_of_the_content(client: Client, bucket: str) -> None:
+    table = pa.table({"n": np.arange(1_000_000)})
+    sa.write_table(table, f"s3://{bucket}/a.arrow", client=client)
+    pool = pa.default_memory_pool()
+    before = pool.bytes_allocated()
+    read = sa.read_table(f"s3://{bucket}/a.arrow", client=client)
+    assert pool.bytes_allocated() - before < 100_000
+    assert read.equals(table)
+
+
+def test_plain_objects_are_read_where_they_are_allowed(
+    client: Client, bucket: str, table: pa.Table, raw_s3: Any
+) -> None:
+    url = f"s3://{bucket}/a.csv.gz"
+    sa.write_table(table, url, encryption=PLAIN, client=client)
+    assert gzip.decompress(raw_s3.get_object(Bucket=bucket, Key="a.csv.gz")["Body"].read()).startswith(b'"n","x"')
+    with pytest.raises(NotEncryptedError):
+        sa.read_table(url, client=client)
+    assert sa.read_table(url, allow_plaintext=True, client=client).equals(table)
+
+
+def test_each_call_is_one_row_of_the_counters(client: Client, bucket: str, table: pa.Table) -> None:
+    sa.write_table(table, f"s3://{bucket}/a.parquet", client=client)
+    sa.read_table(f"s3://{bucket}/a.parquet", client=client)
+    assert [(record.operation, record.file_type, record.rows, record.requests) for record in client.counters] == [
+        ("write_table", "parquet", 3, 1),
+        ("read_table", "parquet", 3, 1),
+    ]
+
+
+# One face writes, the others read: the frame that all of them carry, cell by cell.
+
+SHARED = {
+    "n": [1, 2, 3],
+    "x": [0.5, None, -2.25],
+    "text": ["a,b", "tab\t", 'quo"te é'],
+    "yes": [True, False, True],
+}
+WRITERS: dict[str, dict[str, Callable[..., Any]]] = {
+    "pandas": {
+        "parquet": lambda url, client: spd.to_parquet(pd.DataFrame(SHARED), url, client=client),
+        "feather": lambda url, client: spd.to_feather(pd.DataFrame(SHARED), url, client=client),
+        "csv": lambda url, client: spd.to_csv(pd.DataFrame(SHARED), url, index=False, client=client),
+        "csv.gz": lambda url, client: spd.to_csv(pd.DataFrame(SHARED), url, index=False, client=client),
+        "ndjson": lambda url, client: spd.to_json(
+            pd.DataFrame(SHARED), url, orient="records", lines=True, client=client
+        ),
+    },
+    "polars": {
+        "parquet": lambda url, client: spl.write_parquet(pl.DataFrame(SHARED), url, client=client),
+        "feather": lambda url, client: spl.write_ipc(pl.DataFrame(SHARED), url, client=client),
+        "csv": lambda url, client: spl.write_csv(pl.DataFrame(SHARED), url, client=client),
+        "csv.gz": lambda url, client: spl.write_csv(pl.DataFrame(SHARED), url, compression="gzip", client=client),
+        "ndjson": lambda url, client: spl.write_ndjson(pl.DataFrame(SHARED), url, client=client),
+    },
+    "arrow": dict.fromkeys(
+        ("parquet", "feather", "csv", "csv.gz", "ndjson"),
+        lambda url, client: sa.write_table(pa.table(SHARED), url, client=client),
+    ),
+}
+PANDAS_READERS = {
+    "parquet": spd.read_parquet,
+    "feather": spd.read_feather,
+    "csv": spd.read_csv,
+    "csv.gz": spd.read_csv,
+    "ndjson": lambda url, client: spd.read_json(url, lines=True, client=client),
+}
+POLARS_READERS = {
+    "parquet": spl.read_parquet,
+    "feather": spl.read_ipc,
+    "csv": spl.read_csv,
+    "csv.gz": spl.read_csv,
+    "ndjson": spl.read_ndjson,
+}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather", "csv", "csv.gz", "ndjson"])
+@pytest.mark.parametrize("writer", list(WRITERS))
+def test_what_one_face_writes_the_others_read(client: Client, bucket: str, writer: str, suffix: str) -> None:
+    url = f"s3://{bucket}/a.{suffix}"
+    WRITERS[writer][suffix](url, client=client)
+    pdt.assert_frame_equal(PANDAS_READERS[suffix](url, client=client), pd.DataFrame(SHARED))
+    plt.assert_frame_equal(POLARS_READERS[suffix](url, client=client), pl.DataFrame(SHARED))
+    assert sa.read_table(url, client=client).to_pydict() == SHARED
+
+
+def test_parquet_files_are_ordinary_ones(client: Client, bucket: str, rich: pa.Table) -> None:
+    sa.write_table(rich, f"s3://{bucket}/a.parquet", client=client)
+    assert pq.ParquetFile(pa.BufferReader(client.get(f"s3://{bucket}/a.parquet"))).read().equals(rich)
