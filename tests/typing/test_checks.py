@@ -1,0 +1,62 @@
+"""The code checks itself: formatters, linters, type checkers and the tests of the Rust core, as one test each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+CARGO = ["cargo", "--quiet"]
+# The profile that the extension was built with: its object files are there already.
+RELEASE = ["--release", "--locked", "--workspace"]
+
+
+def passes(*command: str) -> None:
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(command)}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}", pytrace=False)
+
+
+def tool(*arguments: str) -> None:
+    passes(sys.executable, "-m", *arguments)
+
+
+def test_python_is_formatted() -> None:
+    tool("ruff", "format", "--check", ".")
+
+
+def test_python_is_free_of_lint() -> None:
+    tool("ruff", "check", ".")
+
+
+def test_python_and_the_use_of_it_are_typed() -> None:
+    tool("mypy")
+
+
+def test_the_stub_of_the_core_is_the_core(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    # The buffer protocol of an extension has its Python name from 3.12 on.
+    allowed.write_text(r"arrowseal\._core\.\w+\.__buffer__")
+    tool("mypy.stubtest", "arrowseal._core", "--allowlist", str(allowed), "--ignore-unused-allowlist")
+
+
+def test_rust_is_formatted() -> None:
+    passes("cargo", "fmt", "--all", "--check")
+
+
+@pytest.mark.timeout(1800)
+def test_rust_is_free_of_lint() -> None:
+    passes(*CARGO, "clippy", *RELEASE, "--all-targets", "--", "--deny", "warnings")
+
+
+@pytest.mark.timeout(1800)
+def test_the_tests_of_the_core_pass() -> None:
+    passes(*CARGO, "test", *RELEASE)
+
+
+def test_the_core_stands_on_one_copy_of_aws_lc() -> None:
+    lock = (REPOSITORY / "Cargo.lock").read_text()
+    assert lock.count('name = "aws-lc-sys"') == 1
