@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import traceback
 from typing import Any
 
@@ -214,3 +215,13 @@ def test_an_extension_that_denies_the_compression_is_refused_as_polars_does() ->
     assert client.calls == []
     arrowseal.polars.write_csv(frame, "s3://lake/a.csv", compression="gzip", check_extension=False, client=client)
     assert client.objects["a.csv"].startswith(b"\x1f\x8b")
+
+
+def test_before_polars_21_a_scan_works_and_names_the_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polars.lazyframe.resolver", None)
+    client = MemoryClient(table=PARQUET, text=CSV)
+    lazy = arrowseal.polars.scan_parquet("s3://lake/table", client=client).filter(pl.col("a") > 1).select("a")
+    assert client.calls == []
+    assert lazy.collect()["a"].to_list() == [2]
+    with pytest.raises(pl.exceptions.ComputeError, match="NotATableError: the content of s3://lake/text"):
+        arrowseal.polars.scan_parquet("s3://lake/text", client=client).collect()
