@@ -397,7 +397,10 @@ class Client:
                 )
             return receive(body, stored.stored_bytes, opener, location, operation)
         except AuthenticationError as error:
-            raise AuthenticationError(f"{location} (data key from {materials.kms_key_arn}): {error}") from None
+            raise AuthenticationError(
+                f"{location} (data key from {materials.kms_key_arn}): {error}. It was changed or cut short, or its body "
+                "and its metadata belong to different objects: restore it from a version or a copy that opens"
+            ) from None
 
     def _admit(self, stored: StoredObject, rules: ReadRules, operation: Operation) -> EncryptedMetadata | None:
         try:
