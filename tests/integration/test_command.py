@@ -305,7 +305,8 @@ def test_the_key_may_be_an_alias_and_without_one_nothing_is_sent(run: Run, folde
         (("cat", "s3://arrowseal/a", "--profile", "missing"), "missing"),
         (("local", "--"), "unrecognized"),
         (("local", "--alias", "tables"), "alias/"),
-        (("demo", "--rows", "0"), "invalid"),
+        (("demo", "--rows", "0"), "a number from 1 up"),
+        (("demo", "--rows", "ten"), "a number from 1 up"),
     ],
 )
 def test_what_is_asked_for_wrongly_gives_2_and_a_reason(run: Run, words: tuple[str, ...], reason: str) -> None:

@@ -209,8 +209,10 @@ def write_file(path: Path, content: Buffer) -> None:
         with partial.open("xb") as file:
             file.write(content)
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # the name that the caller knows
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import textwrap
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -20,7 +21,6 @@ from arrowseal.exceptions import (
 from arrowseal.extras import require
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable
 
     import pandas as pd
@@ -58,10 +58,9 @@ def add_command(commands: Any) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1 up is expected, not {text!r}")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Flights of New York 2013: {len(frame):,} rows, {frame.shape[1]} columns.")
         print(f"S3 is {servers.s3} at {servers.s3_endpoint}, KMS is moto at {servers.kms_endpoint}.")
         steps = ROUNDS * len(FILE_TYPES) * len(demo.arms) * (1 + len(READERS))
-        with progress(steps, "demo") as done:
+        with progress(steps, "demo", unit=" steps") as done:
             warm_up(demo)
             write_all(demo, done)
             read_all(demo, done)
