@@ -127,6 +127,15 @@ def test_sections_that_overlap_count_once() -> None:
     assert record.crypto_seconds == 0
 
 
+def test_a_section_within_itself_counts_from_the_outer_begin_to_the_outer_end() -> None:
+    counters = Counters()
+    with counters.operation("get", HERE) as op, op.timed("s3"):
+        time.sleep(0.02)
+        with op.timed("s3"):
+            pass
+    assert next(iter(counters)).s3_seconds >= 0.02
+
+
 def test_a_section_that_raises_still_ends() -> None:
     counters = Counters()
     with counters.operation("get", HERE) as op:

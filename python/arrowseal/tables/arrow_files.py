@@ -152,10 +152,7 @@ class TextReader:
             table = pa.table({})  # no lines, no rows: what is written for an empty table
         else:
             table = self._parse(self._text(file), **self._options)
-        if columns is None:
-            return table
-        _expect(columns, table.column_names)
-        return table.select(columns)
+        return table if columns is None else table.select(columns)
 
 
 def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
