@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from arrowseal._core import __version__ as __version__
     from arrowseal.client import Client, PutResult
     from arrowseal.counters import Counters
+    from arrowseal.data_keys import DataKeyCache
     from arrowseal.defaults import configure, default_client, reset, using
     from arrowseal.encryption import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3
     from arrowseal.exceptions import ArrowSealError
     from arrowseal.head import ObjectHead
     from arrowseal.location import ObjectLocation
+    from arrowseal.retries import RetryOptions
     from arrowseal.store import ListedObject
     from arrowseal.suites import ANY, V2, V3, CommitmentPolicy, Format
+    from arrowseal.transfer import TransferOptions
 
 _SUBMODULES = ("arrow", "counters", "exceptions", "local", "pandas", "polars")
 _HOMES = {
@@ -40,12 +43,15 @@ _HOMES = {
     "Client": "client",
     "CommitmentPolicy": "suites",
     "Counters": "counters",
+    "DataKeyCache": "data_keys",
     "Format": "suites",
     "ListedObject": "store",
     "ObjectHead": "head",
     "ObjectLocation": "location",
     "PlaintextBuffer": "_core",
     "PutResult": "client",
+    "RetryOptions": "retries",
+    "TransferOptions": "transfer",
     "UnauthenticatedBuffer": "_core",
     "__version__": "_core",
     "configure": "defaults",
@@ -67,12 +73,15 @@ __all__ = [
     "Client",
     "CommitmentPolicy",
     "Counters",
+    "DataKeyCache",
     "Format",
     "ListedObject",
     "ObjectHead",
     "ObjectLocation",
     "PlaintextBuffer",
     "PutResult",
+    "RetryOptions",
+    "TransferOptions",
     "UnauthenticatedBuffer",
     "arrow",
     "configure",

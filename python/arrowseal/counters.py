@@ -74,6 +74,10 @@ class OperationRecord:
     requests: int
     """Requests to S3."""
     kms_calls: int
+    retries: int
+    """Requests and KMS calls that were repeated by us; boto3's own repetitions are not seen."""
+    resumed_bytes: int
+    """Bytes that were received before a body broke off and did not have to be received again."""
 
 
 COLUMNS = tuple(field.name for field in fields(OperationRecord))
@@ -92,6 +96,8 @@ class Operation:
         self.stored_bytes = 0
         self.requests = 0
         self.kms_calls = 0
+        self.retries = 0
+        self.resumed_bytes = 0
         self._seconds: dict[Section, float] = {"kms": 0.0, "s3": 0.0, "crypto": 0.0}
         self._inside: dict[Section, int] = dict.fromkeys(self._seconds, 0)
         self._entered: dict[Section, float] = {}
@@ -151,6 +157,8 @@ class Operation:
             crypto_seconds=self.crypto_seconds,
             requests=self.requests,
             kms_calls=self.kms_calls,
+            retries=self.retries,
+            resumed_bytes=self.resumed_bytes,
         )
 
 

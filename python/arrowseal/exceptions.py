@@ -23,13 +23,18 @@
     │   ├── KmsKeyNotFoundError (FileNotFoundError)
     │   ├── KmsKeyStateError                      disabled, pending deletion or otherwise unusable
     │   ├── KmsKeyMismatchError                   the data key was wrapped under another KMS key
-    │   └── KmsUnavailableError                   throttled, down or out of reach
+    │   └── KmsUnavailableError (UnavailableError)
+    │       └── KmsThrottledError (ThrottledError)
     ├── StoreError (OSError)                      S3 did not do what was asked
     │   ├── ObjectNotFoundError (FileNotFoundError)
     │   ├── BucketNotFoundError (FileNotFoundError)
     │   ├── StoreAccessDeniedError (PermissionError)
     │   ├── PreconditionFailedError
-    │   └── TransferError                         a body that broke off or has another length than announced
+    │   │   └── ObjectChangedError                overwritten again and again while it was read
+    │   ├── StoreUnavailableError (UnavailableError)
+    │   └── TransferError (UnavailableError)      a body that broke off or has another length than announced
+    ├── UnavailableError                          may pass by itself: throttled, down, out of reach, broken off
+    │   └── ThrottledError                        too many requests at a time
     ├── CredentialsError (PermissionError)        no credentials, or expired ones
     └── TableError (ValueError)                   the bytes are fine, the table is not
         ├── NotATableError
@@ -110,6 +115,14 @@ class SizeLimitError(SecurityError):
     """Larger than the format allows, or than `max_plaintext_bytes`."""
 
 
+class UnavailableError(ArrowSealError):
+    """May pass by itself, and has been tried again: throttled, down, out of reach, or broken off."""
+
+
+class ThrottledError(UnavailableError):
+    """Too many requests at a time, by this client or others that share its quota."""
+
+
 class KmsError(ArrowSealError):
     """KMS did not give the data key."""
 
@@ -130,8 +143,12 @@ class KmsKeyMismatchError(KmsError):
     """The data key was wrapped under another KMS key, or its wrapped form or context was changed."""
 
 
-class KmsUnavailableError(KmsError):
+class KmsUnavailableError(KmsError, UnavailableError):
     """KMS throttles, is down, or cannot be reached."""
+
+
+class KmsThrottledError(KmsUnavailableError, ThrottledError):
+    """KMS throttles: its quota of requests is shared by the account and Region."""
 
 
 class StoreError(ArrowSealError, OSError):
@@ -154,7 +171,15 @@ class PreconditionFailedError(StoreError):
     """The object is not, or no longer, the one that the request named."""
 
 
-class TransferError(StoreError):
+class ObjectChangedError(PreconditionFailedError):
+    """The object was overwritten while it was read, and again while it was read anew."""
+
+
+class StoreUnavailableError(StoreError, UnavailableError):
+    """S3 throttles, is down, or cannot be reached."""
+
+
+class TransferError(StoreError, UnavailableError):
     """A body that broke off, or has another length than was announced."""
 
 

@@ -20,11 +20,13 @@ from arrowseal.exceptions import (
     KmsKeyMismatchError,
     KmsKeyNotFoundError,
     KmsKeyStateError,
+    KmsThrottledError,
     KmsUnavailableError,
     NoKeyError,
 )
 from arrowseal.materials import DecryptionMaterials, EncryptionMaterials
 from arrowseal.metadata import KMS_CONTEXT, EncryptedMetadata, bound_context
+from arrowseal.retries import call_kms
 from arrowseal.wirelog import withheld
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
     from arrowseal.counters import Operation
+    from arrowseal.data_keys import UnwrappedKeys
     from arrowseal.location import ObjectLocation
-    from arrowseal.suites import Format
+    from arrowseal.suites import CommitmentPolicy, Format
 
 _KEY_ARN: Final = re.compile(r"arn:[^:]+:kms:[^:]*:[^:]*:key/.+")
 _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
@@ -56,7 +59,7 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
         "the encrypted data key does not belong to this key and encryption context: one of them is another one, or "
         "was changed",
     ),
-    "ThrottlingException": (KmsUnavailableError, "throttled: retry later, or ask for a higher request quota"),
+    "ThrottlingException": (KmsThrottledError, "throttled: retry later, or ask for a higher request quota"),
     "KMSInternalException": (KmsUnavailableError, "internal error of KMS: retry later"),
     "DependencyTimeoutException": (KmsUnavailableError, "KMS timed out: retry later"),
     "KeyUnavailableException": (KmsUnavailableError, "the key is not available at the moment: retry later"),
@@ -72,14 +75,25 @@ class KmsKeyring:
     """Wraps under one KMS key, and unwraps under it or under any of `decrypt_key_ids`, tried in their order.
 
     Keys are given as id, ARN or alias. An alias is resolved once, to the ARN in the first answer of KMS, and stays with
-    that key for the life of the keyring. `kms` makes the boto3 KMS client when the first request is due. Safe to share
-    between threads.
+    that key for the life of the keyring. `kms` makes the boto3 KMS client when the first request is due. `cache` keeps
+    unwrapped data keys, for this keyring alone; `policy` is the commitment policy they were unwrapped under. Calls that
+    KMS throttles are repeated for up to two minutes. Safe to share between threads.
     """
 
     wraps = frozenset({KMS_CONTEXT})
 
-    def __init__(self, kms: Callable[[], KMSClient], key_id: str | None, decrypt_key_ids: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        kms: Callable[[], KMSClient],
+        key_id: str | None,
+        decrypt_key_ids: Sequence[str] = (),
+        *,
+        cache: UnwrappedKeys[DecryptionMaterials] | None = None,
+        policy: CommitmentPolicy | None = None,
+    ) -> None:
         self._kms = kms
+        self._cache = cache
+        self._policy = policy
         self._key_id = key_id
         self._read_key_ids = tuple(dict.fromkeys(([key_id] if key_id else []) + list(decrypt_key_ids)))
         self._arns: dict[str, str] = {}
@@ -126,7 +140,17 @@ class KmsKeyring:
         self, metadata: EncryptedMetadata, location: ObjectLocation, operation: Operation
     ) -> DecryptionMaterials:
         self.check_read(location)
+        if self._cache is None:
+            return self._unwrap(metadata, location, operation)
+        # Everything that decides whether KMS would give out this key, and under which rules.
+        context = frozenset(metadata.context.items())
+        key = ("decrypt", metadata.format, self._policy, self._read_key_ids, context, metadata.encrypted_data_key)
+        size = len(metadata.encrypted_data_key) + sum(len(name) + len(value) for name, value in context)
+        return self._cache.get(key, size, lambda: self._unwrap(metadata, location, operation))
 
+    def _unwrap(
+        self, metadata: EncryptedMetadata, location: ObjectLocation, operation: Operation
+    ) -> DecryptionMaterials:
         def call(kms: KMSClient, key: str) -> tuple[DataKey, str]:
             answer: Any = kms.decrypt(
                 KeyId=key, CiphertextBlob=metadata.encrypted_data_key, EncryptionContext=dict(metadata.context)
@@ -152,25 +176,40 @@ class KmsKeyring:
         operation: Operation,
         call: Callable[[KMSClient, str], Any],
     ) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         known = self._arns.get(key_id, key_id)
         subject = f"{location}: KMS {action} under {known}"
         kms = self._kms()
-        operation.kms_calls += 1
-        try:
-            with operation.timed("kms"), withheld(subject):
-                result = call(kms, known)
-        except ClientError as error:
-            raise _translate(error, subject, action) from None
-        except BotoCoreError as error:
-            raise _translate_transport(error, subject) from None
+
+        def retried() -> None:
+            operation.retries += 1
+
+        result = call_kms(lambda: _once(kms, known, subject, action, operation, call), retried)
         arn = result[-1]
         if _KEY_ARN.fullmatch(known) and arn != known:
             raise KmsKeyMismatchError(f"{subject}: KMS used another key, {arn}")
         with self._lock:
             self._arns[key_id] = arn
         return result
+
+
+def _once(
+    kms: KMSClient,
+    key_id: str,
+    subject: str,
+    action: str,
+    operation: Operation,
+    call: Callable[[KMSClient, str], Any],
+) -> Any:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    operation.kms_calls += 1
+    try:
+        with operation.timed("kms"), withheld(subject):
+            return call(kms, key_id)
+    except ClientError as error:
+        raise _translate(error, subject, action) from None
+    except BotoCoreError as error:
+        raise _translate_transport(error, subject) from None
 
 
 def _take_data_key(answer: dict[str, Any]) -> DataKey:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from arrowseal.data_keys import DataKeyCache
 from arrowseal.encryption import check_context
 from arrowseal.exceptions import ConfigurationError, PolicyConflictError
 from arrowseal.suites import MAX_CONTENT_BYTES, V2, V3, AnyContext, CommitmentPolicy, Format
+from arrowseal.transfer import TransferOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,8 @@ class ClientOptions:
     decrypt_key_ids: tuple[str, ...] = ()
     max_plaintext_bytes: int = MAX_CONTENT_BYTES
     allow_insecure_kms_endpoint: bool = False
+    cache: DataKeyCache | None = field(default_factory=DataKeyCache)
+    transfer: TransferOptions = field(default_factory=TransferOptions)
     profile_name: str | None = None
     region_name: str | None = None
     endpoint_url: str | None = None
@@ -51,6 +55,10 @@ class ClientOptions:
         if options.interop is not None:
             options = _for_analytics(options, explicit_policy=commitment_policy is not None)
         options.commitment_policy.check_write(options.format)
+        if options.cache is not None and not isinstance(options.cache, DataKeyCache):
+            raise ConfigurationError("cache= is a DataKeyCache, or None to ask KMS for every object")
+        if not isinstance(options.transfer, TransferOptions):
+            raise ConfigurationError("transfer= is a TransferOptions")
         if options.kms_key_id is not None:
             _key_ids([options.kms_key_id])
         if not isinstance(options.max_plaintext_bytes, int) or options.max_plaintext_bytes < 0:

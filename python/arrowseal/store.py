@@ -30,6 +30,8 @@ class StoredObject:
     """`"SSE-S3"`, `"SSE-KMS"`, `"SSE-C"`, or None where the server names no encryption of its own."""
     server_side_key: str | None = None
     """The KMS key of SSE-KMS."""
+    ranged: bool = False
+    """Whether the answer carried a part of the body only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,18 @@ class Store(Protocol):
     """S3, or what speaks like it. Errors are `StoreError`s and `CredentialsError`; each call counts its requests."""
 
     def get(
-        self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        *,
+        byte_range: tuple[int, int],
+        arguments: Mapping[str, Any],
     ) -> tuple[StoredObject, Body]:
-        """Start one GET of the whole object; the caller closes the body."""
+        """Start one GET of the stored bytes `[start, end)`; the caller closes the body.
+
+        Where the object ends earlier the body does too, an empty object has an empty one, and a server that knows no
+        ranges answers the whole (`ranged` is False then).
+        """
 
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
         """The object's metadata alone."""

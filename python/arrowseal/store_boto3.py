@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.credentials import credentials_error
@@ -15,6 +17,7 @@ from arrowseal.exceptions import (
     PreconditionFailedError,
     StoreAccessDeniedError,
     StoreError,
+    StoreUnavailableError,
     TransferError,
 )
 from arrowseal.location import ObjectLocation
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 
 _COPY_LIMIT: Final = 5 * 2**30  # the largest object that one CopyObject copies
 _COPY_PART: Final = 2**30
+_CONTENT_RANGE: Final = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 _SSE_LABELS: Final = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
+_PASSING: Final = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException"}
 _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "NoSuchKey": (ObjectNotFoundError, "no such object"),
     "NoSuchVersion": (ObjectNotFoundError, "no such version of the object"),
@@ -59,11 +64,26 @@ class Boto3Store:
         self._s3 = s3
 
     def get(
-        self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        *,
+        byte_range: tuple[int, int],
+        arguments: Mapping[str, Any],
     ) -> tuple[StoredObject, Body]:
-        with self._request(location, operation, "GetObject", arguments) as s3:
-            answer: Any = s3.get_object(Bucket=location.bucket, Key=location.key, **arguments)
+        start, end = byte_range
+        try:
+            answer = self._get(location, operation, {"Range": f"bytes={start}-{end - 1}"} | dict(arguments))
+        except _RangeError:
+            if start > 0:
+                raise
+            # No range of an empty object can be satisfied.
+            answer = self._get(location, operation, arguments)
         return _stored_object(location, answer), _Boto3Body(location, answer["Body"])
+
+    def _get(self, location: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]) -> Any:
+        with self._request(location, operation, "GetObject", arguments) as s3:
+            return s3.get_object(Bucket=location.bucket, Key=location.key, **arguments)
 
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
         with self._request(location, operation, "GetObject", arguments) as s3:
@@ -168,49 +188,62 @@ class Boto3Store:
         except ClientError as error:
             raise _translate(error, location, action) from None
         except BotoCoreError as error:
-            raise credentials_error(error, str(location)) or StoreError(
+            raise credentials_error(error, str(location)) or StoreUnavailableError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"
             ) from None
 
 
 def _stored_object(location: ObjectLocation, answer: Any) -> StoredObject:
     """The headers of a GET or HEAD. Raises `TransferError` if no length is announced."""
-    if answer.get("ContentLength") is None:
+    content_range = _CONTENT_RANGE.fullmatch(answer.get("ContentRange") or "")
+    stored_bytes = int(content_range[1]) if content_range else answer.get("ContentLength")
+    if stored_bytes is None:
         raise TransferError(f"{location}: the server announced no length")
     label = "SSE-C" if answer.get("SSECustomerAlgorithm") else _SSE_LABELS.get(answer.get("ServerSideEncryption", ""))
     return StoredObject(
         location=location,
         metadata=answer.get("Metadata", {}),
-        stored_bytes=answer["ContentLength"],
+        stored_bytes=stored_bytes,
         etag=answer.get("ETag", "").strip('"'),
         version_id=answer.get("VersionId"),
         last_modified=answer.get("LastModified"),
         content_type=answer.get("ContentType"),
         server_side=label,
         server_side_key=answer.get("SSEKMSKeyId"),
+        ranged=content_range is not None,
     )
 
 
 class _Boto3Body:
-    """A botocore body, received into memory that the caller owns."""
+    """A botocore body, received into memory that the caller owns.
+
+    Where the connection's own `readinto` can be reached, bytes go from the socket into that memory without passing
+    through `bytes` of urllib3 and the checksum of botocore: ranges carry no checksum, and content has its tag.
+    """
 
     def __init__(self, location: ObjectLocation, body: Any) -> None:
         self._location = location
         self._body = body
+        self._raw: Any = getattr(body, "_raw_stream", None)
+        self._direct: Any = getattr(self._raw, "_fp", None)
+        if not (hasattr(self._direct, "readinto") and hasattr(self._raw, "release_conn")):
+            self._direct = None
+        self._readinto = (self._direct or body).readinto
 
     def readinto(self, target: memoryview, /) -> int:
         from botocore.exceptions import BotoCoreError
         from urllib3.exceptions import HTTPError
 
         try:
-            return int(self._body.readinto(target))
-        except (BotoCoreError, HTTPError, OSError) as error:
-            raise TransferError(
-                f"{self._location}: the body broke off ({type(error).__name__}): read it again"
-            ) from None
+            return int(self._readinto(target))
+        except (BotoCoreError, HTTPError, HTTPException, OSError, ValueError) as error:
+            raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 
     def close(self) -> None:
-        self._body.close()
+        if self._direct is not None and self._direct.isclosed():
+            self._raw.release_conn()  # read to its end: the connection serves the next request
+        else:
+            self._body.close()
 
 
 class _Upload(io.RawIOBase):
@@ -247,8 +280,17 @@ class _Upload(io.RawIOBase):
         return True
 
 
+class _RangeError(TransferError):
+    """The range lies behind the end of the object."""
+
+
 def _translate(error: Any, location: ObjectLocation, action: str) -> ArrowSealError:
     code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status == 416:
+        return _RangeError(f"{location}: the object ends before the range that was asked for")
+    if status >= 500 or code in _PASSING:
+        return StoreUnavailableError(f"{location}: {action} failed ({code or status}): S3 throttles or is down")
     if code in _ERRORS:
         kind, text = _ERRORS[code]
         return kind(f"{location}: {text.format(action=action)}")

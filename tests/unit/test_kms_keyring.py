@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from arrowseal import retries
 from arrowseal.counters import Operation
 from arrowseal.exceptions import (
     CredentialsError,
@@ -14,6 +15,7 @@ from arrowseal.exceptions import (
     KmsKeyMismatchError,
     KmsKeyNotFoundError,
     KmsKeyStateError,
+    KmsThrottledError,
     KmsUnavailableError,
     NoKeyError,
 )
@@ -119,7 +121,7 @@ def test_without_a_key_nothing_is_requested(kms: StrictKms) -> None:
         ("InvalidKeyUsageException", KmsKeyStateError, "symmetric"),
         ("IncorrectKeyException", KmsKeyMismatchError, "kms_key_id="),
         ("InvalidCiphertextException", KmsKeyMismatchError, "encryption context"),
-        ("ThrottlingException", KmsUnavailableError, "quota"),
+        ("ThrottlingException", KmsThrottledError, "quota"),
         ("KMSInternalException", KmsUnavailableError, "retry later"),
         ("KeyUnavailableException", KmsUnavailableError, "retry later"),
         ("ExpiredTokenException", CredentialsError, "renew"),
@@ -127,11 +129,12 @@ def test_without_a_key_nothing_is_requested(kms: StrictKms) -> None:
     ],
 )
 def test_each_refusal_of_kms_is_an_error_of_its_own_that_names_object_key_and_way_out(
-    kms: StrictKms, code: str, error: type[Exception], way_out: str
+    kms: StrictKms, code: str, error: type[Exception], way_out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
     arn = kms.create_key()
     materials = keyring(kms, arn).generate(V3, {"team": "weather"}, HERE, operation())
-    kms.failures.append(code)
+    kms.failures += [code] * 100
     with pytest.raises(error) as caught:
         keyring(kms, arn).unwrap(metadata_of(materials), HERE, operation())
     assert type(caught.value) is error

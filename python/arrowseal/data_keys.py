@@ -1,0 +1,224 @@
+"""Data keys that are used more than once: unwrapped ones cached for reads, one shared by many objects on writes.
+
+A cache belongs to one keyring, hence to one session and its credentials, and to one process: it is neither pickled nor
+inherited across fork. It holds keys of the core, which are wiped when the last reference goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from arrowseal.exceptions import ArrowSealError, ConfigurationError
+from arrowseal.suites import V3, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from arrowseal.materials import EncryptionMaterials
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class DataKeyCache:
+    """Bounds of the data keys that a client remembers on reads.
+
+    `max_age_seconds` is how long a revoked grant may go unnoticed. `max_bytes` counts encrypted data keys and contexts.
+    Raises `ConfigurationError` for bounds that are not positive, or an age beyond five minutes.
+    """
+
+    max_keys: int = 10_000
+    max_bytes: int = 16 * 2**20
+    max_age_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.max_keys <= 0 or self.max_bytes <= 0 or not 0 < self.max_age_seconds <= 300:
+            raise ConfigurationError(
+                "a data key cache holds at least one key, for at most 300 seconds; cache=None turns it off"
+            )
+
+
+class _Flight(Generic[Value]):
+    """A call that one thread makes and others wait for."""
+
+    def __init__(self) -> None:
+        self.landed = threading.Event()
+        self.value: Value | None = None
+        self.error: ArrowSealError | None = None
+
+
+class UnwrappedKeys(Generic[Value]):
+    """A bounded cache in which however many threads ask for one key, one of them calls KMS. Failures are not kept."""
+
+    def __init__(self, bounds: DataKeyCache, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bounds = bounds
+        self._clock = clock
+        self._forget()
+        _caches.add(self)
+
+    def _forget(self) -> None:
+        """Start empty, with a new lock: after a fork, that of the parent may be held by a thread that is gone."""
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hashable, tuple[float, int, Value]] = OrderedDict()
+        self._flights: dict[Hashable, _Flight[Value]] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a cache of data keys is not pickled")
+
+    def get(self, key: Hashable, size: int, load: Callable[[], Value]) -> Value:
+        """The value of `key`, from the cache or else by `load`, which raises what this raises.
+
+        A thread that waits for another one's call gets its error too, unless that thread was interrupted: then the next
+        one calls.
+        """
+        while True:
+            with self._lock:
+                cached = self._fresh(key)
+                if cached is not None:
+                    return cached
+                flight = self._flights.get(key)
+                leads = flight is None
+                if flight is None:
+                    flight = self._flights[key] = _Flight()
+            if leads:
+                return self._lead(key, size, flight, load)
+            flight.landed.wait()
+            if flight.value is not None:
+                return flight.value
+            if flight.error is not None:
+                raise type(flight.error)(str(flight.error))
+
+    def _lead(self, key: Hashable, size: int, flight: _Flight[Value], load: Callable[[], Value]) -> Value:
+        started = self._clock()  # the grant was good then; later it may not have been
+        try:
+            flight.value = load()
+        except ArrowSealError as error:
+            flight.error = error
+            raise
+        finally:
+            with self._lock:
+                self._flights.pop(key, None)
+                if flight.value is not None:
+                    self._keep(key, size, started, flight.value)
+            flight.landed.set()
+        return flight.value
+
+    def _fresh(self, key: Hashable) -> Value | None:
+        """An entry that is young enough; all that are too old go."""
+        oldest = self._clock() - self._bounds.max_age_seconds
+        while self._entries:
+            first, (since, size, _) = next(iter(self._entries.items()))
+            if since > oldest:
+                break
+            del self._entries[first]
+            self._bytes -= size
+        entry = self._entries.get(key)
+        return None if entry is None else entry[2]
+
+    def _keep(self, key: Hashable, size: int, since: float, value: Value) -> None:
+        if key in self._entries:
+            self._bytes -= self._entries.pop(key)[1]
+        self._entries[key] = since, size, value
+        self._bytes += size
+        while len(self._entries) > self._bounds.max_keys or self._bytes > self._bounds.max_bytes:
+            _, (_, dropped, _) = self._entries.popitem(last=False)
+            self._bytes -= dropped
+
+
+_caches: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for cache in list(_caches):
+        cache._forget()  # noqa: SLF001 - the one caller
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+class SharedDataKeys:
+    """One data key for many V3 objects, within bounds; then the next one. For as long as a block of reuse lasts."""
+
+    MAX_OBJECTS: Final = 10_000
+    MAX_BYTES: Final = 2**40
+    MAX_SECONDS: Final = 900.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._shared: dict[Hashable, _Shared] = {}
+
+    def materials(
+        self,
+        key: Hashable,
+        format: Format,  # noqa: A002 - the public word for it
+        size: int,
+        generate: Callable[[], EncryptionMaterials],
+    ) -> EncryptionMaterials:
+        """The materials for one more object of `size` bytes. Raises `ConfigurationError` for V2."""
+        if format is not V3:
+            raise ConfigurationError(
+                "a data key is never reused under format V2: it would encrypt every object itself, and two random IVs "
+                "that meet would give both away. V3 derives a key of its own for each object"
+            )
+        with self._lock:  # held while KMS is asked: whoever waits needs the same key
+            shared = self._shared.get(key)
+            if shared is None or not shared.has_room(size, self._clock()):
+                shared = self._shared[key] = _Shared(generate(), self._clock())
+            shared.objects += 1
+            shared.bytes += size
+            return shared.materials
+
+
+@dataclass
+class _Shared:
+    materials: EncryptionMaterials
+    since: float
+    objects: int = 0
+    bytes: int = 0
+
+    def has_room(self, size: int, now: float) -> bool:
+        return (
+            self.objects < SharedDataKeys.MAX_OBJECTS
+            and self.bytes + size <= SharedDataKeys.MAX_BYTES
+            and now - self.since < SharedDataKeys.MAX_SECONDS
+        )
+
+
+class Reuse:
+    """Whether a client shares data keys at the moment: blocks may nest and overlap between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._keys: SharedDataKeys | None = None
+
+    @property
+    def keys(self) -> SharedDataKeys | None:
+        """The shared keys inside a block, None outside."""
+        return self._keys
+
+    @contextlib.contextmanager
+    def block(self) -> Iterator[None]:
+        """Share data keys until the last block ends, which forgets them."""
+        with self._lock:
+            self._blocks += 1
+            self._keys = self._keys or SharedDataKeys()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if self._blocks == 0:
+                    self._keys = None

@@ -1,0 +1,75 @@
+"""One budget for what may pass by itself: attempts with growing, jittered pauses, within a deadline."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from arrowseal.exceptions import ConfigurationError, ThrottledError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+_jitter: Final = random.SystemRandom()
+
+
+@dataclass(frozen=True)
+class RetryOptions:
+    """How long something that may pass is tried again. Raises `ConfigurationError` for values that cannot be.
+
+    `attempts` counts those in a row that bring nothing; whatever progress is made starts the count anew. Pauses are
+    drawn between 0 and `base_seconds`, doubled each time up to `cap_seconds`: many clients must not return at once.
+    """
+
+    attempts: int = 5
+    deadline_seconds: float = 120.0
+    base_seconds: float = 0.1
+    cap_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or min(self.deadline_seconds, self.base_seconds, self.cap_seconds) < 0:
+            raise ConfigurationError("retries take at least one attempt, and seconds that are not negative")
+
+
+STORE_RETRIES: Final = RetryOptions()
+"""For S3: a broken connection or a 503 is gone within seconds, or an outage."""
+THROTTLED_KMS: Final = RetryOptions(attempts=40, deadline_seconds=120.0, cap_seconds=5.0)
+"""For throttled KMS calls: a quota shared by a whole account frees up by waiting, and only so."""
+UNAVAILABLE_KMS: Final = RetryOptions(attempts=3, deadline_seconds=30.0)
+"""For KMS calls that fail otherwise, on top of boto3's own attempts."""
+
+
+class Budget:
+    """What is left of the attempts and the time of one undertaking. Not shared between threads."""
+
+    def __init__(self, options: RetryOptions) -> None:
+        self._options = options
+        self._deadline = time.monotonic() + options.deadline_seconds
+        self._failed = 0
+
+    def progressed(self) -> None:
+        """Something was achieved: attempts count from the start again."""
+        self._failed = 0
+
+    def pause(self, error: Exception) -> None:
+        """Wait before the next attempt, or raise `error` if there is to be none."""
+        self._failed += 1
+        longest = min(self._options.cap_seconds, self._options.base_seconds * 2 ** (self._failed - 1))
+        seconds = _jitter.uniform(0, longest)
+        if self._failed >= self._options.attempts or time.monotonic() + seconds > self._deadline:
+            raise error
+        time.sleep(seconds)
+
+
+def call_kms(call: Callable[[], Result], retried: Callable[[], None]) -> Result:
+    """The result of a KMS call, which is repeated while KMS throttles it or is unavailable; `retried` counts."""
+    budgets = Budget(THROTTLED_KMS), Budget(UNAVAILABLE_KMS)
+    while True:
+        try:
+            return call()
+        except UnavailableError as error:
+            budgets[0 if isinstance(error, ThrottledError) else 1].pause(error)
+            retried()
