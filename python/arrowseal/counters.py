@@ -74,9 +74,9 @@ class OperationRecord:
     requests: int
     """Requests to S3."""
     kms_calls: int
-    retries: int
+    retries: int = 0
     """Requests and KMS calls that were repeated by us; boto3's own repetitions are not seen."""
-    resumed_bytes: int
+    resumed_bytes: int = 0
     """Bytes that were received before a body broke off and did not have to be received again."""
 
 
