@@ -168,7 +168,8 @@ class _Source:
             else:
                 filled += count
                 self._position += count
-                self._budget.progressed()
+        # A whole piece, not a byte: a connection that drips and breaks must not be resumed for ever.
+        self._budget.progressed()
 
     def _open(self) -> Body:
         if self._body is None:
