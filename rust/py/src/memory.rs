@@ -85,6 +85,16 @@ impl Region {
         }
     }
 
+    /// Lets the system have the pages of a large region if it needs them; what they hold may be zeros afterwards. Until it
+    /// does they are used again without a page fault. Only a wish: the answer does not matter.
+    pub(crate) fn lend(&self) {
+        #[cfg(target_os = "linux")]
+        if self.capacity >= HUGE_REGION_BYTES {
+            // SAFETY: the range is this mapping, which nobody refers to: its content is of no use to anyone.
+            unsafe { libc::madvise(self.start.as_ptr().cast::<c_void>(), self.capacity, libc::MADV_FREE) };
+        }
+    }
+
     /// # Safety
     /// The range lies inside the region, and nobody else refers to it for as long as the slice lives.
     unsafe fn slice_mut<'a>(&self, offset: usize, length: usize) -> &'a mut [u8] {

@@ -4,9 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::memory::Region;
 
-/// What is kept at most while nobody uses it: enough for a few parts of a transfer or one large table, and little beside
-/// what the tables themselves take. Larger regions go back to the system at once.
-const MAX_BYTES: usize = 256 << 20;
+/// What is kept at most while nobody uses it: one sealed object of 1 GiB, with its tag and what rounding adds. It is lent
+/// rather than kept: the system may take the pages of a large idle region whenever it runs short of memory. Larger regions
+/// go back at once.
+const MAX_BYTES: usize = (1 << 30) + (8 << 20);
 /// Small regions are cheap to get: a few for each thread of a busy reader.
 const MAX_REGIONS: usize = 64;
 /// A region serves a request of half its size at least, so that a small buffer does not keep a large one.
@@ -45,6 +46,7 @@ pub(crate) fn give(trace: Trace, region: Region) {
     if region.capacity() > MAX_BYTES {
         return;
     }
+    region.lend();
     let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
     pool.bytes += region.capacity();
     pool.regions.push((trace, region));
