@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from arrowseal.tables.arrow_files import as_table, file_reader, file_writer
 from arrowseal.tables.formats import TableFormat
+from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.table_object import TableObject
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def read_table(
         format: `"parquet"`, `"ipc"` (`"arrow"`, `"feather"`), `"csv"`, `"json"` (`"ndjson"`, `"jsonl"`); otherwise the
             extension of the key says it. Text may be compressed as a whole (`.csv.gz`, `.ndjson.zst`).
         columns: these columns only, in this order; `a.b` is a field of a nested Parquet column.
-        options: for Parquet those of `pyarrow.parquet.ParquetFile` and of its `read`, for IPC
+        options: for Parquet those of `pyarrow.parquet.ParquetFile` and of its `read`, and `filters` as
+            `pyarrow.parquet.read_table` takes them (applied after all columns are parsed), for IPC
             `pyarrow.ipc.IpcReadOptions`, for CSV and JSON those of `pyarrow.csv.read_csv` and `pyarrow.json.read_json`.
         client, encryption, encryption_context, kms_key_id, allow_plaintext, version_id: as in `Client.get`.
 
@@ -75,7 +77,7 @@ def read_table(
         "read_table",
         table_format,
         lambda content: reader.read(_file(content), asked),
-        columns_asked=asked or (),
+        columns_asked=[*(asked or ()), *filter_names(options.get("filters"))],
         columns_there=lambda content: reader.names(_file(content)),
     )
 

@@ -14,6 +14,7 @@ import pandas.testing as pdt
 import polars as pl
 import polars.testing as plt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -22,7 +23,7 @@ import arrowseal.arrow as sa
 import arrowseal.pandas as spd
 import arrowseal.polars as spl
 from arrowseal import PLAIN, Client
-from arrowseal.exceptions import NotEncryptedError
+from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, NotEncryptedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,3 +284,54 @@ def test_what_one_face_writes_the_others_read(client: Client, bucket: str, write
 def test_parquet_files_are_ordinary_ones(client: Client, bucket: str, rich: pa.Table) -> None:
     sa.write_table(rich, f"s3://{bucket}/a.parquet", client=client)
     assert pq.ParquetFile(pa.BufferReader(client.get(f"s3://{bucket}/a.parquet"))).read().equals(rich)
+
+
+@pytest.mark.parametrize("filters", [[("n", ">", 1)], [[("n", "==", 2)], [("n", "==", 3)]], pc.field("n") > 1])
+def test_filters_of_pyarrow_choose_the_rows(client: Client, bucket: str, table: pa.Table, filters: Any) -> None:
+    sa.write_table(table, f"s3://{bucket}/a.parquet", client=client)
+    read = sa.read_table(f"s3://{bucket}/a.parquet", columns=["x"], filters=filters, client=client)
+    assert read.to_pydict() == {"x": [None, -2.0]}
+
+
+def test_a_filter_on_a_column_that_is_not_there_names_it(client: Client, bucket: str, table: pa.Table) -> None:
+    url = f"s3://{bucket}/a.parquet"
+    sa.write_table(table, url, client=client)
+    for read in (sa.read_table, spd.read_parquet):
+        with pytest.raises(ColumnNotFoundError, match="'missing'"):
+            read(url, filters=[("missing", ">", 1)], client=client)
+
+
+def test_filters_with_a_field_of_a_nested_column_are_refused(client: Client, bucket: str) -> None:
+    url = f"s3://{bucket}/a.parquet"
+    sa.write_table(pa.table({"n": [1], "r": [{"k": 1}]}), url, client=client)
+    with pytest.raises(ConfigurationError, match=r"'r\.k' is a field"):
+        sa.read_table(url, columns=["r.k"], filters=[("n", "==", 1)], client=client)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson"])
+def test_columns_of_text_are_names_and_not_positions(client: Client, bucket: str, table: pa.Table, name: str) -> None:
+    url = f"s3://{bucket}/{name}"
+    sa.write_table(table, url, client=client)
+    with pytest.raises(ColumnNotFoundError):
+        sa.read_table(url, columns=[0], client=client)  # type: ignore[list-item]
+
+
+def test_json_refuses_columns_that_share_a_name_instead_of_losing_one(client: Client, bucket: str) -> None:
+    twins = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    with pytest.raises(ConfigurationError, match="share one"):
+        sa.write_table(twins, f"s3://{bucket}/a.ndjson", client=client)
+    assert not client.exists(f"s3://{bucket}/a.ndjson")
+
+
+def test_maps_are_objects_in_json(client: Client, bucket: str) -> None:
+    maps = pa.table({"m": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int64()))})
+    sa.write_table(maps, f"s3://{bucket}/a.ndjson", client=client)
+    read = sa.read_table(f"s3://{bucket}/a.ndjson", client=client)
+    assert read.to_pylist() == [{"m": {"k": 1}}, {"m": None}]
+
+
+def test_a_column_without_a_name_and_a_format_that_is_no_word_are_refused(client: Client, bucket: str) -> None:
+    with pytest.raises(ConfigurationError, match="give it a name"):
+        sa.write_table(pa.chunked_array([[1]]), f"s3://{bucket}/a.parquet", client=client)
+    with pytest.raises(ConfigurationError, match="not a table format"):
+        sa.read_table(f"s3://{bucket}/a", format=3, client=client)  # type: ignore[arg-type]

@@ -77,12 +77,14 @@ def file_writer(table_format: TableFormat, location: ObjectLocation, options: Ma
 
 
 class ParquetReader:
-    """Options: those of `pyarrow.parquet.ParquetFile` and of its `read`."""
+    """Options: those of `pyarrow.parquet.ParquetFile` and of its `read`; `filters` of `pyarrow.parquet.read_table`."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         of_read = {"use_threads", "use_pandas_metadata"}
-        self._open = {name: value for name, value in options.items() if name not in of_read}
+        self._open = {name: value for name, value in options.items() if name not in of_read | {"filters"}}
         self._read = {name: value for name, value in options.items() if name in of_read}
+        filters = options.get("filters")
+        self._filter = None if filters is None else pq.filters_to_expression(filters)
         _check_options(pq.ParquetFile, self._open)
 
     def names(self, file: pa.NativeFile) -> list[str]:
@@ -91,11 +93,17 @@ class ParquetReader:
 
     def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
         parquet = pq.ParquetFile(file, **self._open)
-        if columns is None:
-            return parquet.read(**self._read)
-        # It would leave out what is not there, and say nothing.
-        _expect(columns, parquet_names(parquet))
-        return parquet.read(columns, **self._read)
+        if columns is not None:
+            # It would leave out what is not there, and say nothing.
+            _expect(columns, parquet_names(parquet))
+        if self._filter is None:
+            return parquet.read(columns, **self._read)
+        # A filter may name columns that are not asked for, and its expression does not tell which.
+        rows = parquet.read(**self._read).filter(self._filter)
+        for name in columns or ():
+            if name not in rows.column_names:
+                raise ConfigurationError(f"filters= goes with whole columns, and {name!r} is a field of one")
+        return rows if columns is None else rows.select(columns)
 
 
 def parquet_names(parquet: pq.ParquetFile) -> list[str]:
@@ -152,7 +160,10 @@ class TextReader:
             table = pa.table({})  # no lines, no rows: what is written for an empty table
         else:
             table = self._parse(self._text(file), **self._options)
-        return table if columns is None else table.select(columns)
+        if columns is None:
+            return table
+        _expect(columns, table.column_names)  # select() takes positions too
+        return table.select(columns)
 
 
 def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
@@ -220,9 +231,15 @@ def _decoded(table: pa.Table) -> pa.Table:
 
 
 def _write_json(table: pa.Table, file: pa.NativeFile) -> None:
-    """One object a line, times as ISO 8601; JSON has no NaN and no infinity, which become null."""
+    """One object a line, times as ISO 8601, maps as objects; JSON has no NaN and no infinity, which become null."""
+    if len(set(table.column_names)) < table.num_columns:
+        message = "JSON objects hold a name once, and columns of this table share one: rename them"
+        raise ConfigurationError(message)
     for batch in table.to_batches(max_chunksize=_JSON_BATCH_ROWS):
-        rows = (json.dumps(_finite(row), default=_json_value, ensure_ascii=False) for row in batch.to_pylist())
+        rows = (
+            json.dumps(_finite(row), default=_json_value, ensure_ascii=False)
+            for row in batch.to_pylist(maps_as_pydicts="strict")
+        )
         file.write("".join(f"{row}\n" for row in rows).encode())
 
 
@@ -257,6 +274,8 @@ def as_table(source: Any) -> pa.Table:
         table = source.read_all()
     elif isinstance(source, pa.RecordBatch):
         table = pa.Table.from_batches([source])
+    elif isinstance(source, pa.ChunkedArray) and not pa.types.is_struct(source.type):
+        raise ConfigurationError(f"a table is expected, not a column of type {source.type}: give it a name first")
     elif isinstance(source, pa.Table) or hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
         table = pa.table(source)
     else:

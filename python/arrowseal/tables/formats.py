@@ -41,7 +41,7 @@ class TableFormat(Enum):
         if isinstance(named, TableFormat):
             return named
         if named is not None:
-            found = _NAMES.get(named.lower().lstrip("."))
+            found = _NAMES.get(str(named).lower().lstrip("."))
             if found is None:
                 raise ConfigurationError(f"{named!r} is not a table format: {', '.join(_NAMES)} are")
             return found

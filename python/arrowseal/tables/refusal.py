@@ -69,6 +69,17 @@ def refusal(
     return NotATableError(message)
 
 
+def filter_names(filters: Any) -> list[str]:
+    """The columns that `filters` of pyarrow names as tuples, `("dest", "==", "ORD")`; expressions tell none."""
+    match filters:
+        case (str(name), str(), _) if isinstance(filters, tuple):
+            return [name]
+        case list() | tuple():
+            return [name for part in filters for name in filter_names(part)]
+        case _:
+            return []
+
+
 def _missing(asked: list[str], columns_there: Callable[[], Collection[str]]) -> list[str]:
     try:
         there = set(columns_there())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.table_object import TableObject
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def reads(
                 stand_in.name,
                 table_format,
                 lambda content: parse(content, location, arguments),
-                columns_asked=_names(arguments.get(argument) for argument in columns),
+                columns_asked=[
+                    *_names(arguments.get(argument) for argument in columns),
+                    *filter_names(arguments.get("filters")),
+                ],
                 columns_there=lambda content: columns_there(content, location, arguments),
             )
 
