@@ -27,6 +27,14 @@ class Connections:
     ) -> None:
         if session is not None and (options.profile_name or options.region_name):
             raise ConfigurationError("give either session=, or profile_name= and region_name=, not both")
+        for name, given, ability in (
+            ("session", session, "client"),
+            ("s3", s3, "get_object"),
+            ("kms", kms, "generate_data_key"),
+        ):
+            if given is not None and not hasattr(given, ability):
+                expected = "a boto3 session" if name == "session" else f"a boto3 client for {name.upper()}"
+                raise ConfigurationError(f"{name}= takes {expected}, not {type(given).__name__}")
         self._options = options
         self._given: dict[str, Any] = {"session": session, "s3": s3, "kms": kms}
         self._made: dict[str, Any] = {}

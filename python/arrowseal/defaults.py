@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.client import Client
+from arrowseal.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,8 @@ def configure(*args: Any, **options: Any) -> Client:
 @contextlib.contextmanager
 def using(client: Client) -> Iterator[Client]:
     """Make `client` the default one inside a `with` block; the one from before returns after it, whatever happens."""
+    if not isinstance(client, Client):
+        raise ConfigurationError(f"using() takes a Client, not {type(client).__name__}")
     token = _of_block.set(client)
     try:
         yield client

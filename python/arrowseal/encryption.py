@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.suites import RESERVED_CONTEXT_NAME, Format
+from arrowseal.suites import NOT_THE_USERS, Format
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ Encryption: TypeAlias = CSE | Plain
 
 def check_context(context: Mapping[str, str] | None) -> dict[str, str]:
     """A user's encryption context as a plain dict. Raises `ConfigurationError` unless it maps strings to strings and
-    leaves the reserved name alone; values are not repeated in the message.
+    leaves the reserved names alone; values are not repeated in the message.
     """
     if context is None:
         return {}
@@ -132,6 +135,8 @@ def check_context(context: Mapping[str, str] | None) -> dict[str, str]:
     for name, value in context.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ConfigurationError(f"an encryption context maps strings to strings; the entry {name!r} does not")
-        if name == RESERVED_CONTEXT_NAME:
-            raise ConfigurationError(f"{RESERVED_CONTEXT_NAME!r} is reserved: the encryption client sets it")
+        if name in NOT_THE_USERS:
+            raise ConfigurationError(f"{name!r} is reserved in encryption contexts: encryption clients set it")
+        if _SURROGATE.search(name + value):
+            raise ConfigurationError(f"the entry {name!r} of an encryption context cannot be written as UTF-8")
     return dict(context)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from arrowseal.exceptions import ConfigurationError, MetadataError
-from arrowseal.suites import RESERVED_CONTEXT_NAME, SUITES, Format
+from arrowseal.suites import NOT_THE_USERS, RESERVED_CONTEXT_NAME, SUITES, Format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,6 @@ RESERVED_NAMES: Final = _FORMAT_NAMES | {UNENCRYPTED_LENGTH, UNENCRYPTED_MD5, IN
 KMS_CONTEXT: Final = "kms+context"
 V3_WRAPS: Final = {"12": KMS_CONTEXT, "02": "AES/GCM", "22": "RSA-OAEP-SHA1"}
 _V2_WRAPS: Final = {KMS_CONTEXT, "kms", "AES/GCM", "RSA-OAEP-SHA1", "AESWrap", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding"}
-_NOT_THE_USERS: Final = (RESERVED_CONTEXT_NAME, "kms_cmk_id")  # the second one from KMS clients of V1's time
 _ENCODED_WORD: Final = re.compile(r"=\?[Uu][Tt][Ff]-8\?([BbQq])\?([^?\s]*)\?=")
 _CBC: Final = {"AES/CBC/PKCS5Padding", "AES/CBC/PKCS7Padding"}
 _MAX_METADATA_BYTES: Final = 2048
@@ -81,7 +80,7 @@ class EncryptedMetadata:
     @property
     def user_context(self) -> dict[str, str]:
         """The stored encryption context without the entries that clients add themselves."""
-        return {name: value for name, value in self.context.items() if name not in _NOT_THE_USERS}
+        return {name: value for name, value in self.context.items() if name not in NOT_THE_USERS}
 
     @property
     def user_context_names(self) -> tuple[str, ...]:

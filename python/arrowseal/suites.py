@@ -20,6 +20,9 @@ TAG_BYTES: Final = 16
 RESERVED_CONTEXT_NAME: Final = "aws:x-amz-cek-alg"
 """The entry of every `kms+context` encryption context that binds the content algorithm to the data key."""
 
+NOT_THE_USERS: Final = (RESERVED_CONTEXT_NAME, "kms_cmk_id")
+"""Entries of encryption contexts that clients set; the second one is of KMS clients of V1's time."""
+
 SUITES: Final = {suite.id: suite for suite in _core.SUITES}
 """Every suite of the specification, by its two-byte id."""
 

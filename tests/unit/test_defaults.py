@@ -6,9 +6,12 @@ import contextlib
 import contextvars
 import threading
 
+import pytest
+
 import arrowseal
 from arrowseal import Client
 from arrowseal.defaults import default_client
+from arrowseal.exceptions import ConfigurationError
 
 
 def seen_in_thread() -> Client:
@@ -52,3 +55,8 @@ def test_configure_takes_a_client_as_well() -> None:
     client = Client("alias/a")
     assert arrowseal.configure(client) is client
     assert default_client() is client
+
+
+def test_using_takes_a_client_and_nothing_else() -> None:
+    with pytest.raises(ConfigurationError, match="not str"), arrowseal.using("alias/a"):  # type: ignore[arg-type]
+        pass
