@@ -392,3 +392,19 @@ def test_a_device_is_written_to_and_a_link_followed(run: Run, folder: str, tmp_p
     run("cp", f"{folder}/a", "link")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_ls_shows_sizes_and_totals_as_the_aws_command_does(run: Run, folder: str) -> None:
+    for name, size in (("a", 0), ("b", 1000), ("c", 1520)):
+        run("cp", "-", f"{folder}/{name}", stdin=b"x" * size)
+    text = run("ls", f"{folder}/", "--human-readable", "--summarize").stdout.decode()
+    *rows, blank, objects, total = text.splitlines()
+    assert [row[19:] for row in rows] == ["   16 Bytes a", " 1016 Bytes b", "    1.5 KiB c"]
+    assert (blank, objects, total) == ("", "Total Objects: 3", "   Total Size: 2.5 KiB")
+    assert run("ls", f"{folder}/none", "--summarize", code=1).stdout.decode().endswith("\n   Total Size: 0\n")
+
+
+def test_local_serves_the_region_that_it_is_told(run: Run) -> None:
+    show = "import os; print(os.environ['AWS_REGION'], os.environ['ARROWSEAL_KMS_KEY_ID'])"
+    shown = run("local", "--region", "eu-west-1", "--", sys.executable, "-c", show).stdout.decode()
+    assert shown.startswith("eu-west-1 arn:aws:kms:eu-west-1:")

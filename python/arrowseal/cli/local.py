@@ -39,6 +39,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("--bucket", default="arrowseal", help="default: %(default)s")
     parser.add_argument("--alias", default="alias/arrowseal", help="of the KMS key (default: %(default)s)")
+    parser.add_argument("--region", default="us-east-1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=0, help="of S3 (default: a free one)")
     parser.set_defaults(run=run)
 
@@ -49,7 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     ended = threading.Event()
     _on_termination(ended)
-    with LocalServers(s3=arguments.s3, bucket=arguments.bucket, alias=arguments.alias, port=arguments.port) as servers:
+    with LocalServers(
+        s3=arguments.s3,
+        bucket=arguments.bucket,
+        alias=arguments.alias,
+        port=arguments.port,
+        region=arguments.region,
+    ) as servers:
         if arguments.command:
             return _run_command(arguments.command, servers)
         print(_exports(servers), flush=True)

@@ -45,6 +45,8 @@ def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> N
     )
     ls.add_argument("url", metavar="URL", nargs="?")
     ls.add_argument("--recursive", action="store_true", help="all objects below, with their whole keys")
+    ls.add_argument("--human-readable", action="store_true", help="sizes in KiB, MiB, ...")
+    ls.add_argument("--summarize", action="store_true", help="number and size of the objects at the end")
     ls.set_defaults(run=_ls)
 
     head = commands.add_parser("head", parents=parents, help="show how an object is encrypted, without reading it")
@@ -79,15 +81,27 @@ def _ls(arguments: argparse.Namespace) -> int:
     prefix = locate_prefix(f"s3://{url}")
     rows = client.list(prefix, delimiter=None if arguments.recursive else "/")
     cut = 0 if arguments.recursive else prefix.key.rfind("/") + 1
+    size = _binary_size if arguments.human_readable else str
     for row in rows:
         name = row.location.key[cut:]
         print(
             f"{'PRE':>30} {name}"
             if row.is_prefix
-            else f"{_local_time(row.last_modified)} {row.stored_bytes:>10} {name}"
+            else f"{_local_time(row.last_modified)} {size(row.stored_bytes):>10} {name}"
         )
+    if arguments.summarize:
+        objects = [row for row in rows if not row.is_prefix]
+        print(f"\nTotal Objects: {len(objects)}\n   Total Size: {size(sum(row.stored_bytes for row in objects))}")
     sys.stdout.flush()
     return DONE if rows or not prefix.key else FAILED
+
+
+def _binary_size(count: int) -> str:
+    """As the aws command writes sizes: `1 Byte`, `512 Bytes`, `1.5 KiB`."""
+    if count < 1024:
+        return f"{count} Byte" if count == 1 else f"{count} Bytes"
+    power = min((count.bit_length() - 1) // 10, 5)
+    return f"{count / 1024**power:.1f} {'KMGTP'[power - 1]}iB"
 
 
 def _local_time(moment: dt.datetime | None) -> str:
