@@ -1,0 +1,67 @@
+"""What the documentation shows runs as it stands there."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+import arrowseal
+import arrowseal.pandas as spd
+from arrowseal.local import LocalServers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+README = Path(__file__).parents[2] / "README.md"
+# Programs, not modules: importing them would start a server or the command.
+PROGRAMS = {"arrowseal.__main__", "arrowseal.local.run_moto", "arrowseal.local.run_seaweedfs"}
+MODULES = sorted(
+    found.name
+    for found in pkgutil.walk_packages(arrowseal.__path__, "arrowseal.")
+    if found.name not in PROGRAMS and not found.name.endswith("._core")
+)
+
+
+@pytest.fixture
+def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServers]:
+    """The bucket, the alias and the region of the README's example, on servers of this machine."""
+    with LocalServers(bucket="lake", alias="alias/tables", region="eu-west-1") as servers:
+        for name, value in servers.environ.items():
+            monkeypatch.setenv(name, value)
+        yield servers
+
+
+def test_the_ten_lines_of_the_readme_run_as_they_stand(lake: LocalServers, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    flights = pd.DataFrame({"dest": ["ORD", "LAX", "ORD"], "arr_delay": [3.0, -2.0, 5.0], "tail": ["a", "b", "c"]})
+    spd.to_parquet(flights, "s3://lake/flights.parquet", client=lake.client())
+    exec(blocks[0], {})
+    shown = capsys.readouterr().out
+    assert "CSE V3" in shown
+    assert "[3 rows x" in shown, "a row for each of read_parquet, to_csv and head"
+    late = spd.read_csv("s3://lake/late.csv", client=lake.client())
+    assert late.to_dict("list") == {"dest": ["LAX", "ORD"], "arr_delay": [-2.0, 4.0]}
+
+
+def test_the_switches_that_the_readme_names_exist() -> None:
+    text = README.read_text()
+    for name in re.findall(r"arrowseal\.([A-Za-z_0-9.]+)", text):
+        target: object = arrowseal
+        for part in name.rstrip(".").split("."):
+            target = getattr(target, part)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_the_docstrings_run(name: str) -> None:
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0, f"see the captured output of {sys.executable} -m doctest"
