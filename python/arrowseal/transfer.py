@@ -28,6 +28,7 @@ PIECE_BYTES: Final = 2**19
 """What is received and opened in one step: small enough to be in cache still, large enough that calls cost nothing."""
 
 _BLOCK: Final = 16
+_LONGEST: Final = 8  # times part_bytes: the longest range
 
 Buffer_co = TypeVar("Buffer_co", covariant=True)
 
@@ -36,9 +37,11 @@ Buffer_co = TypeVar("Buffer_co", covariant=True)
 class TransferOptions:
     """How objects are moved. Memory of a read: the object once, whatever these say.
 
-    `part_bytes` is one range of a read: one connection to S3 moves some 90 MB/s, so that 8 MiB is a tenth of a second,
-    in which a request's own time does not show, and little is lost when one breaks. `concurrency` is how many are in
-    flight for one object: 8 of them fill some 700 MB/s. Raises `ConfigurationError` for values that cannot be.
+    `part_bytes` is the first range of a read, which small objects end with: one connection to S3 moves some 90 MB/s, so
+    that 8 MiB is a tenth of a second, in which a request's own time does not show. `concurrency` is how many ranges are
+    in flight for one object: 8 of them fill some 700 MB/s. Ranges of large objects are up to 8 times as long, so that
+    requests do not add up; a range that breaks is resumed, not repeated. Raises `ConfigurationError` for values that
+    cannot be.
     """
 
     part_bytes: int = 8 * 2**20
@@ -86,21 +89,23 @@ class Download:
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
         size, part = self.stored.stored_bytes, self.options.part_bytes
         first_end = min(part, size) if self.stored.ranged else size
+        rest = size - first_end
+        part *= min(max(1, rest // (part * self.options.concurrency)), _LONGEST)
         others = range(first_end, size, part)
         if not others:
             self._part(receiver, 0, first_end, self._first)
         else:
-            self._side_by_side(receiver, first_end, others)
+            self._side_by_side(receiver, others)
         with self.operation.timed("crypto"):
             return receiver.finish()
 
-    def _side_by_side(self, receiver: Receiver[Any], first_end: int, others: range) -> None:
-        size, part = self.stored.stored_bytes, self.options.part_bytes
+    def _side_by_side(self, receiver: Receiver[Any], others: range) -> None:
         workers = min(self.options.concurrency, len(others) + 1)
         with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
             try:
-                tasks = [pool.submit(self._part, receiver, 0, first_end, self._first)]
-                tasks += [pool.submit(self._part, receiver, start, min(start + part, size)) for start in others]
+                tasks = [pool.submit(self._part, receiver, 0, others.start, self._first)]
+                for start in others:
+                    tasks.append(pool.submit(self._part, receiver, start, min(start + others.step, others.stop)))
                 done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             except BaseException:
                 self._stop.set()
