@@ -95,7 +95,8 @@ def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFram
 
     The client is the default one of this moment, not of the collection. Each collection is one operation and fetches
     the whole object; projection, predicate and row limit are applied while it is parsed. A fetch for the schema alone
-    serves the next collection too. If the object is replaced by one of another schema in between, polars refuses.
+    serves the next collection too. If the object is replaced by one of another schema in between, polars refuses. A
+    column of the plan that is not there is polars' own `ColumnNotFoundError`: the plan is polars' alone.
     """
     return LazyParquet(table_object, arguments).frame()
 
