@@ -232,7 +232,8 @@ class Counters:
         """`to_arrow` as a pandas frame. Raises `MissingExtraError` without pandas."""
         require("pandas", "pandas")
         frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
+        # Integers also where an operation has no rows: a count is no float.
+        return frame.astype({"rows": "Int64"})
 
     def to_polars(self) -> pl.DataFrame:
         """`to_arrow` as a polars frame. Raises `MissingExtraError` without polars."""

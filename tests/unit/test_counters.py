@@ -205,3 +205,14 @@ def test_a_frame_of_a_library_that_is_missing_names_the_extra(
     monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"arrowseal\[{module}\]"):
         getattr(Counters(), method)()
+
+
+def test_counts_of_rows_stay_integers_in_pandas_where_some_are_missing() -> None:
+    counters = Counters()
+    counted(counters)
+    with counters.operation("read_csv", HERE) as operation:
+        operation.rows = 336_776
+    rows = counters.to_pandas()["rows"]
+    assert str(rows.dtype) == "Int64"
+    assert rows.isna().tolist() == [True, False]
+    assert rows[1] == 336_776
