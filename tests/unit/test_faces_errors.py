@@ -225,3 +225,9 @@ def test_before_polars_21_a_scan_works_and_names_the_error_in_words(monkeypatch:
     assert lazy.collect()["a"].to_list() == [2]
     with pytest.raises(pl.exceptions.ComputeError, match="NotATableError: the content of s3://lake/text"):
         arrowseal.polars.scan_parquet("s3://lake/text", client=client).collect()
+
+
+def test_what_is_no_client_is_refused_by_every_face() -> None:
+    for read in (arrowseal.pandas.read_csv, arrowseal.polars.scan_parquet, arrowseal.arrow.read_table):
+        with pytest.raises(ConfigurationError, match="not str"):
+            read("s3://lake/a.csv", client="alias/tables")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from arrowseal.defaults import default_client
+from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import locate
 from arrowseal.tables.refusal import is_refusal, refusal
 
@@ -32,11 +33,13 @@ class TableObject:
     @classmethod
     def at(cls, url: Url | None, keywords: Mapping[str, Any]) -> TableObject:
         """From what a face was given besides the library's arguments: `bucket`, `key` and `client` are taken out of the
-        keywords. Raises `LocationError` for anything but one S3 object.
+        keywords. Raises `LocationError` for anything but one S3 object, `ConfigurationError` for what is no client.
         """
         rest = dict(keywords)
         location = locate(url, bucket=rest.pop("bucket", None), key=rest.pop("key", None))
         client = rest.pop("client", None)
+        if client is not None and not hasattr(client, "counters"):
+            raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
         return cls(location, default_client() if client is None else client, rest)
 
     def read(
