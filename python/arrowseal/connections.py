@@ -30,7 +30,7 @@ class Connections:
         for name, given, ability in (
             ("session", session, "client"),
             ("s3", s3, "get_object"),
-            ("kms", kms, "generate_data_key"),
+            ("kms", kms, "decrypt"),
         ):
             if given is not None and not hasattr(given, ability):
                 expected = "a boto3 session" if name == "session" else f"a boto3 client for {name.upper()}"

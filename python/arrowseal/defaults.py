@@ -44,7 +44,7 @@ def configure(*args: Any, **options: Any) -> Client:
 @contextlib.contextmanager
 def using(client: Client) -> Iterator[Client]:
     """Make `client` the default one inside a `with` block; the one from before returns after it, whatever happens."""
-    if not isinstance(client, Client):
+    if not hasattr(client, "counters"):  # as the faces ask: stand-ins for tests are clients too
         raise ConfigurationError(f"using() takes a Client, not {type(client).__name__}")
     token = _of_block.set(client)
     try:
