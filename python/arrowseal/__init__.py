@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from arrowseal import arrow, counters, exceptions, local, pandas, polars
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal._core import __version__ as __version__
-    from arrowseal.client import Client, PutResult
+    from arrowseal.client import Client
     from arrowseal.counters import Counters
     from arrowseal.data_keys import DataKeyCache
     from arrowseal.defaults import configure, default_client, reset, using
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from arrowseal.store import ListedObject
     from arrowseal.suites import ANY, V2, V3, CommitmentPolicy, Format
     from arrowseal.transfer import TransferOptions
+    from arrowseal.writing import PutResult
 
 _SUBMODULES = ("arrow", "counters", "exceptions", "local", "pandas", "polars")
 _HOMES = {
@@ -49,7 +50,7 @@ _HOMES = {
     "ObjectHead": "head",
     "ObjectLocation": "location",
     "PlaintextBuffer": "_core",
-    "PutResult": "client",
+    "PutResult": "writing",
     "RetryOptions": "retries",
     "TransferOptions": "transfer",
     "UnauthenticatedBuffer": "_core",

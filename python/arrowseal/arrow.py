@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from arrowseal.client import Client, PutResult
+    from arrowseal.client import Client
     from arrowseal.encryption import Encryption
     from arrowseal.location import Url
     from arrowseal.suites import AnyContext
+    from arrowseal.writing import PutResult
 
 __all__ = ["read_table", "write_table"]
 

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from arrowseal import _core
 from arrowseal import metadata as content_metadata
 from arrowseal.connections import Connections
-from arrowseal.counters import Counters, Operation
-from arrowseal.data_keys import DataKeyCache, Reuse, UnwrappedKeys
-from arrowseal.encryption import CSE, PLAIN, Encryption, Plain, check_context
-from arrowseal.envelope import ReadRules, admit
-from arrowseal.exceptions import (
-    AuthenticationError,
-    ConfigurationError,
-    NotEncryptedError,
-    ObjectChangedError,
-    ObjectNotFoundError,
-    PreconditionFailedError,
-    StoreAccessDeniedError,
-    UnsupportedFormatError,
-)
+from arrowseal.counters import Counters
+from arrowseal.data_keys import DataKeyCache, Reuse
+from arrowseal.encryption import CSE, PLAIN, Encryption, Plain
+from arrowseal.exceptions import ObjectNotFoundError
 from arrowseal.head import ObjectHead
-from arrowseal.kms_keyring import KmsKeyring
-from arrowseal.location import ObjectLocation, Url, locate, locate_prefix
+from arrowseal.keyrings import Keyrings
+from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.options import ClientOptions
-from arrowseal.outgoing import check_put_arguments, check_size, contiguous, split_metadata
+from arrowseal.outgoing import check_put_arguments, split_metadata
+from arrowseal.reading import Reader
 from arrowseal.store_boto3 import Boto3Store
 from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
-from arrowseal.transfer import Download, TransferOptions
+from arrowseal.transfer import TransferOptions
+from arrowseal.writing import PutResult, Writer
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Mapping, Sequence
 
     import boto3
@@ -41,25 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
-    from arrowseal.materials import DecryptionMaterials, EncryptionMaterials
-    from arrowseal.metadata import EncryptedMetadata
-    from arrowseal.store import ListedObject, StoredObject
-
-_REMEMBERED_KEYS: Final = 10_000  # encrypted data keys whose KMS key is known, for `head`: some 2 MB
-_INSTRUCTION_SUFFIX: Final = ".instruction"
-
-
-@dataclass(frozen=True, slots=True)
-class PutResult:
-    """What a write left in the bucket."""
-
-    location: ObjectLocation
-    etag: str
-    version_id: str | None
-    encryption: str
-    plaintext_bytes: int
-    stored_bytes: int
-    kms_key_arn: str | None
+    from arrowseal.store import ListedObject
 
 
 class Client:
@@ -137,10 +108,10 @@ class Client:
         )
         self._connections = Connections(self._options, session, s3, kms)
         self._store = Boto3Store(self._connections.s3)
-        self._keyring = self._make_keyring(kms_key_id, self._options.decrypt_key_ids)
-        self._keyrings: dict[str, KmsKeyring] = {}
+        self._keyrings = Keyrings(self._connections.kms, self._options)
         self._reuse = Reuse()
-        self._kms_keys: OrderedDict[bytes, str] = OrderedDict()
+        self._reader = Reader(self._store, self._keyrings, self._options)
+        self._writer = Writer(self._store, self._keyrings, self._options, self._reuse)
         self.counters = Counters()
         """One row for each operation of this client."""
 
@@ -191,24 +162,9 @@ class Client:
         """
         location = locate(url, bucket=bucket, key=key)
         arguments, user_metadata = split_metadata(check_put_arguments(s3_additional_kwargs))
-        encryption = self._write_encryption(encryption, encryption_context, kms_key_id)
-        content, size = contiguous(data)
-        check_size(location, size, encryption)
+        chosen = self._writer.encryption(encryption, encryption_context, kms_key_id)
         with self.counters.operation("put", location) as operation:
-            operation.encryption = encryption.label
-            if isinstance(encryption, Plain):
-                arn, stored_bytes = None, size
-                arguments |= encryption.arguments()
-                etag, version = self._store.put(
-                    location, operation, content, metadata=user_metadata, arguments=arguments
-                )
-            else:
-                sealed, metadata, arn = self._seal(location, content, size, encryption, user_metadata, operation)
-                stored_bytes = len(sealed)
-                etag, version = self._store.put(location, operation, sealed, metadata=metadata, arguments=arguments)
-            operation.plaintext_bytes += size
-            operation.stored_bytes += stored_bytes
-        return PutResult(location, etag, version, encryption.label, size, stored_bytes, arn)
+            return self._writer.write(location, data, chosen, user_metadata, arguments, operation)
 
     def get(
         self,
@@ -241,27 +197,17 @@ class Client:
         location = locate(url, bucket=bucket, key=key)
         no_cse = encryption if isinstance(encryption, Plain) else None
         arm = encryption if isinstance(encryption, CSE) else CSE()
-        rules = self._read_rules(
+        rules = self._reader.rules(
             arm.encryption_context if encryption_context is None else encryption_context,
             no_cse is not None or (self._options.allow_plaintext if allow_plaintext is None else allow_plaintext),
         )
-        keyring = self._keyring_for(kms_key_id or arm.kms_key_id)
+        keyring = self._keyrings.for_key(kms_key_id or arm.kms_key_id)
         if not rules.allow_plaintext:
             keyring.check_read(location)
             self._connections.kms()
         arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
         with self.counters.operation("get", location) as operation:
-            try:
-                return self._read(location, arguments, rules, keyring, operation)
-            except (AuthenticationError, PreconditionFailedError):
-                # Once more from the wire: bytes may flip on their way, and an object may be overwritten under a read.
-                operation.retries += 1
-            try:
-                return self._read(location, arguments, rules, keyring, operation)
-            except PreconditionFailedError:
-                raise ObjectChangedError(
-                    f"{location}: it was overwritten twice while it was read: read later"
-                ) from None
+            return self._reader.read(location, arguments, rules, keyring, operation)
 
     def head(
         self,
@@ -282,8 +228,7 @@ class Client:
         with self.counters.operation("head", location) as operation:
             stored = self._store.head(location, operation, arguments=arguments)
             encrypted = content_metadata.parse_at(location, stored.metadata)
-            known = self._kms_keys.get(encrypted.encrypted_data_key) if encrypted else None
-            result = ObjectHead.of(stored, encrypted, known)
+            result = ObjectHead.of(stored, encrypted, self._keyrings.arn_of(encrypted))
             operation.encryption = result.encryption
         return result
 
@@ -304,7 +249,7 @@ class Client:
             stored = self._store.head(location, operation, arguments={})
             if content_metadata.parse_at(location, stored.metadata) is not None:
                 return True
-            return self._has_instruction_file(location, operation)
+            return self._reader.has_instruction_file(location, operation)
 
     def list(self, url: Url, *, delimiter: str | None = None) -> list[ListedObject]:
         """Every object under `s3://bucket` or `s3://bucket/prefix`, in the server's order; sizes are the stored ones.
@@ -347,156 +292,6 @@ class Client:
         ...         arrowseal.arrow.write_table(table, f"s3://lake/flights/{part}.parquet", client=client)
         """
         return self._reuse.block()
-
-    def _write_encryption(
-        self, encryption: Encryption | None, context: Mapping[str, str] | None, kms_key_id: str | None
-    ) -> Encryption:
-        """The encryption of a write with everything filled in and checked."""
-        if isinstance(encryption, Plain):
-            if context is not None or kms_key_id is not None:
-                raise ConfigurationError(f"encryption_context= and kms_key_id= mean nothing to {encryption.label}")
-            return encryption
-        if encryption is not None and not isinstance(encryption, CSE):
-            raise ConfigurationError(
-                "encryption= is CSE(...), PLAIN, SSE_S3(), SSE_KMS(...) or SSE_C(...), not " + type(encryption).__name__
-            )
-        given = encryption or CSE()
-        if context is not None and given.encryption_context is not None:
-            raise ConfigurationError("give the encryption context once: in CSE(...) or as encryption_context=")
-        if kms_key_id is not None and given.kms_key_id is not None:
-            raise ConfigurationError("give the KMS key once: in CSE(...) or as kms_key_id=")
-        chosen = Format.of(given.format or self._options.format)
-        self._options.commitment_policy.check_write(chosen)
-        own = context if context is not None else given.encryption_context
-        if own is None and isinstance(self._options.encryption_context, AnyContext):
-            own = {}  # ANY says what reads accept
-        full = check_context(self._options.encryption_context if own is None else own)  # type: ignore[arg-type]
-        return CSE(kms_key_id or given.kms_key_id, chosen, full)
-
-    def _seal(
-        self,
-        location: ObjectLocation,
-        content: Any,
-        size: int,
-        encryption: CSE,
-        user_metadata: Mapping[str, str],
-        operation: Operation,
-    ) -> tuple[_core.SealedBuffer, dict[str, str], str]:
-        sealed_format = encryption.format or V3
-        context = encryption.encryption_context or {}
-        keyring = self._keyring_for(encryption.kms_key_id)
-        keyring.check_write(location)
-        content_metadata.check_room(location, sealed_format, context, user_metadata)
-
-        def generate() -> EncryptionMaterials:
-            return keyring.generate(sealed_format, context, location, operation)
-
-        shared = self._reuse.keys
-        reused = (encryption.kms_key_id, frozenset(context.items()))
-        materials = shared.materials(reused, sealed_format, size, generate) if shared else generate()
-        self._remember(materials.encrypted_data_key, materials.kms_key_arn)
-        with operation.timed("crypto"):
-            sealer = _core.Sealer(materials.data_key, sealed_format.suite.id)
-            sealed = sealer.seal(content)
-        metadata = content_metadata.render(
-            sealed_format,
-            encrypted_data_key=materials.encrypted_data_key,
-            message_id=sealer.message_id,
-            commitment=sealer.commitment,
-            context=materials.encryption_context,
-            plaintext_bytes=size,
-        )
-        return sealed, {**user_metadata, **metadata}, materials.kms_key_arn
-
-    def _read(
-        self,
-        location: ObjectLocation,
-        arguments: Mapping[str, Any],
-        rules: ReadRules,
-        keyring: KmsKeyring,
-        operation: Operation,
-    ) -> PlaintextBuffer | UnauthenticatedBuffer:
-        download = Download(self._store, location, arguments, operation, self._options.transfer)
-        with contextlib.closing(download):
-            stored = download.stored
-            encrypted = self._admit(stored, rules, operation)
-            operation.encryption = ObjectHead.of(stored, encrypted, None).encryption
-            if encrypted is not None:
-                buffer: Any = self._open(download, encrypted, keyring, operation)
-            else:
-                buffer = download.receive(_core.PlainReceiver(stored.stored_bytes))
-        operation.plaintext_bytes += len(buffer)
-        operation.stored_bytes += stored.stored_bytes
-        return buffer  # type: ignore[no-any-return]
-
-    def _open(
-        self, download: Download, encrypted: EncryptedMetadata, keyring: KmsKeyring, operation: Operation
-    ) -> PlaintextBuffer:
-        stored, location = download.stored, download.stored.location
-        materials = keyring.unwrap(encrypted, location, operation)
-        self._remember(encrypted.encrypted_data_key, materials.kms_key_arn)
-        suite = Format.of(encrypted.format).suite
-        try:
-            with operation.timed("crypto"):
-                opener = _core.Opener(
-                    materials.data_key, suite.id, encrypted.message_id, encrypted.commitment, stored.stored_bytes
-                )
-            return download.receive(opener)
-        except AuthenticationError as error:
-            raise AuthenticationError(
-                f"{location} (data key from {materials.kms_key_arn}): {error}. It was changed or cut short, or its "
-                "body and its metadata belong to different objects: restore it from a version or a copy that opens"
-            ) from None
-
-    def _admit(self, stored: StoredObject, rules: ReadRules, operation: Operation) -> EncryptedMetadata | None:
-        try:
-            return admit(stored.location, stored.metadata, stored.stored_bytes, rules)
-        except NotEncryptedError:
-            # Only a refusal pays for this request: it turns a wrong reason into the right one.
-            if self._has_instruction_file(stored.location, operation):
-                raise UnsupportedFormatError(
-                    f"{stored.location}: its encryption metadata lies in the instruction file "
-                    f"{stored.location.key}{_INSTRUCTION_SUFFIX}, which this version does not read. Read it with the "
-                    "client that wrote it"
-                ) from None
-            raise
-
-    def _has_instruction_file(self, location: ObjectLocation, operation: Operation) -> bool:
-        beside = ObjectLocation(location.bucket, location.key + _INSTRUCTION_SUFFIX)
-        try:
-            self._store.head(beside, operation, arguments={})
-        except (ObjectNotFoundError, StoreAccessDeniedError):
-            return False
-        return True
-
-    def _read_rules(self, context: Mapping[str, str] | AnyContext | None, allow_plaintext: bool) -> ReadRules:
-        expected = self._options.encryption_context if context is None else context
-        return ReadRules(
-            commitment_policy=self._options.commitment_policy,
-            allow_plaintext=allow_plaintext,
-            encryption_context=expected if isinstance(expected, AnyContext) else check_context(expected),
-            max_plaintext_bytes=self._options.max_plaintext_bytes,
-            wraps=KmsKeyring.wraps,
-        )
-
-    def _keyring_for(self, kms_key_id: str | None) -> KmsKeyring:
-        """The client's keyring, or one for a key that a single call names: one each, so that aliases resolve once."""
-        if kms_key_id is None:
-            return self._keyring
-        if kms_key_id not in self._keyrings:
-            self._keyrings.setdefault(kms_key_id, self._make_keyring(kms_key_id, ()))
-        return self._keyrings[kms_key_id]
-
-    def _make_keyring(self, kms_key_id: str | None, decrypt_key_ids: Sequence[str]) -> KmsKeyring:
-        bounds = self._options.cache
-        cache: UnwrappedKeys[DecryptionMaterials] | None = None if bounds is None else UnwrappedKeys(bounds)
-        policy = self._options.commitment_policy
-        return KmsKeyring(self._connections.kms, kms_key_id, decrypt_key_ids, cache=cache, policy=policy)
-
-    def _remember(self, encrypted_data_key: bytes, arn: str) -> None:
-        self._kms_keys[encrypted_data_key] = arn
-        while len(self._kms_keys) > _REMEMBERED_KEYS:
-            self._kms_keys.popitem(last=False)
 
 
 def _restore(options: Mapping[str, Any]) -> Client:

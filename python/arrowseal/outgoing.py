@@ -32,11 +32,13 @@ def contiguous(data: Any) -> tuple[Buffer, int]:
         return contiguous(_read_file(data))
     try:
         view = memoryview(data)
-    except TypeError:
+    except (TypeError, ValueError, BufferError):
         hint = ": encode it first" if isinstance(data, str) else ""
         raise ConfigurationError(
             f"data is a buffer of bytes or a binary file, not {type(data).__name__}{hint}"
         ) from None
+    if "O" in view.format:
+        raise ConfigurationError("data is an array of Python objects, which are addresses, not bytes: convert it first")
     if not view.c_contiguous:
         raise ConfigurationError("data is not contiguous in memory: copy it first, for example with bytes(...)")
     return (view.cast("B") if view.nbytes else b""), view.nbytes
@@ -80,4 +82,7 @@ def split_metadata(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str,
     reserved = sorted(name for name in metadata if str(name).lower() in RESERVED_NAMES)
     if reserved:
         raise ConfigurationError(f"user metadata must not use {', '.join(reserved)}: the encryption formats do")
+    for name, value in metadata.items():
+        if not isinstance(name, str) or not isinstance(value, str) or not (name + value).isascii():
+            raise ConfigurationError(f"user metadata maps ASCII strings to ASCII strings; {name!r} does not")
     return arguments, dict(metadata)

@@ -75,6 +75,9 @@ class Store(Protocol):
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
         """The object's metadata alone."""
 
+    def check_put(self, location: ObjectLocation, *, metadata: Mapping[str, str], arguments: Mapping[str, Any]) -> None:
+        """Raise `ConfigurationError` for arguments of a write that S3 does not know. No request."""
+
     def put(
         self,
         location: ObjectLocation,

@@ -12,6 +12,7 @@ from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import (
     ArrowSealError,
     BucketNotFoundError,
+    ConfigurationError,
     CredentialsError,
     ObjectNotFoundError,
     PreconditionFailedError,
@@ -89,6 +90,15 @@ class Boto3Store:
         with self._request(location, operation, "GetObject", arguments) as s3:
             answer = s3.head_object(Bucket=location.bucket, Key=location.key, **arguments)
         return _stored_object(location, answer)
+
+    def check_put(self, location: ObjectLocation, *, metadata: Mapping[str, str], arguments: Mapping[str, Any]) -> None:
+        from botocore.validate import ParamValidator
+
+        shape: Any = self._s3().meta.service_model.operation_model("PutObject").input_shape
+        named = {"Bucket": location.bucket, "Key": location.key, "Metadata": dict(metadata)}
+        report = ParamValidator().validate(named | dict(arguments), shape)
+        if report.has_errors():
+            raise ConfigurationError(f"{location}: S3 does not take these arguments: {report.generate_report()}")
 
     def put(
         self,
@@ -178,7 +188,7 @@ class Boto3Store:
         self, location: ObjectLocation, operation: Operation, action: str, arguments: Mapping[str, Any]
     ) -> Iterator[S3Client]:
         """One request: counted, timed, its errors translated, its wire log withheld where it carries a key."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
 
         quiet = withheld(f"{location}: {action} with a customer key") if "SSECustomerKey" in arguments else None
         operation.requests += 1
@@ -187,6 +197,8 @@ class Boto3Store:
                 yield self._s3()
         except ClientError as error:
             raise _translate(error, location, action) from None
+        except (ParamValidationError, UnsupportedS3ArnError) as error:
+            raise ConfigurationError(f"{location}: S3 does not take this: {error}") from None
         except BotoCoreError as error:
             raise credentials_error(error, str(location)) or StoreUnavailableError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"

@@ -16,7 +16,7 @@ import pytest
 import arrowseal
 from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, Client, CommitmentPolicy
 from arrowseal.exceptions import ConfigurationError, NotEncryptedError, PreconditionFailedError, StoreError
-from doubles import http_answer
+from doubles import StrictKms, http_answer
 
 if TYPE_CHECKING:
     from arrowseal.local import LocalServers
@@ -77,7 +77,19 @@ def test_the_buffer_is_read_only_and_wrapped_without_a_copy(client: Client, buck
     assert not wrapped.is_mutable
 
 
-@pytest.mark.parametrize("data", [None, "text", 7, io.StringIO("text"), np.eye(4)[:, 1]], ids=repr)
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        "text",
+        7,
+        io.StringIO("text"),
+        np.eye(4)[:, 1],
+        np.array([object()]),
+        np.array(["2013-01-01"], "datetime64[D]"),
+    ],
+    ids=["None", "text", "number", "text file", "column", "objects", "dates"],
+)
 def test_what_is_no_buffer_is_refused_before_any_request(client: Client, data: Any) -> None:
     with pytest.raises(ConfigurationError):
         client.put("s3://no-such-bucket/o", data)
@@ -215,6 +227,21 @@ def test_arguments_for_s3_pass_through_and_reserved_ones_are_refused(client: Cli
     ):
         with pytest.raises(ConfigurationError):
             client.put(bucket=bucket, key="o", data=b"x", s3_additional_kwargs=reserved)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"NoSuchArgument": 1}, {"Metadata": {"ort": "Zürich"}}, {"Metadata": {"a": 1}}, {"ContentType": 7}],
+    ids=str,
+)
+def test_arguments_that_s3_does_not_know_are_refused_before_kms_is_asked(
+    raw_s3: Any, bucket: str, given: dict[str, Any]
+) -> None:
+    kms = StrictKms()
+    client = Client(kms.create_key(), s3=raw_s3, kms=kms)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError):
+        client.put(bucket=bucket, key="o", data=b"x", s3_additional_kwargs=given)
+    assert kms.calls == []
 
 
 def test_create_only_writes_fail_with_a_typed_error_when_the_object_is_there(client: Client, bucket: str) -> None:

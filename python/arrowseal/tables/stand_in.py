@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from arrowseal.client import PutResult
     from arrowseal.location import ObjectLocation, Url
     from arrowseal.tables.formats import TableFormat
+    from arrowseal.writing import PutResult
 
 Table = TypeVar("Table")
 Arguments = dict[str, Any]

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from arrowseal.client import Client, PutResult
+    from arrowseal.client import Client
     from arrowseal.location import ObjectLocation, Url
     from arrowseal.tables.formats import TableFormat
+    from arrowseal.writing import PutResult
 
 Table = TypeVar("Table")
 
