@@ -14,6 +14,7 @@ __all__ = [
     "AlgorithmSuite",
     "DataKey",
     "Opener",
+    "PartBuffer",
     "PlainReceiver",
     "PlaintextBuffer",
     "SealedBuffer",
@@ -21,6 +22,7 @@ __all__ = [
     "UnauthenticatedBuffer",
     "Window",
     "__version__",
+    "crc32",
     "open_engine",
 ]
 
@@ -108,9 +110,39 @@ class Sealer:
         `MemoryError`.
         """
 
+    def seal_part(self, offset: int, part: PartBuffer, /, *, last: bool = False) -> SealedBuffer:
+        """Seal the part of the message that begins at `offset`, where it lies, GIL released: any order, any thread. The
+        part is used up.
+
+        All parts but the last have a multiple of 16 bytes. `last=True` comes when all others are sealed: it appends the
+        tag, and the message is finished. Raises `ValueError` for an offset that is no multiple of 16, a range that was
+        sealed before or lies behind the end, a message that was finished or sealed at once, or one that `last` finds
+        incomplete; `MemoryError`.
+        """
+
+    def seal_range(self, content: bytes, begin: int, end: int, /, *, last: bool = False) -> SealedBuffer:
+        """The ciphertext of `content[begin:end]`, where `content` is the whole message. Otherwise like `seal_part`."""
+
+@final
+class PartBuffer:
+    """Memory of the core for a part of an object on its way out: filled by `append`, then sealed where it lies by
+    `Sealer.seal_part`, or handed over by `plain` if it was made for that. What is dropped unsealed is wiped first.
+
+    `len` is what it holds. Raises `ValueError` for a negative capacity, `MemoryError`.
+    """
+
+    def __new__(cls, capacity: int, /, *, plain: bool = False) -> PartBuffer: ...
+    def append(self, content: Buffer, /) -> int:
+        """Copy as much of a contiguous buffer as there is room for, and return how many bytes that was. The GIL is
+        held. Raises `ValueError` after it was sealed or handed over, `BufferError`.
+        """
+    def plain(self) -> UnauthenticatedBuffer:
+        """What it holds, without a copy. Raises `ValueError` if it was not made with `plain=True`, or when repeated."""
+    def __len__(self) -> int: ...
+
 @final
 class SealedBuffer:
-    """Ciphertext and tag of one message: read-only buffer protocol, memory of the core."""
+    """Ciphertext and tag of one message, or of a part of it: read-only buffer protocol, memory of the core."""
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -185,4 +217,11 @@ class PlainReceiver:
 def open_engine() -> Literal["switched", "two-pass"]:
     """How content is opened before its tag is known: by the switch of direction of the fused cipher, or, where the
     self-test at first use finds that it does not behave, by GMAC and then CTR.
+    """
+
+def crc32(
+    content: bytes | SealedBuffer | UnauthenticatedBuffer | PlaintextBuffer, begin: int = 0, end: int | None = None, /
+) -> int:
+    """CRC32 (ISO-HDLC) of `content[begin:end]`, as S3 checks it: 32 bits. Raises `TypeError` for content that somebody
+    could change meanwhile, `ValueError` for a range outside of it.
     """

@@ -107,7 +107,7 @@ class Client:
             transfer=transfer,
         )
         self._connections = Connections(self._options, session, s3, kms)
-        self._store = Boto3Store(self._connections.s3)
+        self._store = Boto3Store(self._connections.s3, self._connections.renew)
         self._keyrings = Keyrings(self._connections.kms, self._options)
         self._reuse = Reuse()
         self._reader = Reader(self._store, self._keyrings, self._options)

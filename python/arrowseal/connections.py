@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from arrowseal.credentials import credentials_error
@@ -13,10 +13,14 @@ from arrowseal.exceptions import ConfigurationError, InsecureEndpointError
 
 if TYPE_CHECKING:
     import boto3
+    from botocore.config import Config
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_s3 import S3Client
 
     from arrowseal.options import ClientOptions
+
+_POOLED: Final = 256
+"""Idle connections kept: as many as threads and their ranges may have had in flight. They cost a socket each."""
 
 
 class Connections:
@@ -85,10 +89,30 @@ class Connections:
                     profile_name=self._options.profile_name, region_name=self._options.region_name
                 )
             session = self._given["session"] or self._made["session"]
-            return session.client(service, endpoint_url=endpoint_url)
+            return session.client(service, endpoint_url=endpoint_url, config=self._config(service))
         except (BotoCoreError, ValueError) as error:
             subject = f"no {service.upper()} client"
             raise credentials_error(error, subject) or ConfigurationError(f"{subject}: {error}") from None
+
+    def _config(self, service: str) -> Config | None:
+        """What differs from boto3's defaults and from the user's configuration, which this is merged into."""
+        from botocore.config import Config
+
+        if service != "s3":
+            return None
+        return Config(
+            # One budget, ours: attempts below it would multiply with its own.
+            retries={"mode": "standard", "total_max_attempts": 1},
+            max_pool_connections=_POOLED,
+            # The tag proves what was sealed, a CRC32 guards the wire. A second, cryptographic hash of every body, which
+            # boto3 takes over plain http only, would cost several times what sealing does.
+            s3={"payload_signing_enabled": False},
+        )
+
+    def renew(self) -> None:
+        """Look for credentials anew: S3 says that those in use have expired. What was handed in stays."""
+        with self._lock:
+            self._made = {}
 
     def _check_kms_endpoint(self, kms: KMSClient) -> None:
         url = urlsplit(kms.meta.endpoint_url)

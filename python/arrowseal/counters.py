@@ -121,6 +121,11 @@ class Operation:
         """Wall seconds so far spent sealing or opening."""
         return self._seconds["crypto"]
 
+    def count_retry(self) -> None:
+        """A request or KMS call is about to be repeated."""
+        with self._lock:
+            self.retries += 1
+
     @contextmanager
     def timed(self, section: Section) -> Iterator[None]:
         """Counts the block as time in `section`. Blocks that overlap, nested or on several threads, count once, so

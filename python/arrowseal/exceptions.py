@@ -31,11 +31,13 @@
     │   ├── StoreAccessDeniedError (PermissionError)
     │   ├── PreconditionFailedError
     │   │   └── ObjectChangedError                overwritten again and again while it was read
+    │   ├── UploadNotFoundError                   the multipart upload was completed or aborted
     │   ├── StoreUnavailableError (UnavailableError)
     │   └── TransferError (UnavailableError)      a body that broke off or has another length than announced
     ├── UnavailableError                          may pass by itself: throttled, down, out of reach, broken off
     │   └── ThrottledError                        too many requests at a time
-    ├── CredentialsError (PermissionError)        no credentials, or expired ones
+    ├── CredentialsError (PermissionError)        no credentials, or wrong ones
+    │   └── ExpiredCredentialsError (UnavailableError)
     └── TableError (ValueError)                   the bytes are fine, the table is not
         ├── NotATableError
         └── ColumnNotFoundError (KeyError)
@@ -179,12 +181,20 @@ class StoreUnavailableError(StoreError, UnavailableError):
     """S3 throttles, is down, or cannot be reached."""
 
 
+class UploadNotFoundError(StoreError):
+    """The multipart upload was completed or aborted, here or by somebody else."""
+
+
 class TransferError(StoreError, UnavailableError):
     """A body that broke off, or has another length than was announced."""
 
 
 class CredentialsError(ArrowSealError, PermissionError):
-    """No AWS credentials were found, or they have expired."""
+    """No AWS credentials were found, or S3 or KMS do not accept them."""
+
+
+class ExpiredCredentialsError(CredentialsError, UnavailableError):
+    """The AWS credentials have expired, and those that a second look found as well."""
 
 
 class TableError(ArrowSealError, ValueError):

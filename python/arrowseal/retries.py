@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from arrowseal.exceptions import ConfigurationError, ThrottledError, UnavailableError
+from arrowseal.exceptions import ConfigurationError, ExpiredCredentialsError, ThrottledError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,7 @@ class Budget:
         self._options = options
         self._deadline = time.monotonic() + options.deadline_seconds
         self._failed = 0
+        self._renewed = False
 
     def progressed(self) -> None:
         """Something was achieved: attempts count from the start again."""
@@ -56,6 +57,10 @@ class Budget:
 
     def pause(self, error: Exception) -> None:
         """Wait before the next attempt, or raise `error` if there is to be none."""
+        if isinstance(error, ExpiredCredentialsError):
+            if self._renewed:
+                raise error
+            self._renewed = True
         self._failed += 1
         longest = min(self._options.cap_seconds, self._options.base_seconds * 2 ** (self._failed - 1))
         seconds = _jitter.uniform(0, longest)
@@ -72,4 +77,15 @@ def call_kms(call: Callable[[], Result], retried: Callable[[], None]) -> Result:
             return call()
         except UnavailableError as error:
             budgets[0 if isinstance(error, ThrottledError) else 1].pause(error)
+            retried()
+
+
+def call_store(call: Callable[[], Result], options: RetryOptions, retried: Callable[[], None]) -> Result:
+    """The result of a request to S3, which is repeated within a budget; `retried` counts."""
+    budget = Budget(options)
+    while True:
+        try:
+            return call()
+        except UnavailableError as error:
+            budget.pause(error)
             retried()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
+
+from arrowseal import _core
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping
-
-    from typing_extensions import Buffer
+    from collections.abc import Iterator, Mapping, Sequence
 
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
@@ -45,6 +47,64 @@ class ListedObject:
     is_prefix: bool = False
 
 
+class Payload:
+    """Bytes on their way out: the same ones, with the same checksum, however often they are sent.
+
+    They are `content[begin:end]`, without a copy, of a buffer that nobody can change.
+    """
+
+    def __init__(
+        self,
+        content: bytes | _core.SealedBuffer | _core.UnauthenticatedBuffer | _core.PlaintextBuffer,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> None:
+        self._content = content
+        self._begin = begin
+        self._end = len(content) if end is None else end
+
+    def __len__(self) -> int:
+        return self._end - self._begin
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes themselves, read-only."""
+        return memoryview(self._content)[self._begin : self._end]
+
+    @cached_property
+    def crc32(self) -> str:
+        """CRC32 as S3 writes it. Computed when first asked for, GIL released."""
+        return base64.b64encode(_core.crc32(self._content, self._begin, self._end).to_bytes(4, "big")).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenObject:
+    """What S3 says of an object that it just took."""
+
+    etag: str
+    version_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPart:
+    """A part that S3 took, as it wants it named when the upload is completed."""
+
+    number: int
+    etag: str
+    crc32: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload that was neither completed nor aborted: its parts are stored and paid for, and no reader sees
+    them.
+    """
+
+    location: ObjectLocation
+    upload_id: str
+    initiated: dt.datetime
+
+
 class Body(Protocol):
     """The bytes of an object on their way in, read once and in order."""
 
@@ -56,7 +116,11 @@ class Body(Protocol):
 
 
 class Store(Protocol):
-    """S3, or what speaks like it. Errors are `StoreError`s and `CredentialsError`; each call counts its requests."""
+    """S3, or what speaks like it. Errors are `StoreError`s and `CredentialsError`; each call counts its requests.
+
+    A call is one attempt: who calls has the budget for others. `arguments` are those of boto3's `get_object` or
+    `put_object`; the calls of a multipart upload take from the latter what each of them knows.
+    """
 
     def get(
         self,
@@ -82,12 +146,51 @@ class Store(Protocol):
         self,
         location: ObjectLocation,
         operation: Operation,
-        content: Buffer,
+        payload: Payload,
         *,
         metadata: Mapping[str, str],
         arguments: Mapping[str, Any],
-    ) -> tuple[str, str | None]:
-        """Write an object at once; a retry sends the same bytes. Returns ETag and version id."""
+    ) -> WrittenObject:
+        """Write an object at once."""
+
+    def create_upload(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        *,
+        metadata: Mapping[str, str],
+        arguments: Mapping[str, Any],
+    ) -> str:
+        """Begin a multipart upload; returns its id."""
+
+    def put_part(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        upload_id: str,
+        number: int,
+        payload: Payload,
+        *,
+        arguments: Mapping[str, Any],
+    ) -> WrittenPart:
+        """Send a part, numbered from 1. All but the last have 5 MiB at least."""
+
+    def complete_upload(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        upload_id: str,
+        parts: Sequence[WrittenPart],
+        *,
+        arguments: Mapping[str, Any],
+    ) -> WrittenObject:
+        """Make an object of the parts. Raises `UploadNotFoundError` for an upload that was completed or aborted."""
+
+    def abort_upload(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
+        """Give an upload up and its parts back; one that is gone is no error."""
+
+    def list_uploads(self, bucket: str, prefix: str, operation: Operation) -> Iterator[OpenUpload]:
+        """Every upload under a prefix that is still open."""
 
     def copy(self, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
         """Copy inside the server, with metadata."""

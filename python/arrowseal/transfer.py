@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
-from arrowseal.retries import STORE_RETRIES, Budget, RetryOptions
+from arrowseal.retries import STORE_RETRIES, Budget, RetryOptions, call_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,9 @@ class Download:
         self.operation = operation
         self.options = options
         self._stop = threading.Event()
-        self.stored, self._first = self.request(0, options.part_bytes, None)
+        self.stored, self._first = call_store(
+            lambda: self.request(0, options.part_bytes, None), options.retries, operation.count_retry
+        )
 
     def close(self) -> None:
         """Give up what is left of the first body."""

@@ -10,6 +10,7 @@ from arrowseal import metadata as content_metadata
 from arrowseal.encryption import CSE, Encryption, Plain, check_context
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.outgoing import check_size, contiguous
+from arrowseal.store import Payload
 from arrowseal.suites import V3, AnyContext, Format
 
 if TYPE_CHECKING:
@@ -91,10 +92,11 @@ class Writer:
         else:
             content, metadata, arn = self._seal(location, content, size, encryption, user_metadata, operation)
         stored_bytes = memoryview(content).nbytes
-        etag, version = self._store.put(location, operation, content, metadata=metadata, arguments=arguments)
+        payload = Payload(_unchanging(content))
+        written = self._store.put(location, operation, payload, metadata=metadata, arguments=arguments)
         operation.plaintext_bytes += size
         operation.stored_bytes += stored_bytes
-        return PutResult(location, etag, version, encryption.label, size, stored_bytes, arn)
+        return PutResult(location, written.etag, written.version_id, encryption.label, size, stored_bytes, arn)
 
     def _seal(
         self,
@@ -130,3 +132,12 @@ class Writer:
             plaintext_bytes=size,
         )
         return sealed, {**user_metadata, **metadata}, materials.kms_key_arn
+
+
+def _unchanging(content: Any) -> Any:
+    """Bytes that a retry finds as they were: those that nobody can change, or else a copy."""
+    if isinstance(content, bytes | _core.SealedBuffer | _core.PlaintextBuffer | _core.UnauthenticatedBuffer):
+        return content
+    part = _core.PartBuffer(memoryview(content).nbytes, plain=True)
+    part.append(content)
+    return part.plain()

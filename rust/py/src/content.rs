@@ -15,6 +15,7 @@ use pyo3::types::PyBytes;
 use crate::buffer::{Frozen, PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer, frozen};
 use crate::error::{count, exception, stays_here};
 use crate::memory::{Claim, Landing, Memory};
+use crate::part::PartBuffer;
 use crate::pool::Trace;
 
 /// Below this the work is over before another thread could have taken the GIL.
@@ -31,8 +32,14 @@ pub(crate) struct DataKey(keys::DataKey);
 pub(crate) struct Sealer {
     message_id: MessageId,
     commitment: Option<KeyCommitment>,
-    /// Gone with the message that it sealed.
-    sealer: Mutex<Option<MessageSealer>>,
+    state: Mutex<Sealing>,
+}
+
+/// How far a message is. It is sealed at once or in parts, never both.
+enum Sealing {
+    Fresh(MessageSealer),
+    InParts(Arc<MessageSealer>),
+    Done,
 }
 
 /// Opens one message, range by range.
@@ -79,14 +86,34 @@ impl DataKey {
 impl Sealer {
     fn for_message(data_key: &DataKey, message_id: MessageId) -> Result<Self, Error> {
         let (key, commitment) = data_key.0.to_seal(&message_id)?;
-        let sealer = Mutex::new(Some(MessageSealer::new(key)?));
-        Ok(Self { message_id, commitment, sealer })
+        let state = Mutex::new(Sealing::Fresh(MessageSealer::new(key)?));
+        Ok(Self { message_id, commitment, state })
     }
 
-    /// The sealer of the message, for the one time that it may be used.
+    /// The sealer of the message, to seal it at once.
     fn take(&self) -> PyResult<MessageSealer> {
-        let sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        sealer.ok_or_else(|| exception(Error::Finished))
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *state, Sealing::Done) {
+            Sealing::Fresh(sealer) => Ok(sealer),
+            other => {
+                *state = other;
+                Err(exception(Error::Finished))
+            }
+        }
+    }
+
+    /// The sealer of the message for one of its parts; the last part ends the message.
+    fn part(&self, last: bool) -> PyResult<Arc<MessageSealer>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let sealer = match std::mem::replace(&mut *state, Sealing::Done) {
+            Sealing::Fresh(sealer) => Arc::new(sealer),
+            Sealing::InParts(sealer) => sealer,
+            Sealing::Done => return Err(exception(Error::Finished)),
+        };
+        if !last {
+            *state = Sealing::InParts(Arc::clone(&sealer));
+        }
+        Ok(sealer)
     }
 
     fn memory(&self, content: usize) -> PyResult<Memory> {
@@ -144,6 +171,49 @@ impl Sealer {
             Frozen::Other(_) => detached(py, length, || seal_in_place(&sealer, sealed, plan)),
         };
         tag.copy_from_slice(&computed.map_err(exception)?);
+        Ok(SealedBuffer::new(memory))
+    }
+
+    #[pyo3(signature = (offset, part, /, *, last = false))]
+    fn seal_part(&self, py: Python<'_>, offset: i64, part: &PartBuffer, last: bool) -> PyResult<SealedBuffer> {
+        let offset = count(offset, "offset")?;
+        let mut filling = part.take_to_seal()?;
+        let sealer = self.part(last)?;
+        let (content, tag) = filling.content_and_tag();
+        let work = || {
+            for (at, piece) in (offset..).step_by(PIECE_BYTES).zip(content.chunks_mut(PIECE_BYTES)) {
+                sealer.seal_in_place(at, piece)?;
+            }
+            close(&sealer, tag, last)
+        };
+        detached(py, PIECE_BYTES, work).map_err(exception)?;
+        filling.finished(last).map(SealedBuffer::new)
+    }
+
+    #[pyo3(signature = (content, begin, end, /, *, last = false))]
+    fn seal_range(
+        &self,
+        py: Python<'_>,
+        content: &Bound<'_, PyBytes>,
+        begin: i64,
+        end: i64,
+        last: bool,
+    ) -> PyResult<SealedBuffer> {
+        let (offset, end) = (count(begin, "begin")?, count(end, "end")? as usize);
+        let range = content.as_bytes().get(offset as usize..end);
+        let range = range.ok_or_else(|| PyValueError::new_err("the range lies outside of the content"))?;
+        let mut memory = Memory::new((range.len() + TAG_BYTES) as u64, Trace::Encrypted)?;
+        let sealer = self.part(last)?;
+        let (sealed, tag) = memory.as_mut_slice().split_at_mut(range.len());
+        let work = || {
+            let pieces = range.chunks(PIECE_BYTES).zip(sealed.chunks_mut(PIECE_BYTES));
+            for (at, (from, to)) in (offset..).step_by(PIECE_BYTES).zip(pieces) {
+                sealer.seal_into(at, from, to)?;
+            }
+            close(&sealer, tag, last)
+        };
+        detached(py, PIECE_BYTES, work).map_err(exception)?;
+        memory.truncate(range.len() + if last { TAG_BYTES } else { 0 });
         Ok(SealedBuffer::new(memory))
     }
 
@@ -286,11 +356,19 @@ pub(crate) fn open_engine() -> &'static str {
     }
 }
 
+/// Ends the message with its tag behind its last part.
+fn close(sealer: &MessageSealer, tag: &mut [u8], last: bool) -> Result<(), Error> {
+    if last {
+        tag.copy_from_slice(&sealer.finish()?);
+    }
+    Ok(())
+}
+
 fn encryption(suite: &AlgorithmSuite) -> &'static str {
     if suite.committing() { "CSE V3" } else { "CSE V2" }
 }
 
 /// Runs `work` with the GIL released if there is enough of it.
-fn detached<T: Send>(py: Python<'_>, bytes: usize, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn detached<T: Send>(py: Python<'_>, bytes: usize, work: impl FnOnce() -> T + Send) -> T {
     if bytes >= GIL_BYTES { py.detach(work) } else { work() }
 }

@@ -2,9 +2,11 @@
 #![deny(unsafe_code)]
 
 mod buffer;
+mod checksum;
 mod content;
 mod error;
 mod memory;
+mod part;
 mod pool;
 mod suite;
 
@@ -24,7 +26,11 @@ mod _core {
     #[pymodule_export]
     use crate::buffer::{PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer};
     #[pymodule_export]
+    use crate::checksum::crc32;
+    #[pymodule_export]
     use crate::content::{DataKey, Opener, PlainReceiver, Sealer, Window, open_engine};
+    #[pymodule_export]
+    use crate::part::PartBuffer;
     #[pymodule_export]
     use crate::suite::AlgorithmSuite;
 

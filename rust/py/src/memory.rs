@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -154,14 +155,29 @@ impl Memory {
     }
 
     /// Fills the beginning with the bytes of a contiguous buffer, while the GIL keeps Python from changing them.
-    pub(crate) fn copy_from(&mut self, _attached: Python<'_>, source: &PyUntypedBuffer) -> PyResult<()> {
-        let target = self.as_mut_slice().get_mut(..source.len_bytes());
-        let target = target.ok_or_else(|| PyBufferError::new_err("the buffer has changed its length"))?;
-        // SAFETY: source and target hold `len_bytes` bytes: the source is contiguous and exported to us, so it cannot be
+    pub(crate) fn copy_from(&mut self, attached: Python<'_>, source: &PyUntypedBuffer) -> PyResult<()> {
+        if self.copy_at(attached, 0..self.length, source) == source.len_bytes() {
+            Ok(())
+        } else {
+            Err(PyBufferError::new_err("the buffer has changed its length"))
+        }
+    }
+
+    /// Copies as much of a contiguous buffer as `room` takes, while the GIL keeps Python from changing it. Returns how
+    /// much that was.
+    pub(crate) fn copy_at(&mut self, _attached: Python<'_>, room: Range<usize>, source: &PyUntypedBuffer) -> usize {
+        let target = self.as_mut_slice().get_mut(room).unwrap_or_default();
+        let length = target.len().min(source.len_bytes());
+        // SAFETY: source and target hold `length` bytes: the source is contiguous and exported to us, so it cannot be
         // freed or resized; the target is a region of ours that was never exported. Only code that runs without the GIL
         // could write to the source meanwhile; the bytes copied are then old or new ones, as with any such race there.
-        unsafe { std::ptr::copy_nonoverlapping(source.buf_ptr().cast::<u8>(), target.as_mut_ptr(), target.len()) };
-        Ok(())
+        unsafe { std::ptr::copy_nonoverlapping(source.buf_ptr().cast::<u8>(), target.as_mut_ptr(), length) };
+        length
+    }
+
+    /// Leaves the first `length` bytes only.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
     }
 }
 

@@ -1,0 +1,78 @@
+"""Bodies of botocore's requests and answers, without copies on the way."""
+
+from __future__ import annotations
+
+import io
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+
+from arrowseal.exceptions import TransferError
+
+if TYPE_CHECKING:
+    from arrowseal.location import ObjectLocation
+
+
+class Boto3Body:
+    """A botocore body, received into memory that the caller owns.
+
+    Where the connection's own `readinto` can be reached, bytes go from the socket into that memory without passing
+    through `bytes` of urllib3 and the checksum of botocore: ranges carry no checksum, and content has its tag.
+    """
+
+    def __init__(self, location: ObjectLocation, body: Any) -> None:
+        self._location = location
+        self._body = body
+        self._raw: Any = getattr(body, "_raw_stream", None)
+        self._direct: Any = getattr(self._raw, "_fp", None)
+        if not (hasattr(self._direct, "readinto") and hasattr(self._raw, "release_conn")):
+            self._direct = None
+        self._readinto = (self._direct or body).readinto
+
+    def readinto(self, target: memoryview, /) -> int:
+        from botocore.exceptions import BotoCoreError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return int(self._readinto(target))
+        except (BotoCoreError, HTTPError, HTTPException, OSError, ValueError) as error:
+            raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
+
+    def close(self) -> None:
+        if self._direct is not None and self._direct.isclosed():
+            self._raw.release_conn()  # read to its end: the connection serves the next request
+        else:
+            self._body.close()
+
+
+class PayloadBody(io.RawIOBase):
+    """Memory as the body of a request: read in slices without a copy, sent again from the start on a retry.
+
+    A class of its own so that no log prints it: botocore's debug log shows `bytes` bodies whole.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view.cast("B") if view.nbytes else memoryview(b"")
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def read(self, size: int | None = -1, /) -> Any:
+        end = len(self._view) if size is None or size < 0 else self._position + size
+        piece = self._view[self._position : end]
+        self._position += len(piece)
+        return piece
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

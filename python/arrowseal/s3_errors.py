@@ -1,0 +1,83 @@
+"""What the error codes of S3 mean, as exceptions that name the object and the way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from arrowseal.exceptions import (
+    ArrowSealError,
+    BucketNotFoundError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreAccessDeniedError,
+    StoreError,
+    StoreUnavailableError,
+    TransferError,
+    UploadNotFoundError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from arrowseal.location import ObjectLocation
+
+# The client that sent the request is fine, the server busy. BadDigest: the bytes were damaged on their way.
+_PASSING: Final = {
+    "SlowDown",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "InternalError",
+    "ServiceUnavailable",
+    "OperationAborted",
+    "ConditionalRequestConflict",
+    "BadDigest",
+    "IncompleteBody",
+}
+_CHECKSUMS: Final = {"NotImplemented", "MissingContentMD5", "XAmzContentSHA256Mismatch", "MissingContentLength"}
+_ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
+    "NoSuchKey": (ObjectNotFoundError, "no such object"),
+    "NoSuchVersion": (ObjectNotFoundError, "no such version of the object"),
+    "404": (ObjectNotFoundError, "no such object (or bucket)"),
+    "405": (ObjectNotFoundError, "this version is a delete marker"),
+    "MethodNotAllowed": (ObjectNotFoundError, "this version is a delete marker"),
+    "NoSuchBucket": (BucketNotFoundError, "no such bucket"),
+    "AccessDenied": (StoreAccessDeniedError, "access denied: the caller needs s3:{action} (and s3:ListBucket to tell "
+                     "a missing object from a forbidden one)"),
+    "403": (StoreAccessDeniedError, "access denied: the caller needs s3:{action} (and s3:ListBucket to tell a missing "
+            "object from a forbidden one)"),
+    "InvalidAccessKeyId": (CredentialsError, "the access key is not known to this server"),
+    "SignatureDoesNotMatch": (CredentialsError, "the secret access key does not fit"),
+    "ExpiredToken": (ExpiredCredentialsError, "the credentials have expired: renew them"),
+    "ExpiredTokenException": (ExpiredCredentialsError, "the credentials have expired: renew them"),
+    "TokenRefreshRequired": (ExpiredCredentialsError, "the credentials have expired: renew them"),
+    "RequestTimeTooSkewed": (CredentialsError, "the clock of this machine is wrong, by more than S3 accepts: set it"),
+    "NoSuchUpload": (UploadNotFoundError, "the multipart upload is gone: it was completed, aborted or swept"),
+    "InvalidToken": (CredentialsError, "the session token is not accepted: renew the credentials"),
+    "PreconditionFailed": (PreconditionFailedError, "the object is not, or no longer, the one named"),
+    "412": (PreconditionFailedError, "the object is not, or no longer, the one named"),
+}  # fmt: skip
+
+
+class RangeError(TransferError):
+    """The range lies behind the end of the object."""
+
+
+def store_error(code: str, status: int, message: str, location: ObjectLocation, action: str) -> ArrowSealError:
+    """The exception for an answer that refuses: its error code, HTTP status and message."""
+    if status == 416:
+        return RangeError(f"{location}: the object ends before the range that was asked for")
+    if code in _ERRORS:
+        kind, text = _ERRORS[code]
+        return kind(f"{location}: {text.format(action=action)}")
+    if code in _CHECKSUMS:
+        return StoreError(
+            f"{location}: {action} failed ({code}): {message}. If this server knows no checksums, set "
+            'request_checksum_calculation="when_required" in the boto3 configuration (or '
+            "AWS_REQUEST_CHECKSUM_CALCULATION=when_required)"
+        )
+    if status >= 500 or code in _PASSING:
+        return StoreUnavailableError(f"{location}: {action} failed ({code or status}): S3 throttles or is down")
+    return StoreError(f"{location}: {action} failed ({code or status or 'unknown error'}): {message}")

@@ -1,0 +1,162 @@
+"""Multipart uploads over boto3: part by part, and part by part copied inside the server."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+from arrowseal.boto3_bodies import PayloadBody
+from arrowseal.exceptions import UploadNotFoundError
+from arrowseal.location import ObjectLocation
+from arrowseal.store import OpenUpload, WrittenObject, WrittenPart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+    from arrowseal.counters import Operation
+    from arrowseal.store import Payload, StoredObject
+
+_COPY_PART: Final = 2**30
+
+
+class Boto3Uploads:
+    """The multipart half of `Boto3Store`."""
+
+    def request(
+        self, location: ObjectLocation, operation: Operation, action: str, arguments: Mapping[str, Any]
+    ) -> contextlib.AbstractContextManager[S3Client]:
+        """One request; see `Boto3Store`."""
+        raise NotImplementedError
+
+    def create_upload(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        *,
+        metadata: Mapping[str, str],
+        arguments: Mapping[str, Any],
+    ) -> str:
+        with self.request(location, operation, "PutObject", arguments) as s3:
+            # boto3 sends a checksum with each part even if none was announced, which some servers then refuse.
+            checksum: Any = {"ChecksumAlgorithm": "CRC32"} if sends_checksums(s3) else {}
+            answer = s3.create_multipart_upload(
+                Bucket=location.bucket,
+                Key=location.key,
+                Metadata=dict(metadata),
+                **checksum,
+                **_known(s3, "CreateMultipartUpload", arguments),
+            )
+        return answer["UploadId"]
+
+    def put_part(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        upload_id: str,
+        number: int,
+        payload: Payload,
+        *,
+        arguments: Mapping[str, Any],
+    ) -> WrittenPart:
+        with self.request(location, operation, "PutObject", arguments) as s3:
+            content = payload_arguments(s3, payload)
+            answer: Any = s3.upload_part(
+                Bucket=location.bucket,
+                Key=location.key,
+                UploadId=upload_id,
+                PartNumber=number,
+                **content,
+                **_known(s3, "UploadPart", arguments),
+            )
+        return WrittenPart(number, answer["ETag"], content.get("ChecksumCRC32"))
+
+    def complete_upload(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        upload_id: str,
+        parts: Sequence[WrittenPart],
+        *,
+        arguments: Mapping[str, Any],
+    ) -> WrittenObject:
+        named: Any = [
+            {"PartNumber": part.number, "ETag": part.etag} | ({"ChecksumCRC32": part.crc32} if part.crc32 else {})
+            for part in sorted(parts, key=lambda part: part.number)
+        ]
+        with self.request(location, operation, "PutObject", arguments) as s3:
+            answer: Any = s3.complete_multipart_upload(
+                Bucket=location.bucket,
+                Key=location.key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": named},
+                **_known(s3, "CompleteMultipartUpload", arguments),
+            )
+        return written(answer)
+
+    def abort_upload(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
+        with (
+            contextlib.suppress(UploadNotFoundError),
+            self.request(location, operation, "AbortMultipartUpload", {}) as s3,
+        ):
+            s3.abort_multipart_upload(Bucket=location.bucket, Key=location.key, UploadId=upload_id)
+
+    def list_uploads(self, bucket: str, prefix: str, operation: Operation) -> Iterator[OpenUpload]:
+        arguments: Any = {"Bucket": bucket, "Prefix": prefix}
+        while True:
+            with self.request(ObjectLocation(bucket, prefix), operation, "ListBucketMultipartUploads", {}) as s3:
+                page: Any = s3.list_multipart_uploads(**arguments)
+            for row in page.get("Uploads", ()):
+                yield OpenUpload(ObjectLocation(bucket, row["Key"]), row["UploadId"], row["Initiated"])
+            if not page.get("IsTruncated"):
+                return
+            arguments["KeyMarker"], arguments["UploadIdMarker"] = page["NextKeyMarker"], page["NextUploadIdMarker"]
+
+    def copy_in_parts(self, stored: StoredObject, target: ObjectLocation, operation: Operation) -> None:
+        """As CopyObject, for what is too large for it: UploadPartCopy keeps no metadata, so it is given again."""
+        named: Any = {"Bucket": target.bucket, "Key": target.key}
+        given: Any = {"ContentType": stored.content_type} if stored.content_type else {}
+        with self.request(target, operation, "PutObject", {}) as s3:
+            upload_id = s3.create_multipart_upload(**named, Metadata=dict(stored.metadata), **given)["UploadId"]
+        try:
+            parts: Any = []
+            for number, start in enumerate(range(0, stored.stored_bytes, _COPY_PART), 1):
+                end = min(start + _COPY_PART, stored.stored_bytes) - 1
+                with self.request(target, operation, "PutObject", {}) as s3:
+                    part: Any = s3.upload_part_copy(
+                        **named,
+                        UploadId=upload_id,
+                        PartNumber=number,
+                        CopySource={"Bucket": stored.location.bucket, "Key": stored.location.key},
+                        CopySourceRange=f"bytes={start}-{end}",
+                        CopySourceIfMatch=stored.etag,
+                    )
+                parts.append({"PartNumber": number, "ETag": part["CopyPartResult"]["ETag"]})
+            with self.request(target, operation, "PutObject", {}) as s3:
+                s3.complete_multipart_upload(**named, UploadId=upload_id, MultipartUpload={"Parts": parts})
+        except BaseException:
+            self.abort_upload(target, operation, upload_id)
+            raise
+
+
+def sends_checksums(s3: S3Client) -> bool:
+    """Whether the client's configuration wants checksums where S3 does not insist on them."""
+    return getattr(s3.meta.config, "request_checksum_calculation", None) != "when_required"
+
+
+def payload_arguments(s3: S3Client, payload: Payload) -> dict[str, Any]:
+    """A body, and its checksum so that botocore computes none."""
+    checksum = {"ChecksumCRC32": payload.crc32} if sends_checksums(s3) else {}
+    return {"Body": PayloadBody(payload.view)} | checksum
+
+
+def written(answer: Any) -> WrittenObject:
+    """What an answer says of the object that was written."""
+    return WrittenObject(answer["ETag"].strip('"'), answer.get("VersionId"))
+
+
+def _known(s3: S3Client, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those arguments of a PutObject that another action takes too."""
+    shape: Any = s3.meta.service_model.operation_model(action).input_shape
+    return {name: value for name, value in arguments.items() if name in shape.members}

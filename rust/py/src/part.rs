@@ -1,0 +1,131 @@
+//! A part of an object on its way out: filled by Python bit by bit, then sealed where it lies, or handed over as it is.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use arrowseal_core::message::TAG_BYTES;
+use arrowseal_core::{error::Error, wipe};
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::buffer::UnauthenticatedBuffer;
+use crate::error::{count, exception, stays_here};
+use crate::memory::Memory;
+use crate::pool::Trace;
+
+/// A part that is being filled, until it is sealed or handed over.
+#[pyclass(frozen, module = "arrowseal._core")]
+pub(crate) struct PartBuffer {
+    capacity: usize,
+    trace: Trace,
+    state: Mutex<Option<Filling>>,
+}
+
+/// Memory that holds plaintext for now: it is wiped unless all of that was sealed, or was no secret.
+pub(crate) struct Filling {
+    /// None once it was handed over.
+    memory: Option<Memory>,
+    length: usize,
+    secret: bool,
+}
+
+impl Filling {
+    fn new(capacity: usize, trace: Trace) -> PyResult<Self> {
+        let memory = Memory::new(capacity as u64 + TAG_BYTES as u64, trace)?;
+        Ok(Self { memory: Some(memory), length: 0, secret: trace == Trace::Encrypted })
+    }
+
+    fn append(&mut self, py: Python<'_>, source: &PyUntypedBuffer, capacity: usize) -> usize {
+        let room = self.length..capacity;
+        let accepted = self.memory.as_mut().map_or(0, |memory| memory.copy_at(py, room, source));
+        self.length += accepted;
+        accepted
+    }
+
+    /// The content, and the room for the tag behind it.
+    pub(crate) fn content_and_tag(&mut self) -> (&mut [u8], &mut [u8]) {
+        let memory = self.memory.as_mut().map(Memory::as_mut_slice).unwrap_or_default();
+        let filled = memory.get_mut(..self.length + TAG_BYTES).unwrap_or_default();
+        filled.split_at_mut_checked(self.length).unwrap_or_default()
+    }
+
+    /// The memory, once what it holds may be seen; with the tag or without.
+    pub(crate) fn finished(mut self, with_tag: bool) -> PyResult<Memory> {
+        let mut memory = self.memory.take().ok_or_else(|| exception(Error::Finished))?;
+        memory.truncate(if with_tag { self.length + TAG_BYTES } else { self.length });
+        Ok(memory)
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.as_mut().filter(|_| self.secret) {
+            wipe(memory.as_mut_slice().get_mut(..self.length).unwrap_or_default());
+        }
+    }
+}
+
+impl PartBuffer {
+    /// The content of a part that was made to be sealed.
+    pub(crate) fn take_to_seal(&self) -> PyResult<Filling> {
+        if self.trace == Trace::Plain {
+            return Err(PyValueError::new_err("a plain part is not sealed"));
+        }
+        self.take()
+    }
+
+    fn take(&self) -> PyResult<Filling> {
+        self.lock().take().ok_or_else(|| exception(Error::Finished))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Filling>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl PartBuffer {
+    #[new]
+    #[pyo3(signature = (capacity, /, *, plain = false))]
+    fn new(capacity: i64, plain: bool) -> PyResult<Self> {
+        let capacity = count(capacity, "capacity")? as usize;
+        let trace = if plain { Trace::Plain } else { Trace::Encrypted };
+        Ok(Self { capacity, trace, state: Mutex::new(Some(Filling::new(capacity, trace)?)) })
+    }
+
+    #[pyo3(signature = (content, /))]
+    fn append(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let source = contiguous(content)?;
+        let mut state = self.lock();
+        let filling = state.as_mut().ok_or_else(|| exception(Error::Finished))?;
+        Ok(filling.append(py, &source, self.capacity))
+    }
+
+    fn plain(&self) -> PyResult<UnauthenticatedBuffer> {
+        if self.trace == Trace::Encrypted {
+            return Err(PyValueError::new_err("a part that is to be sealed is not handed over as it is"));
+        }
+        Ok(UnauthenticatedBuffer::new(self.take()?.finished(false)?))
+    }
+
+    fn __len__(&self) -> usize {
+        self.lock().as_ref().map_or(0, |filling| filling.length)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<PartBuffer, {} of {} bytes>", self.__len__(), self.capacity)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(stays_here("PartBuffer"))
+    }
+}
+
+fn contiguous(content: &Bound<'_, PyAny>) -> PyResult<PyUntypedBuffer> {
+    let buffer = PyUntypedBuffer::get(content)?;
+    if buffer.is_c_contiguous() {
+        Ok(buffer)
+    } else {
+        Err(PyBufferError::new_err("the buffer is not contiguous: copy it first"))
+    }
+}
