@@ -132,9 +132,12 @@ def test_a_stopped_proxy_breaks_its_connections(echo: str) -> None:
 def test_a_server_that_is_not_there_breaks_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    with Proxy(f"http://127.0.0.1:{port}") as proxy, connected(proxy) as connection:
-        with contextlib.suppress(ConnectionResetError):
-            assert connection.recv(1) == b""
+    with (
+        Proxy(f"http://127.0.0.1:{port}") as proxy,
+        connected(proxy) as connection,
+        contextlib.suppress(ConnectionResetError),
+    ):
+        assert connection.recv(1) == b""
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ class Proxy:
 
     `latency_seconds` is a whole round trip, paid once for the connection and once for each request.
     `bytes_per_second` limits each direction by itself, all connections together; None is no limit. It runs in a process
-    of its own, which forwards several Gbit/s, so that it is the wire that is measured. Bytes pass as they are, requests are not looked at: signatures made for its own address stay right, and TLS
-    would too if the certificate knew that address.
+    of its own, which forwards several Gbit/s, so that it is the wire that is measured. Bytes pass as they are, requests
+    are not looked at: signatures made for its own address stay right, as TLS does where a certificate names it.
 
     Raises `ConfigurationError` for an endpoint that is not http(s)://host:port, and for numbers that cannot be.
     """
