@@ -16,6 +16,7 @@ from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.options import ClientOptions
 from arrowseal.outgoing import check_put_arguments, split_metadata
 from arrowseal.reading import Reader
+from arrowseal.retrying import RetryingStore
 from arrowseal.store_boto3 import Boto3Store
 from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
@@ -107,7 +108,8 @@ class Client:
             transfer=transfer,
         )
         self._connections = Connections(self._options, session, s3, kms)
-        self._store = Boto3Store(self._connections.s3, self._connections.renew)
+        lane = Boto3Store(self._connections.s3, self._connections.renew)
+        self._store = RetryingStore(lane, self._options.transfer.retries)
         self._keyrings = Keyrings(self._connections.kms, self._options)
         self._reuse = Reuse()
         self._reader = Reader(self._store, self._keyrings, self._options)

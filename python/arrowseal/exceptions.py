@@ -33,6 +33,7 @@
     │   │   └── ObjectChangedError                overwritten again and again while it was read
     │   ├── UploadNotFoundError                   the multipart upload was completed or aborted
     │   ├── StoreUnavailableError (UnavailableError)
+    │   │   └── StoreUnansweredError              no answer came: what was asked may have been done
     │   └── TransferError (UnavailableError)      a body that broke off or has another length than announced
     ├── UnavailableError                          may pass by itself: throttled, down, out of reach, broken off
     │   └── ThrottledError                        too many requests at a time
@@ -179,6 +180,10 @@ class ObjectChangedError(PreconditionFailedError):
 
 class StoreUnavailableError(StoreError, UnavailableError):
     """S3 throttles, is down, or cannot be reached."""
+
+
+class StoreUnansweredError(StoreUnavailableError):
+    """The connection ended without an answer: what was asked for may have been done nonetheless."""
 
 
 class UploadNotFoundError(StoreError):

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from arrowseal.keyrings import Keyrings
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.options import ClientOptions
-    from arrowseal.store import Store, StoredObject
+    from arrowseal.retrying import RetryingStore
+    from arrowseal.store import StoredObject
 
 _INSTRUCTION_SUFFIX: Final = ".instruction"
 
@@ -39,7 +40,7 @@ _INSTRUCTION_SUFFIX: Final = ".instruction"
 class Reader:
     """Reads whole objects for a client."""
 
-    def __init__(self, store: Store, keyrings: Keyrings, options: ClientOptions) -> None:
+    def __init__(self, store: RetryingStore, keyrings: Keyrings, options: ClientOptions) -> None:
         self._store = store
         self._keyrings = keyrings
         self._options = options

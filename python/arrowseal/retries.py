@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -24,7 +25,7 @@ class RetryOptions:
     drawn between 0 and `base_seconds`, doubled each time up to `cap_seconds`: many clients must not return at once.
     """
 
-    attempts: int = 5
+    attempts: int = 6
     deadline_seconds: float = 120.0
     base_seconds: float = 0.1
     cap_seconds: float = 5.0
@@ -42,11 +43,37 @@ UNAVAILABLE_KMS: Final = RetryOptions(attempts=3, deadline_seconds=30.0)
 """For KMS calls that fail otherwise, on top of boto3's own attempts."""
 
 
+class Circuit:
+    """What keeps a client that is refused again and again from adding to the load: shared by all its undertakings.
+
+    Every repetition takes a token, every success gives one back. Without tokens nothing is repeated.
+    """
+
+    TOKENS: Final = 100
+
+    def __init__(self) -> None:
+        self._tokens = self.TOKENS
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether one more repetition is allowed."""
+        with self._lock:
+            self._tokens -= self._tokens > 0
+            return self._tokens > 0
+
+    def give(self) -> None:
+        """Something succeeded."""
+        if self._tokens < self.TOKENS:
+            with self._lock:
+                self._tokens += self._tokens < self.TOKENS
+
+
 class Budget:
     """What is left of the attempts and the time of one undertaking. Not shared between threads."""
 
-    def __init__(self, options: RetryOptions) -> None:
+    def __init__(self, options: RetryOptions, circuit: Circuit | None = None) -> None:
         self._options = options
+        self._circuit = circuit or Circuit()
         self._deadline = time.monotonic() + options.deadline_seconds
         self._failed = 0
         self._renewed = False
@@ -54,6 +81,7 @@ class Budget:
     def progressed(self) -> None:
         """Something was achieved: attempts count from the start again."""
         self._failed = 0
+        self._circuit.give()
 
     def pause(self, error: Exception) -> None:
         """Wait before the next attempt, or raise `error` if there is to be none."""
@@ -64,7 +92,11 @@ class Budget:
         self._failed += 1
         longest = min(self._options.cap_seconds, self._options.base_seconds * 2 ** (self._failed - 1))
         seconds = _jitter.uniform(0, longest)
-        if self._failed >= self._options.attempts or time.monotonic() + seconds > self._deadline:
+        if (
+            self._failed >= self._options.attempts
+            or time.monotonic() + seconds > self._deadline
+            or not self._circuit.take()
+        ):
             raise error
         time.sleep(seconds)
 
@@ -77,15 +109,4 @@ def call_kms(call: Callable[[], Result], retried: Callable[[], None]) -> Result:
             return call()
         except UnavailableError as error:
             budgets[0 if isinstance(error, ThrottledError) else 1].pause(error)
-            retried()
-
-
-def call_store(call: Callable[[], Result], options: RetryOptions, retried: Callable[[], None]) -> Result:
-    """The result of a request to S3, which is repeated within a budget; `retried` counts."""
-    budget = Budget(options)
-    while True:
-        try:
-            return call()
-        except UnavailableError as error:
-            budget.pause(error)
             retried()

@@ -11,7 +11,7 @@ from arrowseal import _core
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
@@ -189,8 +189,10 @@ class Store(Protocol):
     def abort_upload(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
         """Give an upload up and its parts back; one that is gone is no error."""
 
-    def list_uploads(self, bucket: str, prefix: str, operation: Operation) -> Iterator[OpenUpload]:
-        """Every upload under a prefix that is still open."""
+    def list_uploads_page(
+        self, bucket: str, prefix: str, operation: Operation, *, after: OpenUpload | None
+    ) -> tuple[list[OpenUpload], OpenUpload | None]:
+        """Up to 1,000 uploads under a prefix that are still open, and what to give as `after` for those that follow."""
 
     def copy(self, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
         """Copy inside the server, with metadata."""
@@ -198,7 +200,7 @@ class Store(Protocol):
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:
         """Delete an object; one that does not exist is no error."""
 
-    def list(
-        self, bucket: str, prefix: str, operation: Operation, *, delimiter: str | None = None
-    ) -> Iterator[ListedObject]:
-        """Every object under a prefix, in the server's order."""
+    def list_page(
+        self, bucket: str, prefix: str, operation: Operation, *, delimiter: str | None, token: str | None
+    ) -> tuple[list[ListedObject], str | None]:
+        """Up to 1,000 objects under a prefix, in the server's order, and the token of those that follow."""

@@ -11,7 +11,7 @@ from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import (
     ConfigurationError,
     ExpiredCredentialsError,
-    StoreUnavailableError,
+    StoreUnansweredError,
     TransferError,
 )
 from arrowseal.location import ObjectLocation
@@ -117,49 +117,22 @@ class Boto3Store(Boto3Uploads):
         with self.request(location, operation, "DeleteObject", arguments) as s3:
             s3.delete_object(Bucket=location.bucket, Key=location.key, **arguments)
 
-    def list(
-        self, bucket: str, prefix: str, operation: Operation, *, delimiter: str | None = None
-    ) -> Iterator[ListedObject]:
-        arguments: Any = {"Bucket": bucket, "Prefix": prefix} | ({"Delimiter": delimiter} if delimiter else {})
-        while True:
-            with self.request(ObjectLocation(bucket, prefix), operation, "ListBucket", {}) as s3:
-                page: Any = s3.list_objects_v2(**arguments)
-            for row in page.get("CommonPrefixes", ()):
-                yield ListedObject(ObjectLocation(bucket, row["Prefix"]), is_prefix=True)
-            for row in page.get("Contents", ()):
-                yield ListedObject(
-                    ObjectLocation(bucket, row["Key"]), row["Size"], row["LastModified"], row["ETag"].strip('"')
-                )
-            if not page.get("IsTruncated"):
-                return
-            arguments["ContinuationToken"] = page["NextContinuationToken"]
-
-    @contextlib.contextmanager
-    def _request(
-        self, location: ObjectLocation, operation: Operation, action: str, arguments: Mapping[str, Any]
-    ) -> Iterator[S3Client]:
-        """One request: counted, timed, its errors translated, its wire log withheld where it carries a key."""
-        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
-
-        quiet = withheld(f"{location}: {action} with a customer key") if "SSECustomerKey" in arguments else None
-        operation.requests += 1
-        try:
-            with quiet or contextlib.nullcontext(), operation.timed("s3"):
-                yield self._s3()
-        except ClientError as error:
-            answer = error.response
-            code, message = (str(answer.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
-            status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            translated = store_error(code, status, message, location, action)
-            if isinstance(translated, ExpiredCredentialsError):
-                self._renew()
-            raise translated from None
-        except (ParamValidationError, UnsupportedS3ArnError) as error:
-            raise ConfigurationError(f"{location}: S3 does not take this: {error}") from None
-        except BotoCoreError as error:
-            raise credentials_error(error, str(location)) or StoreUnavailableError(
-                f"{location}: {action} failed ({type(error).__name__}): {error}"
-            ) from None
+    def list_page(
+        self, bucket: str, prefix: str, operation: Operation, *, delimiter: str | None, token: str | None
+    ) -> tuple[list[ListedObject], str | None]:
+        given = {"Delimiter": delimiter, "ContinuationToken": token}
+        arguments: Any = {name: value for name, value in given.items() if value is not None}
+        with self.request(ObjectLocation(bucket, prefix), operation, "ListBucket", {}) as s3:
+            page: Any = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, **arguments)
+        prefixes = [
+            ListedObject(ObjectLocation(bucket, row["Prefix"]), is_prefix=True)
+            for row in page.get("CommonPrefixes", ())
+        ]
+        objects = [
+            ListedObject(ObjectLocation(bucket, row["Key"]), row["Size"], row["LastModified"], row["ETag"].strip('"'))
+            for row in page.get("Contents", ())
+        ]
+        return prefixes + objects, page["NextContinuationToken"] if page.get("IsTruncated") else None
 
     @contextlib.contextmanager
     def request(
@@ -184,7 +157,7 @@ class Boto3Store(Boto3Uploads):
         except (ParamValidationError, UnsupportedS3ArnError) as error:
             raise ConfigurationError(f"{location}: S3 does not take this: {error}") from None
         except BotoCoreError as error:
-            raise credentials_error(error, str(location)) or StoreUnavailableError(
+            raise credentials_error(error, str(location)) or StoreUnansweredError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"
             ) from None
 

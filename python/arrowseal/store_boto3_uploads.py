@@ -11,7 +11,7 @@ from arrowseal.location import ObjectLocation
 from arrowseal.store import OpenUpload, WrittenObject, WrittenPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mypy_boto3_s3 import S3Client
 
@@ -102,16 +102,17 @@ class Boto3Uploads:
         ):
             s3.abort_multipart_upload(Bucket=location.bucket, Key=location.key, UploadId=upload_id)
 
-    def list_uploads(self, bucket: str, prefix: str, operation: Operation) -> Iterator[OpenUpload]:
-        arguments: Any = {"Bucket": bucket, "Prefix": prefix}
-        while True:
-            with self.request(ObjectLocation(bucket, prefix), operation, "ListBucketMultipartUploads", {}) as s3:
-                page: Any = s3.list_multipart_uploads(**arguments)
-            for row in page.get("Uploads", ()):
-                yield OpenUpload(ObjectLocation(bucket, row["Key"]), row["UploadId"], row["Initiated"])
-            if not page.get("IsTruncated"):
-                return
-            arguments["KeyMarker"], arguments["UploadIdMarker"] = page["NextKeyMarker"], page["NextUploadIdMarker"]
+    def list_uploads_page(
+        self, bucket: str, prefix: str, operation: Operation, *, after: OpenUpload | None
+    ) -> tuple[list[OpenUpload], OpenUpload | None]:
+        markers: Any = {} if after is None else {"KeyMarker": after.location.key, "UploadIdMarker": after.upload_id}
+        with self.request(ObjectLocation(bucket, prefix), operation, "ListBucketMultipartUploads", {}) as s3:
+            page: Any = s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix, **markers)
+        uploads = [
+            OpenUpload(ObjectLocation(bucket, row["Key"]), row["UploadId"], row["Initiated"])
+            for row in page.get("Uploads", ())
+        ]
+        return uploads, uploads[-1] if page.get("IsTruncated") and uploads else None
 
     def copy_in_parts(self, stored: StoredObject, target: ObjectLocation, operation: Operation) -> None:
         """As CopyObject, for what is too large for it: UploadPartCopy keeps no metadata, so it is given again."""

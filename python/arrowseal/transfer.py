@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
-from arrowseal.retries import STORE_RETRIES, Budget, RetryOptions, call_store
+from arrowseal.retries import STORE_RETRIES, RetryOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from arrowseal._core import Window
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
-    from arrowseal.store import Body, Store, StoredObject
+    from arrowseal.retrying import RetryingStore
+    from arrowseal.store import Body, StoredObject
 
 PIECE_BYTES: Final = 2**19
 """What is received and opened in one step: small enough to be in cache still, large enough that calls cost nothing."""
@@ -67,21 +68,19 @@ class Download:
 
     def __init__(
         self,
-        store: Store,
+        store: RetryingStore,
         location: ObjectLocation,
         arguments: Mapping[str, Any],
         operation: Operation,
         options: TransferOptions,
     ) -> None:
-        self._store = store
+        self.store = store
         self.location = location
         self._arguments = arguments
         self.operation = operation
         self.options = options
         self._stop = threading.Event()
-        self.stored, self._first = call_store(
-            lambda: self.request(0, options.part_bytes, None), options.retries, operation.count_retry
-        )
+        self.stored, self._first = store.repeat(operation, lambda: self.request(0, options.part_bytes, None))
 
     def close(self) -> None:
         """Give up what is left of the first body."""
@@ -135,7 +134,7 @@ class Download:
     def request(self, start: int, end: int, etag: str | None) -> tuple[StoredObject, Body]:
         """Start a GET of `[start, end)` of the object with that ETag."""
         arguments = dict(self._arguments) | ({"IfMatch": f'"{etag}"'} if etag else {})
-        return self._store.get(self.location, self.operation, byte_range=(start, end), arguments=arguments)
+        return self.store.get(self.location, self.operation, byte_range=(start, end), arguments=arguments)
 
 
 class _Source:
@@ -147,7 +146,7 @@ class _Source:
         self._begun = start
         self._end = end
         self._body = body
-        self._budget = Budget(download.options.retries)
+        self._budget = download.store.budget()
 
     def close(self) -> None:
         if self._body is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
     from arrowseal.materials import EncryptionMaterials
     from arrowseal.options import ClientOptions
-    from arrowseal.store import Store
+    from arrowseal.retrying import RetryingStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class PutResult:
 class Writer:
     """Writes whole objects for a client."""
 
-    def __init__(self, store: Store, keyrings: Keyrings, options: ClientOptions, reuse: Reuse) -> None:
+    def __init__(self, store: RetryingStore, keyrings: Keyrings, options: ClientOptions, reuse: Reuse) -> None:
         self._store = store
         self._keyrings = keyrings
         self._options = options

@@ -37,7 +37,7 @@ pub(crate) struct Sealer {
 
 /// How far a message is. It is sealed at once or in parts, never both.
 enum Sealing {
-    Fresh(MessageSealer),
+    Fresh(Box<MessageSealer>),
     InParts(Arc<MessageSealer>),
     Done,
 }
@@ -86,7 +86,7 @@ impl DataKey {
 impl Sealer {
     fn for_message(data_key: &DataKey, message_id: MessageId) -> Result<Self, Error> {
         let (key, commitment) = data_key.0.to_seal(&message_id)?;
-        let state = Mutex::new(Sealing::Fresh(MessageSealer::new(key)?));
+        let state = Mutex::new(Sealing::Fresh(Box::new(MessageSealer::new(key)?)));
         Ok(Self { message_id, commitment, state })
     }
 
@@ -94,7 +94,7 @@ impl Sealer {
     fn take(&self) -> PyResult<MessageSealer> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, Sealing::Done) {
-            Sealing::Fresh(sealer) => Ok(sealer),
+            Sealing::Fresh(sealer) => Ok(*sealer),
             other => {
                 *state = other;
                 Err(exception(Error::Finished))
@@ -106,7 +106,7 @@ impl Sealer {
     fn part(&self, last: bool) -> PyResult<Arc<MessageSealer>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let sealer = match std::mem::replace(&mut *state, Sealing::Done) {
-            Sealing::Fresh(sealer) => Arc::new(sealer),
+            Sealing::Fresh(sealer) => Arc::from(sealer),
             Sealing::InParts(sealer) => sealer,
             Sealing::Done => return Err(exception(Error::Finished)),
         };
