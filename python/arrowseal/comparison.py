@@ -20,19 +20,26 @@ if TYPE_CHECKING:
 _PLAIN = "PLAIN"
 _ORDER = (_PLAIN, "SSE-S3", "SSE-KMS", "SSE-C", "CSE V2", "CSE V3")
 _ARM_COLOURS = dict(zip(_ORDER, ("#b8bec6", "#98a1ac", "#7b8692", "#626d79", "#7ab6e0", "#1f77b4"), strict=True))
-_SECTION_COLOURS = {"kms": "#e69f00", "s3": "#009e73", "crypto": "#cc4778", "other": "#d9dce0"}
-_SECTION_LABELS = {"kms": "KMS", "s3": "S3", "crypto": "crypto", "other": "the rest (parsing, Python)"}
+_SECTION_COLOURS = {"kms": "#e69f00", "s3": "#009e73", "crypto": "#cc4778", "decode": "#8c6bb1", "other": "#d9dce0"}
+_SECTION_LABELS = {
+    "kms": "KMS",
+    "s3": "S3",
+    "crypto": "crypto",
+    "decode": "bytes to table and back",
+    "other": "the rest (Python)",
+}
 
 
 def summarise(records: Iterable[OperationRecord]) -> pa.Table:
     """A row for each operation, file type and encryption, in the order in which they first came, no-CSE first.
 
-    Repeated operations are taken together: medians of wall and CPU seconds; means of the seconds in KMS, S3 and crypto,
-    which therefore add up to `wall_seconds_mean` with `other_seconds_mean` where they do not overlap; throughput as the
-    sum of plaintext bytes over the sum of wall seconds; S3 requests and KMS calls an operation. `wall_ratio` and
-    `cpu_ratio` are medians over those of `baseline`: the PLAIN arm of the same operation and file type or, without one,
-    its other no-CSE arms together; null without any. Group what is alike: the same operation on small and large objects
-    belongs into two `Counters`, or `clear` between them. Operations of unknown encryption (a listing) are left out.
+    Repeated operations are taken together: medians of wall and CPU seconds; means of the seconds in KMS, S3, crypto and
+    decoding, which therefore add up to `wall_seconds_mean` with `other_seconds_mean` where they do not overlap;
+    throughput as the sum of plaintext bytes over the sum of wall seconds; S3 requests, KMS calls and retries an
+    operation; the sum of `resumed_bytes` and the largest `peak_memory_bytes`. `wall_ratio` and `cpu_ratio` are medians
+    over those of `baseline`: the PLAIN arm of the same operation and file type or, without one, its other no-CSE arms
+    together; null without any. Group what is alike: the same operation on small and large objects belongs into two
+    `Counters`, or `clear` between them. Operations of unknown encryption (a listing) are left out.
     """
     import pyarrow as pa
 
@@ -51,10 +58,11 @@ def summarise(records: Iterable[OperationRecord]) -> pa.Table:
             rows.append(row | {"baseline": ", ".join(baseline) or None})
     text, whole, real = pa.string(), pa.int64(), pa.float64()
     types = {"operation": text, "file_type": text, "encryption": text, "baseline": text}
-    types |= {"operations": whole, "plaintext_bytes": whole}
+    types |= {"operations": whole, "plaintext_bytes": whole, "peak_memory_bytes": whole, "resumed_bytes": whole}
     return pa.Table.from_pylist(rows, schema=pa.schema([(name, types.get(name, real)) for name in _COLUMNS]))
 
 
+_SECTIONS = ("kms", "s3", "crypto", "decode")
 _COLUMNS = (
     "operation",
     "file_type",
@@ -67,10 +75,14 @@ _COLUMNS = (
     "kms_seconds_mean",
     "s3_seconds_mean",
     "crypto_seconds_mean",
+    "decode_seconds_mean",
     "other_seconds_mean",
     "megabytes_per_second",
     "requests_per_operation",
     "kms_calls_per_operation",
+    "retries_per_operation",
+    "resumed_bytes",
+    "peak_memory_bytes",
     "wall_ratio",
     "cpu_ratio",
     "baseline",
@@ -90,9 +102,7 @@ def _baseline(by_encryption: dict[str, list[OperationRecord]]) -> list[str]:
 def _aggregate(records: list[OperationRecord]) -> dict[str, Any]:
     wall = sum(record.wall_seconds for record in records)
     plaintext_bytes = sum(record.plaintext_bytes for record in records)
-    sections = {
-        name: fmean(getattr(record, f"{name}_seconds") for record in records) for name in ("kms", "s3", "crypto")
-    }
+    sections = {name: fmean(getattr(record, f"{name}_seconds") for record in records) for name in _SECTIONS}
     return {
         "operations": len(records),
         "plaintext_bytes": plaintext_bytes,
@@ -104,6 +114,9 @@ def _aggregate(records: list[OperationRecord]) -> dict[str, Any]:
         "megabytes_per_second": plaintext_bytes / wall / 1e6 if wall else None,
         "requests_per_operation": fmean(record.requests for record in records),
         "kms_calls_per_operation": fmean(record.kms_calls for record in records),
+        "retries_per_operation": fmean(record.retries for record in records),
+        "resumed_bytes": sum(record.resumed_bytes for record in records),
+        "peak_memory_bytes": max(record.peak_memory_bytes for record in records),
     }
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
-Section = Literal["kms", "s3", "crypto"]
+Section = Literal["kms", "s3", "crypto", "decode"]
 
 MAX_RECORDS = 100_000
 """Rows kept by default, some 40 MB; the oldest go first."""
@@ -46,7 +46,7 @@ class Located(Protocol):
     def key(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRecord:
     """One finished operation. Seconds are wall seconds unless they say CPU; sizes are bytes."""
 
@@ -71,6 +71,13 @@ class OperationRecord:
     """Wall seconds with at least one KMS call under way; S3 and crypto in the same way. They may overlap."""
     s3_seconds: float
     crypto_seconds: float
+    decode_seconds: float = 0.0
+    """Making the table of the bytes, or the bytes of the table; with a library that does so while bytes move, these
+    overlap. What a lazy frame does when its query runs is not seen."""
+    peak_memory_bytes: int = 0
+    """The most bytes of content that the operation held at a time in buffers of its own: the object on a read, the
+    sealed copy or the parts on their way on a write. Not in it: what the caller gave, and what a table library takes to
+    make the table. The memory of the process is not taken for it: it would count whatever runs beside."""
     requests: int
     """Requests to S3."""
     kms_calls: int
@@ -98,7 +105,9 @@ class Operation:
         self.kms_calls = 0
         self.retries = 0
         self.resumed_bytes = 0
-        self._seconds: dict[Section, float] = {"kms": 0.0, "s3": 0.0, "crypto": 0.0}
+        self._held = 0
+        self._most_held = 0
+        self._seconds: dict[Section, float] = {"kms": 0.0, "s3": 0.0, "crypto": 0.0, "decode": 0.0}
         self._inside: dict[Section, int] = dict.fromkeys(self._seconds, 0)
         self._entered: dict[Section, float] = {}
         self._lock = threading.Lock()
@@ -121,10 +130,31 @@ class Operation:
         """Wall seconds so far spent sealing or opening."""
         return self._seconds["crypto"]
 
+    @property
+    def decode_seconds(self) -> float:
+        """Wall seconds so far spent between bytes and table."""
+        return self._seconds["decode"]
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most that was held at a time so far."""
+        return self._most_held
+
     def count_retry(self) -> None:
         """A request or KMS call is about to be repeated."""
         with self._lock:
             self.retries += 1
+
+    def hold(self, count: int) -> None:
+        """A buffer of so many bytes was taken for content; on any thread."""
+        with self._lock:
+            self._held += count
+            self._most_held = max(self._most_held, self._held)
+
+    def release(self, count: int) -> None:
+        """It was given up, or is the caller's now."""
+        with self._lock:
+            self._held -= count
 
     @contextmanager
     def timed(self, section: Section) -> Iterator[None]:
@@ -160,6 +190,8 @@ class Operation:
             kms_seconds=self.kms_seconds,
             s3_seconds=self.s3_seconds,
             crypto_seconds=self.crypto_seconds,
+            decode_seconds=self.decode_seconds,
+            peak_memory_bytes=self.peak_memory_bytes,
             requests=self.requests,
             kms_calls=self.kms_calls,
             retries=self.retries,

@@ -88,10 +88,14 @@ class Reader:
             stored = download.stored
             encrypted = self._admit(stored, rules, operation)
             operation.encryption = ObjectHead.of(stored, encrypted, None).encryption
-            if encrypted is not None:
-                buffer: Any = self._open(download, encrypted, keyring, operation)
-            else:
-                buffer = download.receive(_core.PlainReceiver(stored.stored_bytes))
+            operation.hold(stored.stored_bytes)
+            try:
+                if encrypted is not None:
+                    buffer: Any = self._open(download, encrypted, keyring, operation)
+                else:
+                    buffer = download.receive(_core.PlainReceiver(stored.stored_bytes))
+            finally:
+                operation.release(stored.stored_bytes)
         operation.plaintext_bytes += len(buffer)
         operation.stored_bytes += stored.stored_bytes
         return buffer  # type: ignore[no-any-return]

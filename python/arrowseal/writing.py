@@ -92,8 +92,13 @@ class Writer:
         else:
             content, metadata, arn = self._seal(location, content, size, encryption, user_metadata, operation)
         stored_bytes = memoryview(content).nbytes
-        payload = Payload(_unchanging(content))
-        written = self._store.put(location, operation, payload, metadata=metadata, arguments=arguments)
+        unchanging = _unchanging(content)
+        held = 0 if unchanging is data else stored_bytes
+        operation.hold(held)
+        try:
+            written = self._store.put(location, operation, Payload(unchanging), metadata=metadata, arguments=arguments)
+        finally:
+            operation.release(held)
         operation.plaintext_bytes += size
         operation.stored_bytes += stored_bytes
         return PutResult(location, written.etag, written.version_id, encryption.label, size, stored_bytes, arn)

@@ -361,5 +361,6 @@ def test_requests_and_kms_calls_are_counted(client: Client, bucket: str) -> None
     assert (put.requests, put.kms_calls, get.requests, get.kms_calls) == (1, 1, 1, 1)
     assert put.plaintext_bytes == get.plaintext_bytes == len(CONTENT)
     assert put.stored_bytes == get.stored_bytes == len(CONTENT) + 16
+    assert put.peak_memory_bytes == get.peak_memory_bytes == len(CONTENT) + 16
     assert min(get.kms_seconds, get.s3_seconds, get.crypto_seconds) > 0
     assert get.file_type == "csv"

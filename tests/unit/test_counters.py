@@ -216,3 +216,32 @@ def test_counts_of_rows_stay_integers_in_pandas_where_some_are_missing() -> None
     assert str(rows.dtype) == "Int64"
     assert rows.isna().tolist() == [True, False]
     assert rows[1] == 336_776
+
+
+def test_the_peak_is_the_most_that_was_held_at_a_time_by_all_threads() -> None:
+    counters = Counters()
+    together = threading.Barrier(4)
+    with counters.operation("put", HERE) as op:
+
+        def part() -> None:
+            op.hold(10)
+            together.wait()
+            op.release(10)
+
+        threads = [threading.Thread(target=part) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        op.hold(25)
+        op.release(25)
+    assert next(iter(counters)).peak_memory_bytes == 40
+
+
+def test_making_a_table_of_bytes_is_time_of_its_own_in_the_frame() -> None:
+    counters = Counters()
+    with counters.operation("read_csv", HERE) as op, op.timed("decode"):
+        time.sleep(0.01)
+    frame = counters.to_pandas()
+    assert frame["decode_seconds"][0] >= 0.01
+    assert str(frame["peak_memory_bytes"].dtype) == "int64"

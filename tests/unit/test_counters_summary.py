@@ -111,11 +111,19 @@ def test_without_plain_the_other_arms_are_the_baseline_together() -> None:
 def test_the_parts_add_up_to_the_mean() -> None:
     row = rows(
         record(wall_seconds=1.0, kms_seconds=0.25, s3_seconds=0.5, crypto_seconds=0.125),
-        record(wall_seconds=3.0, kms_seconds=0.75, s3_seconds=0.5, crypto_seconds=0.375),
+        record(wall_seconds=3.0, kms_seconds=0.75, s3_seconds=0.5, crypto_seconds=0.375, decode_seconds=1.0),
     )["read_csv", "csv", "CSE V3"]
-    parts = [row[f"{part}_seconds_mean"] for part in ("kms", "s3", "crypto", "other")]
-    assert parts == [0.5, 0.5, 0.25, 0.75]
+    parts = [row[f"{part}_seconds_mean"] for part in ("kms", "s3", "crypto", "decode", "other")]
+    assert parts == [0.5, 0.5, 0.25, 0.5, 0.25]
     assert sum(parts) == row["wall_seconds_mean"]
+
+
+def test_memory_is_that_of_the_largest_and_what_was_resumed_is_summed() -> None:
+    row = rows(
+        record(peak_memory_bytes=300, retries=1, resumed_bytes=10),
+        record(peak_memory_bytes=100, retries=2, resumed_bytes=20),
+    )["read_csv", "csv", "CSE V3"]
+    assert (row["peak_memory_bytes"], row["retries_per_operation"], row["resumed_bytes"]) == (300, 1.5, 30)
 
 
 def test_overlapping_parts_leave_no_negative_rest() -> None:
@@ -144,7 +152,7 @@ def test_an_empty_summary_has_the_same_columns() -> None:
 def test_the_chart_is_saved_and_shows_every_arm_with_its_ratio(tmp_path: Path) -> None:
     counters = counters_with(
         record(encryption="PLAIN", wall_seconds=1.0),
-        record(wall_seconds=1.5, kms_seconds=0.1, s3_seconds=0.5, crypto_seconds=0.2),
+        record(wall_seconds=1.5, kms_seconds=0.1, s3_seconds=0.5, crypto_seconds=0.2, decode_seconds=0.3),
         record("get", file_type="bin"),
         record("get", file_type=None),
     )
@@ -156,8 +164,8 @@ def test_the_chart_is_saved_and_shows_every_arm_with_its_ratio(tmp_path: Path) -
     assert ticks == ["read_csv", "get · bin", "get", "PLAIN", "CSE V3", "CSE V3", "CSE V3"]
     texts = [text.get_text() for text in medians.texts]
     assert texts[:2] == ["1.00 s", "1.50 s  (1.50×)"]  # noqa: RUF001
-    widths = [bar.get_width() for bar in sections.patches[4:8]]
-    assert widths == pytest.approx([0.1, 0.5, 0.2, 0.7])
+    widths = [bar.get_width() for bar in sections.patches[5:10]]
+    assert widths == pytest.approx([0.1, 0.5, 0.2, 0.3, 0.4])
     assert figure.get_suptitle() == "Flights"
 
 

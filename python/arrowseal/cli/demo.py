@@ -284,12 +284,12 @@ def _show_counters(demo: Demo) -> None:
                 record.encryption or "",
                 f"{record.rows:,}" if record.rows is not None else "",
                 f"{record.plaintext_bytes / 1e6:.1f}",
-                *(f"{second * 1e3:.0f}" for second in (*seconds, record.crypto_seconds)),
+                *(f"{second * 1e3:.0f}" for second in (*seconds, record.crypto_seconds, record.decode_seconds)),
                 str(record.requests),
                 str(record.kms_calls),
             ]
         )
-    header = ["operation", "type", "", "rows", "MB", "wall", "CPU", "KMS", "S3", "crypto", "requests", "calls"]
+    header = ["operation", "type", "", "rows", "MB", "wall", "CPU", "KMS", "S3", "crypto", "decode", "requests", "calls"]
     _print(table(header, rows, right=range(3, len(header))))
 
 

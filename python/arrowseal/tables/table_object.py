@@ -63,7 +63,8 @@ class TableObject:
         """
         with self.client.counters.operation(operation, self.location, file_type=table_format.value) as counted:
             content = self.client.get(self.location, **self.keywords)
-            table = self.parsed(content, table_format, parse, columns_asked, columns_there)
+            with counted.timed("decode"):
+                table = self.parsed(content, table_format, parse, columns_asked, columns_there)
             counted.rows = _rows(table)
             return table
 
@@ -96,7 +97,9 @@ class TableObject:
         """Puts the bytes that `build` makes of the table. Nothing is sent if `build` fails."""
         with self.client.counters.operation(operation, self.location, file_type=table_format.value) as counted:
             counted.rows = _rows(table)
-            return self.client.put(self.location, build(), **self.keywords)
+            with counted.timed("decode"):
+                content = build()
+            return self.client.put(self.location, content, **self.keywords)
 
 
 def _rows(table: object) -> int | None:
