@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from arrowseal.head import ObjectHead
     from arrowseal.location import ObjectLocation
     from arrowseal.retries import RetryOptions
-    from arrowseal.store import ListedObject
+    from arrowseal.store import ListedObject, OpenUpload
     from arrowseal.suites import ANY, V2, V3, CommitmentPolicy, Format
     from arrowseal.transfer import TransferOptions
     from arrowseal.writing import PutResult
@@ -49,6 +49,7 @@ _HOMES = {
     "ListedObject": "store",
     "ObjectHead": "head",
     "ObjectLocation": "location",
+    "OpenUpload": "store",
     "PlaintextBuffer": "_core",
     "PutResult": "writing",
     "RetryOptions": "retries",
@@ -79,6 +80,7 @@ __all__ = [
     "ListedObject",
     "ObjectHead",
     "ObjectLocation",
+    "OpenUpload",
     "PlaintextBuffer",
     "PutResult",
     "RetryOptions",

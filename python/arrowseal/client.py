@@ -23,6 +23,7 @@ from arrowseal.transfer import TransferOptions
 from arrowseal.writing import PutResult, Writer
 
 if TYPE_CHECKING:
+    import builtins
     import contextlib
     from collections.abc import Mapping, Sequence
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
-    from arrowseal.store import ListedObject
+    from arrowseal.store import ListedObject, OpenUpload
 
 
 class Client:
@@ -280,6 +281,27 @@ class Client:
         location = locate(url, bucket=bucket, key=key)
         with self.counters.operation("delete", location) as operation:
             self._store.delete(location, operation, arguments={"VersionId": version_id} if version_id else {})
+
+    def uploads(self, url: Url) -> builtins.list[OpenUpload]:
+        """The multipart uploads under `s3://bucket` or `s3://bucket/prefix` that nobody completed or aborted.
+
+        That is what a killed writer leaves, and also what a living one is at. Raises `StoreError`, `CredentialsError`.
+
+        >>> for upload in client.uploads("s3://lake"):  # doctest: +SKIP
+        ...     if upload.initiated < datetime.now(UTC) - timedelta(days=1):
+        ...         client.abort_upload(upload)
+        """
+        prefix = locate_prefix(url)
+        with self.counters.operation("uploads", prefix) as operation:
+            return [*self._store.list_uploads(prefix.bucket, prefix.key, operation)]
+
+    def abort_upload(self, upload: OpenUpload) -> None:
+        """Give up a multipart upload and the parts that it stored; its writer then fails. One that is gone is no error.
+
+        Raises `StoreError`, `CredentialsError`.
+        """
+        with self.counters.operation("abort_upload", upload.location) as operation:
+            self._store.abort_upload(upload.location, operation, upload.upload_id)
 
     def data_key_reuse(self) -> contextlib.AbstractContextManager[None]:
         """Inside this block, one data key serves many V3 objects of this client, on whichever threads.

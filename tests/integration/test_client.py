@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -364,3 +365,19 @@ def test_requests_and_kms_calls_are_counted(client: Client, bucket: str) -> None
     assert put.peak_memory_bytes == get.peak_memory_bytes == len(CONTENT) + 16
     assert min(get.kms_seconds, get.s3_seconds, get.crypto_seconds) > 0
     assert get.file_type == "csv"
+
+
+@pytest.mark.parametrize("servers", ["local_servers", "seaweedfs_servers"])
+def test_uploads_that_nobody_finished_are_found_and_aborted(servers: str, request: pytest.FixtureRequest) -> None:
+    running: LocalServers = request.getfixturevalue(servers)
+    client, s3 = running.client(), running.s3_client()
+    prefix = f"uploads-{uuid.uuid4().hex}"
+    upload_id = s3.create_multipart_upload(Bucket=running.bucket, Key=f"{prefix}/a")["UploadId"]
+    s3.upload_part(Bucket=running.bucket, Key=f"{prefix}/a", UploadId=upload_id, PartNumber=1, Body=b"a")
+    (found,) = client.uploads(f"s3://{running.bucket}/{prefix}/")
+    assert (found.location.key, found.upload_id) == (f"{prefix}/a", upload_id)
+    assert found.initiated.tzinfo is not None
+    for _ in range(2):  # one that is gone is no error
+        client.abort_upload(found)
+    assert client.uploads(f"s3://{running.bucket}/{prefix}/") == []
+    assert [record.operation for record in client.counters] == ["uploads", "abort_upload", "abort_upload", "uploads"]

@@ -282,10 +282,39 @@ def test_the_key_may_be_an_alias_and_without_one_nothing_is_sent(run: Run, folde
     assert "alias/none" in run("cp", "-", f"{folder}/a", "--kms-key-id", "alias/none", code=1).stderr.decode()
 
 
+def begun(s3: Any, url: str) -> str:
+    """The id of an upload with one part that nobody finishes."""
+    upload_id: str = s3.create_multipart_upload(Bucket="arrowseal", Key=key(url))["UploadId"]
+    s3.upload_part(Bucket="arrowseal", Key=key(url), UploadId=upload_id, PartNumber=1, Body=b"a")
+    return upload_id
+
+
+def test_uploads_lists_what_was_never_finished_and_aborts_it(run: Run, s3: Any, folder: str) -> None:
+    first, second = begun(s3, f"{folder}/a"), begun(s3, f"{folder}/b")
+    neighbour = begun(s3, f"{folder}-neighbour")
+    lines = run("uploads", f"{folder}/").stdout.decode().splitlines()
+    assert [line.split()[-2:] for line in lines] == [[f"{folder}/a", first], [f"{folder}/b", second]]
+    assert neighbour in run("uploads", "s3://arrowseal").stdout.decode()
+    assert neighbour in run("uploads").stdout.decode()
+
+    (row,) = json.loads(run("uploads", f"{folder}/a", "--json").stdout)
+    assert (row["bucket"], row["key"], row["upload_id"]) == ("arrowseal", key(f"{folder}/a"), first)
+    assert row["age_seconds"] > 0
+
+    (row,) = json.loads(run("uploads", f"{folder}/a", "--abort", "--older-than", "0s", "--json").stdout)
+    assert row["aborted"] is True
+    done = run("uploads", f"{folder}/", "--abort", "--older-than", "0s").stdout.decode()
+    assert re.fullmatch(rf"aborted .* {folder}/b +{second}\n", done)
+    assert run("uploads", f"{folder}/").stdout == b""
+    assert neighbour in run("uploads", f"{folder}-neighbour").stdout.decode()
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
         ((), "required: COMMAND"),
+        (("uploads", "s3://arrowseal", "--older-than", "24"), "no span of time"),
+        (("uploads", "arrowseal"), "not an s3://bucket/key URL"),
         (("mv", "a", "b"), "invalid choice"),
         (("cp", "a"), "required: DST"),
         (("cat", "s3://arrowseal/a", "--frmat", "v2"), "unrecognized"),
@@ -323,6 +352,7 @@ def test_what_is_asked_for_wrongly_gives_2_and_a_reason(run: Run, words: tuple[s
         (("cp", "missing", "s3://arrowseal/a"), "missing: No such file or directory"),
         (("cp", "s3://arrowseal/none/", "here", "--recursive"), "nothing under s3://arrowseal/none/"),
         (("ls", "s3://never-created"), "no such bucket"),
+        (("uploads", "s3://never-created"), "no such bucket"),
         (("head", "s3://arrowseal/missing"), "no such object"),
     ],
 )

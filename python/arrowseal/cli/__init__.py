@@ -77,7 +77,7 @@ def describe(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from arrowseal.cli import demo, local, objects
+    from arrowseal.cli import demo, local, objects, uploads
 
     parser = argparse.ArgumentParser(
         prog="arrowseal",
@@ -86,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"arrowseal {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    objects.add_commands(commands, [_connection_options()])
+    options = [_connection_options()]
+    objects.add_commands(commands, options)
+    uploads.add_command(commands, options)
     local.add_command(commands)
     demo.add_command(commands)
     return parser

@@ -289,7 +289,21 @@ def _show_counters(demo: Demo) -> None:
                 str(record.kms_calls),
             ]
         )
-    header = ["operation", "type", "", "rows", "MB", "wall", "CPU", "KMS", "S3", "crypto", "decode", "requests", "calls"]
+    header = [
+        "operation",
+        "type",
+        "",
+        "rows",
+        "MB",
+        "wall",
+        "CPU",
+        "KMS",
+        "S3",
+        "crypto",
+        "decode",
+        "requests",
+        "calls",
+    ]
     _print(table(header, rows, right=range(3, len(header))))
 
 
