@@ -9,10 +9,11 @@ from arrowseal.connections import Connections
 from arrowseal.counters import Counters
 from arrowseal.data_keys import DataKeyCache, Reuse
 from arrowseal.encryption import CSE, PLAIN, Encryption, Plain
-from arrowseal.exceptions import ObjectNotFoundError
+from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
 from arrowseal.keyrings import Keyrings
 from arrowseal.location import Url, locate, locate_prefix
+from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.options import ClientOptions
 from arrowseal.outgoing import check_put_arguments, split_metadata
 from arrowseal.reading import Reader
@@ -20,7 +21,7 @@ from arrowseal.retrying import RetryingStore
 from arrowseal.store_boto3 import Boto3Store
 from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
-from arrowseal.writing import PutResult, Writer
+from arrowseal.writing import PutResult, Target, Writer
 
 if TYPE_CHECKING:
     import builtins
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
+    from arrowseal.location import ObjectLocation
     from arrowseal.store import ListedObject, OpenUpload
 
 
@@ -149,25 +151,70 @@ class Client:
         encryption_context: Mapping[str, str] | None = None,
         kms_key_id: str | None = None,
         s3_additional_kwargs: Mapping[str, Any] | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
     ) -> PutResult:
-        """Write an object: seal `data` under a new data key and store it in one request.
+        """Write an object: seal `data` under a new data key and store it.
 
-        `data` is any contiguous buffer, or a binary file, which is read to its end. Memory: one sealed copy. The object
-        appears whole or not at all; a retry sends the same ciphertext.
+        `data` is any contiguous buffer, or a binary file, which is read to its end in pieces. What is longer than
+        `TransferOptions.part_bytes` goes in parts side by side. The object appears whole or not at all; a retry sends
+        the same ciphertext. Memory: one sealed copy of a single part, otherwise of the parts that are in flight.
 
         Args:
             encryption: `CSE(...)` or one of `PLAIN`, `SSE_S3()`, `SSE_KMS(...)`, `SSE_C(key)`; `CSE()` if not given.
             s3_additional_kwargs: more arguments of boto3's `put_object`: `Metadata`, `ContentType`, `Tagging`, ...
+            if_match: write only if the object there has this ETag: compare and swap.
+            if_none_match: `"*"` writes only if there is no such object yet.
 
         Raises:
             ConfigurationError: before any request, for everything that cannot be.
+            PreconditionFailedError: `if_match` or `if_none_match` does not hold.
             KmsError, StoreError, CredentialsError: a request failed; no object was written.
         """
-        location = locate(url, bucket=bucket, key=key)
-        arguments, user_metadata = split_metadata(check_put_arguments(s3_additional_kwargs))
-        chosen = self._writer.encryption(encryption, encryption_context, kms_key_id)
-        with self.counters.operation("put", location) as operation:
-            return self._writer.write(location, data, chosen, user_metadata, arguments, operation)
+        target = self._target(
+            locate(url, bucket=bucket, key=key),
+            self._writer.encryption(encryption, encryption_context, kms_key_id),
+            check_put_arguments(s3_additional_kwargs, if_match, if_none_match),
+        )
+        if hasattr(data, "read"):
+            return fill(ObjectWriter(self._writer, target, self.counters.begin("put", target.location)), data)
+        with self.counters.operation("put", target.location) as operation:
+            return self._writer.write(target, data, operation)
+
+    def open(
+        self,
+        url: Url | None = None,
+        mode: str = "wb",
+        *,
+        bucket: str | None = None,
+        key: str | None = None,
+        encryption: Encryption | None = None,
+        encryption_context: Mapping[str, str] | None = None,
+        kms_key_id: str | None = None,
+        s3_additional_kwargs: Mapping[str, Any] | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> ObjectWriter:
+        """A file to write an object into, which appears when it is committed: at the end of a `with` block that does
+        not raise. `"wb"` creates or replaces, `"xb"` only creates. Arguments and errors are those of `put`; the first
+        request is sent when a part is full or at the commit.
+
+        >>> with client.open("s3://lake/log.csv", "wb") as file:  # doctest: +SKIP
+        ...     file.write(b"time,level")
+        """
+        if mode not in ("wb", "xb"):
+            raise ConfigurationError(f"mode {mode!r} is not known: 'wb' writes, 'xb' only creates; get() reads")
+        target = self._target(
+            locate(url, bucket=bucket, key=key),
+            self._writer.encryption(encryption, encryption_context, kms_key_id),
+            check_put_arguments(s3_additional_kwargs, if_match, "*" if mode == "xb" else if_none_match),
+        )
+        return ObjectWriter(self._writer, target, self.counters.begin("put", target.location))
+
+    @staticmethod
+    def _target(location: ObjectLocation, encryption: Encryption, arguments: dict[str, Any]) -> Target:
+        rest, metadata = split_metadata(arguments)
+        return Target(location, encryption, metadata, rest)
 
     def get(
         self,

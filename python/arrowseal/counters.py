@@ -21,7 +21,7 @@ from arrowseal.extras import require
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
     import polars as pl
@@ -226,18 +226,31 @@ class Counters:
 
         Threads started within the block do not join it by themselves; hand them the `Operation`.
         """
-        under_way = _under_way.get()
-        for counters, outer in under_way:
-            if counters is self:
-                yield outer
-                return
+        outer = self._joined()
+        if outer is not None:
+            yield outer
+            return
         started = Operation(operation, location, file_type)
-        token = _under_way.set((*under_way, (self, started)))
+        token = _under_way.set((*_under_way.get(), (self, started)))
         try:
             yield started
         finally:
             _under_way.reset(token)
-        record = started.record()
+        self._keep(started)
+
+    def begin(self, operation: str, location: Located) -> tuple[Operation, Callable[[], None]]:
+        """`operation` for work that is no block: also what to call when it has succeeded, which leaves the row."""
+        outer = self._joined()
+        if outer is not None:
+            return outer, lambda: None
+        started = Operation(operation, location)
+        return started, lambda: self._keep(started)
+
+    def _joined(self) -> Operation | None:
+        return next((outer for counters, outer in _under_way.get() if counters is self), None)
+
+    def _keep(self, finished: Operation) -> None:
+        record = finished.record()
         with self._lock:
             self._records.append(record)
 

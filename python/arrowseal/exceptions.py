@@ -31,6 +31,7 @@
     │   ├── StoreAccessDeniedError (PermissionError)
     │   ├── PreconditionFailedError
     │   │   └── ObjectChangedError                overwritten again and again while it was read
+    │   ├── UncommittedWriteError                 a writer was closed before commit()
     │   ├── UploadNotFoundError                   the multipart upload was completed or aborted
     │   ├── StoreUnavailableError (UnavailableError)
     │   │   └── StoreUnansweredError              no answer came: what was asked may have been done
@@ -184,6 +185,10 @@ class StoreUnavailableError(StoreError, UnavailableError):
 
 class StoreUnansweredError(StoreUnavailableError):
     """The connection ended without an answer: what was asked for may have been done nonetheless."""
+
+
+class UncommittedWriteError(StoreError):
+    """A writer was closed before it was committed: what was written into it is given up."""
 
 
 class UploadNotFoundError(StoreError):

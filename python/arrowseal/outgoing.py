@@ -8,7 +8,7 @@ from arrowseal import _core
 from arrowseal.encryption import CSE, Encryption
 from arrowseal.exceptions import ConfigurationError, SizeLimitError
 from arrowseal.metadata import RESERVED_NAMES
-from arrowseal.suites import MAX_CONTENT_BYTES, TAG_BYTES
+from arrowseal.suites import MAX_CONTENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,19 +17,17 @@ if TYPE_CHECKING:
 
     from arrowseal.location import ObjectLocation
 
-_PUT_LIMIT: Final = 5 * 2**30  # the largest body of one PutObject
+_PIECE_BYTES: Final = 2**20  # of a file, read at a time
 # Given elsewhere in the call, or a function of the plaintext: a checksum of it would leak what it says.
 _NOT_THE_CALLERS: Final = {"Bucket", "Key", "Body", "ContentLength", "ContentMD5", "WriteOffsetBytes"}
 
 
 def contiguous(data: Any) -> tuple[Buffer, int]:
-    """`data` as a buffer that the core takes, and its size in bytes. A binary file is read to its end."""
+    """`data` as a buffer that the core takes, and its size in bytes."""
     if data is None:
         raise ConfigurationError("no data given: put(url, data) takes a buffer of bytes, or a binary file")
     if isinstance(data, bytes | _core.PlaintextBuffer | _core.UnauthenticatedBuffer):
         return data, len(data)
-    if hasattr(data, "read"):
-        return contiguous(_read_file(data))
     try:
         view = memoryview(data)
     except (TypeError, ValueError, BufferError):
@@ -44,26 +42,36 @@ def contiguous(data: Any) -> tuple[Buffer, int]:
     return (view.cast("B") if view.nbytes else b""), view.nbytes
 
 
-def _read_file(file: Any) -> Buffer:
-    content = file.read()
+def read_piece(file: Any) -> bytes:
+    """The next piece of a binary file; empty at its end. Raises `ConfigurationError` for a file in text mode."""
+    content = file.read(_PIECE_BYTES)
     if isinstance(content, str):
         raise ConfigurationError("the file is open in text mode: open it with 'rb'")
-    return content  # type: ignore[no-any-return]
+    return content or b""
 
 
 def check_size(location: ObjectLocation, size: int, encryption: Encryption) -> None:
-    """Raise `SizeLimitError` for what one object, or the one PUT that writes it, cannot hold."""
+    """Raise `SizeLimitError` for what the format cannot hold."""
     if isinstance(encryption, CSE) and size > MAX_CONTENT_BYTES:
         raise SizeLimitError(f"{location}: {size:,} bytes are more than the {MAX_CONTENT_BYTES:,} of the format")
-    if size > _PUT_LIMIT - TAG_BYTES:
-        raise SizeLimitError(
-            f"{location}: {size:,} bytes are more than the 5 GiB that one PUT takes: write several objects"
-        )
 
 
-def check_put_arguments(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A caller's arguments for boto3's `put_object`. Raises `ConfigurationError` for those that are not its to give."""
+def check_put_arguments(
+    given: Mapping[str, Any] | None, if_match: str | None, if_none_match: str | None
+) -> dict[str, Any]:
+    """A caller's arguments for boto3's `put_object`, with the condition of the write. Raises `ConfigurationError` for
+    those that are not its to give, and for conditions that cannot be.
+    """
     arguments = dict(given or {})
+    if if_match is not None:
+        arguments["IfMatch"] = if_match if if_match.startswith('"') else f'"{if_match}"'
+    if if_none_match is not None:
+        arguments["IfNoneMatch"] = if_none_match
+    if arguments.get("IfNoneMatch", "*") != "*" or {"IfMatch", "IfNoneMatch"} <= arguments.keys():
+        raise ConfigurationError(
+            "a write has one condition: if_none_match='*' writes only what is not there yet, if_match=ETAG replaces "
+            "only the object that has this ETag"
+        )
     for name in arguments:
         if name in _NOT_THE_CALLERS or name.startswith("Checksum"):
             raise ConfigurationError(

@@ -67,6 +67,11 @@ class Payload:
         return self._end - self._begin
 
     @property
+    def own_bytes(self) -> int:
+        """How many of them lie in memory of the core, and not in the caller's."""
+        return 0 if isinstance(self._content, bytes) else len(self)
+
+    @property
     def view(self) -> memoryview:
         """The bytes themselves, read-only."""
         return memoryview(self._content)[self._begin : self._end]

@@ -1,4 +1,4 @@
-"""One write of one object: how it is protected, and the sealing of it."""
+"""One write of one object: how it is protected, the checks before it, and where its bytes go."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from arrowseal import metadata as content_metadata
 from arrowseal.encryption import CSE, Encryption, Plain, check_context
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.outgoing import check_size, contiguous
-from arrowseal.store import Payload
+from arrowseal.sealing import Sealed, Sealing, Unsealed
 from arrowseal.suites import V3, AnyContext, Format
+from arrowseal.upload import Outgoing, Upload, part_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from typing_extensions import Buffer
 
     from arrowseal.counters import Operation
     from arrowseal.data_keys import Reuse
@@ -23,6 +26,19 @@ if TYPE_CHECKING:
     from arrowseal.materials import EncryptionMaterials
     from arrowseal.options import ClientOptions
     from arrowseal.retrying import RetryingStore
+    from arrowseal.store import WrittenObject
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a write goes and what goes along: an encryption that `Writer.encryption` completed, the caller's user
+    metadata, and the caller's arguments for S3.
+    """
+
+    location: ObjectLocation
+    encryption: Encryption
+    metadata: Mapping[str, str]
+    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,77 +88,99 @@ class Writer:
         full = check_context(self._options.encryption_context if own is None else own)  # type: ignore[arg-type]
         return CSE(kms_key_id or given.kms_key_id, chosen, full)
 
-    def write(
-        self,
-        location: ObjectLocation,
-        data: Any,
-        encryption: Encryption,
-        user_metadata: Mapping[str, str],
-        arguments: Mapping[str, Any],
-        operation: Operation,
-    ) -> PutResult:
-        """Store `data` under an encryption that `encryption` completed. Raises what `Client.put` does."""
-        content, size = contiguous(data)
-        check_size(location, size, encryption)
-        self._store.check_put(location, metadata=user_metadata, arguments=arguments)
-        operation.encryption = encryption.label
-        arn, metadata = None, dict(user_metadata)
-        if isinstance(encryption, Plain):
-            arguments = {**arguments, **encryption.arguments()}
-        else:
-            content, metadata, arn = self._seal(location, content, size, encryption, user_metadata, operation)
-        stored_bytes = memoryview(content).nbytes
-        unchanging = _unchanging(content)
-        held = 0 if unchanging is data else stored_bytes
-        operation.hold(held)
-        try:
-            written = self._store.put(location, operation, Payload(unchanging), metadata=metadata, arguments=arguments)
-        finally:
-            operation.release(held)
-        operation.plaintext_bytes += size
-        operation.stored_bytes += stored_bytes
-        return PutResult(location, written.etag, written.version_id, encryption.label, size, stored_bytes, arn)
+    def check(self, target: Target) -> None:
+        """Raise `ConfigurationError` for what S3, KMS or the format would refuse. No request."""
+        self._store.check_put(target.location, metadata=target.metadata, arguments=target.arguments)
+        if isinstance(target.encryption, CSE):
+            self._keyrings.for_key(target.encryption.kms_key_id).check_write(target.location)
+            content_metadata.check_room(
+                target.location,
+                target.encryption.format or V3,
+                target.encryption.encryption_context or {},
+                target.metadata,
+            )
 
-    def _seal(
-        self,
-        location: ObjectLocation,
-        content: Any,
-        size: int,
-        encryption: CSE,
-        user_metadata: Mapping[str, str],
-        operation: Operation,
-    ) -> tuple[_core.SealedBuffer, dict[str, str], str]:
-        sealed_format = encryption.format or V3
-        context = encryption.encryption_context or {}
+    def write(self, target: Target, data: Any, operation: Operation) -> PutResult:
+        """Store a buffer. Raises what `Client.put` does."""
+        content, size = contiguous(data)
+        check_size(target.location, size, target.encryption)
+        self.check(target)
+        length = part_bytes(self._options.transfer.part_bytes, 1, size)
+        sealing = self.sealing(target, size, operation)
+        upload = self.upload(target, sealing, operation, size, in_parts=size > length)
+        if size <= length:
+            written = upload.put(sealing.whole(content))
+        else:
+            try:
+                for begin in range(0, size, length):
+                    end = min(begin + length, size)
+                    upload.send(_part(sealing, content, begin, end, last=end == size))
+                written = upload.complete()
+            except BaseException:
+                upload.abort()
+                raise
+        return self.result(target, sealing, written, size, operation)
+
+    def sealing(self, target: Target, size: int | None, operation: Operation) -> Sealing:
+        """What turns the content, of that size if it is known, into what is sent; asks KMS for a data key."""
+        operation.encryption = target.encryption.label
+        if not isinstance(target.encryption, CSE):
+            return Unsealed()
+        encryption, location = target.encryption, target.location
+        sealed_format, context = encryption.format or V3, encryption.encryption_context or {}
         keyring = self._keyrings.for_key(encryption.kms_key_id)
-        keyring.check_write(location)
-        content_metadata.check_room(location, sealed_format, context, user_metadata)
 
         def generate() -> EncryptionMaterials:
             return keyring.generate(sealed_format, context, location, operation)
 
-        shared = self._reuse.keys
+        # A stream that is too long for one part has a data key of its own: what it will add to the bounds is not known.
+        shared = self._reuse.keys if size is not None or sealed_format is not V3 else None
         reused = (encryption.kms_key_id, frozenset(context.items()))
-        materials = shared.materials(reused, sealed_format, size, generate) if shared else generate()
+        materials = shared.materials(reused, sealed_format, size or 0, generate) if shared else generate()
         self._keyrings.remember(materials.encrypted_data_key, materials.kms_key_arn)
-        with operation.timed("crypto"):
-            sealer = _core.Sealer(materials.data_key, sealed_format.suite.id)
-            sealed = sealer.seal(content)
-        metadata = content_metadata.render(
-            sealed_format,
-            encrypted_data_key=materials.encrypted_data_key,
-            message_id=sealer.message_id,
-            commitment=sealer.commitment,
-            context=materials.encryption_context,
-            plaintext_bytes=size,
+        return Sealed(materials, sealed_format, operation)
+
+    def upload(
+        self, target: Target, sealing: Sealing, operation: Operation, size: int | None, *, in_parts: bool
+    ) -> Upload:
+        """The way to S3 for a content that is sealed so."""
+        arguments = dict(target.arguments)
+        token: tuple[str, str] | None = sealing.token()
+        metadata = {**target.metadata, **sealing.metadata(size)}
+        if isinstance(target.encryption, Plain):
+            arguments |= target.encryption.arguments()
+            if not in_parts and not {"IfMatch", "IfNoneMatch"} & arguments.keys():
+                # Whichever attempt S3 took, it is the same: the object stays without a mark of ours.
+                metadata, token = dict(target.metadata), None
+        outgoing = Outgoing(metadata, arguments, token)
+        return Upload(self._store, target.location, operation, outgoing, self._options.transfer.concurrency)
+
+    def result(
+        self, target: Target, sealing: Sealing, written: WrittenObject, size: int, operation: Operation
+    ) -> PutResult:
+        """What was written, counted."""
+        stored_bytes = size + sealing.trailer_bytes
+        operation.plaintext_bytes += size
+        operation.stored_bytes += stored_bytes
+        return PutResult(
+            target.location,
+            written.etag,
+            written.version_id,
+            target.encryption.label,
+            size,
+            stored_bytes,
+            sealing.kms_key_arn,
         )
-        return sealed, {**user_metadata, **metadata}, materials.kms_key_arn
+
+    def part_bytes(self, number: int) -> int:
+        """The length of part `number` of a stream, from 1."""
+        return part_bytes(self._options.transfer.part_bytes, number)
 
 
-def _unchanging(content: Any) -> Any:
-    """Bytes that a retry finds as they were: those that nobody can change, or else a copy."""
-    if isinstance(content, bytes | _core.SealedBuffer | _core.PlaintextBuffer | _core.UnauthenticatedBuffer):
-        return content
-    part = _core.PartBuffer(memoryview(content).nbytes, plain=True)
-    part.append(content)
-    return part.plain()
+def _part(sealing: Sealing, content: Buffer, begin: int, end: int, *, last: bool) -> Any:
+    if isinstance(content, bytes):
+        return sealing.range(content, begin, end, last=last)
+    part = _core.PartBuffer(end - begin, plain=isinstance(sealing, Unsealed))
+    with memoryview(content) as view, view[begin:end] as piece:
+        part.append(piece)
+    return sealing.part(begin, part, last=last)

@@ -1,0 +1,223 @@
+"""A file to write an object into: sealed and sent part by part while it is written, visible only when committed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any, Self
+
+from arrowseal import _core
+from arrowseal.encryption import CSE
+from arrowseal.exceptions import SizeLimitError, UncommittedWriteError
+from arrowseal.outgoing import contiguous, read_piece
+from arrowseal.suites import MAX_CONTENT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+    from arrowseal.counters import Operation
+    from arrowseal.sealing import Sealing
+    from arrowseal.upload import Upload
+    from arrowseal.writing import PutResult, Target, Writer
+
+
+class ObjectWriter(io.RawIOBase):
+    """A binary file, made by `Client.open`, whose content becomes an object when it is committed.
+
+    As a context manager it commits at the end of the block, and aborts if the block raises. Outside of one, call
+    `commit`; a writer that is closed or dropped uncommitted aborts, and says so. What is aborted leaves nothing behind.
+
+    Content of one part (`TransferOptions.part_bytes`) goes with one request. Longer content is sealed part by part, GIL
+    released, and up to `TransferOptions.concurrency` parts are on their way while the next one is filled. Memory: that
+    many parts and one more, whatever the size. Calls from several threads wait for each other.
+
+    >>> with client.open("s3://lake/log.csv", "wb") as file:  # doctest: +SKIP
+    ...     for line in lines:
+    ...         file.write(line)
+    """
+
+    def __init__(self, writer: Writer, target: Target, counted: tuple[Operation, Callable[[], None]]) -> None:
+        super().__init__()
+        writer.check(target)
+        self._writer = writer
+        self._target = target
+        self._operation, self._succeeded = counted
+        self._limit = MAX_CONTENT_BYTES if isinstance(target.encryption, CSE) else None
+        self._lock = threading.RLock()
+        self._sealing: Sealing | None = None
+        self._upload: Upload | None = None
+        self._part: _core.PartBuffer | None = None
+        self._offset = 0
+        self._number = 1
+        self._position = 0
+        self._result: PutResult | None = None
+        self._at_exit: weakref.finalize[[], ObjectWriter] | None = None
+
+    @property
+    def result(self) -> PutResult | None:
+        """What the commit left in the bucket; None before it."""
+        return self._result
+
+    @property
+    def name(self) -> str:
+        """The URL of the object."""
+        return str(self._target.location)
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: Buffer, /) -> int:
+        """Take all of a contiguous buffer, which may be changed afterwards; returns its size in bytes.
+
+        Raises:
+            SizeLimitError: the format takes no more; the write is aborted.
+            KmsError, StoreError, CredentialsError: a part could not be sealed or sent; the write is aborted.
+            ValueError: it was committed, aborted or closed.
+        """
+        content, size = contiguous(data)
+        with self._lock, self._aborting():
+            self._check_open()
+            if self._limit is not None and self._position + size > self._limit:
+                raise SizeLimitError(f"{self.name}: one object takes {self._limit:,} bytes: write several")
+            with memoryview(content) as view:
+                self._take(view)
+            self._position += size
+        return size
+
+    def commit(self) -> PutResult:
+        """Make the object of all that was written, and close. Raises like `write`; then there is no object."""
+        with self._lock, self._aborting():
+            self._check_open()
+            self._result = self._commit()
+            self._succeeded()
+        self._end()
+        return self._result
+
+    def abort(self) -> None:
+        """Give up what was written: no object, no parts. After a commit, or when repeated, it does nothing."""
+        with self._lock:
+            if self._upload is not None and self._result is None:
+                self._upload.abort()
+            self._end()
+
+    def close(self) -> None:
+        """Abort, unless it was committed.
+
+        Raises `UncommittedWriteError` if that gives up something: content must not get lost silently, nor half of it
+        become an object because a library closes its file while an exception is on its way.
+        """
+        if self.closed:
+            return
+        written = self._position
+        self.abort()
+        if written:
+            raise UncommittedWriteError(
+                f"{self.name}: closed before commit(), so that its {written:,} bytes were given up: call commit(), or "
+                "use the writer in a with statement"
+            )
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.closed:
+            return
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def __del__(self) -> None:
+        if self.closed or not hasattr(self, "_at_exit"):  # refused when it was made
+            return
+        if self._position:
+            warnings.warn(f"{self.name}: dropped before commit(): given up", ResourceWarning, stacklevel=2, source=self)
+        self.abort()
+
+    def __repr__(self) -> str:
+        state = "committed" if self._result else "closed" if self.closed else "open"
+        return f"<ObjectWriter {self.name}, {self._position:,} bytes, {state}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an ObjectWriter cannot be pickled: it holds a data key and an upload")
+
+    def _take(self, view: memoryview) -> None:
+        while len(view):
+            if self._part is None:
+                self._part = self._buffer()
+            view = view[self._part.append(view) :]
+            if len(view):
+                self._send(last=False)
+
+    def _buffer(self) -> _core.PartBuffer:
+        length = self._writer.part_bytes(self._number)
+        self._operation.hold(length)
+        return _core.PartBuffer(length, plain=not isinstance(self._target.encryption, CSE))
+
+    def _send(self, *, last: bool) -> None:
+        """Seal what is filled, and send it while the next part is."""
+        if self._sealing is None or self._upload is None:
+            self._sealing, self._upload = self._begin(None)
+        part, offset = self._part or self._buffer(), self._offset
+        self._part = None
+        self._operation.release(self._writer.part_bytes(self._number))
+        self._offset += len(part)
+        self._number += 1
+        self._upload.send(self._sealing.part(offset, part, last=last))
+
+    def _commit(self) -> PutResult:
+        size = self._position
+        if self._sealing is None or self._upload is None:
+            self._sealing, upload = self._begin(size)
+            written = upload.put(self._sealing.part(0, self._part or self._buffer(), last=True))
+        else:
+            self._send(last=True)
+            written = self._upload.complete()
+        return self._writer.result(self._target, self._sealing, written, size, self._operation)
+
+    def _begin(self, size: int | None) -> tuple[Sealing, Upload]:
+        sealing = self._writer.sealing(self._target, size, self._operation)
+        upload = self._writer.upload(self._target, sealing, self._operation, size, in_parts=size is None)
+        if size is None:
+            self._at_exit = weakref.finalize(self, upload.abort)
+        return sealing, upload
+
+    @contextlib.contextmanager
+    def _aborting(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError(f"{self.name}: this writer was " + ("committed" if self._result else "closed"))
+
+    def _end(self) -> None:
+        self._part = None
+        if self._at_exit is not None:
+            self._at_exit.detach()
+        super().close()
+
+
+def fill(writer: ObjectWriter, file: Any) -> PutResult:
+    """Write a binary file, from where it stands to its end, in pieces, and commit. Raises what the writer does, and
+    `ConfigurationError` for a file in text mode.
+    """
+    with writer:
+        while piece := read_piece(file):
+            writer.write(piece)
+        return writer.commit()

@@ -1,0 +1,108 @@
+"""What is sent of an object's content: ciphertext under a data key of its own, or the content as it is."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from arrowseal import _core
+from arrowseal import metadata as content_metadata
+from arrowseal.store import Payload
+
+if TYPE_CHECKING:
+    from arrowseal.counters import Operation
+    from arrowseal.materials import EncryptionMaterials
+    from arrowseal.suites import Format
+
+WRITE_MARK: Final = "arrowseal-write"
+"""User metadata of plain objects that were written in parts or under a condition: tells this write from others."""
+
+
+class Sealing(Protocol):
+    """The content of one object on its way out, whole or part by part in order."""
+
+    kms_key_arn: str | None
+    trailer_bytes: int
+    """What the stored object is longer than its content."""
+
+    def metadata(self, size: int | None, /) -> dict[str, str]:
+        """What the object has to carry, for a content of that size if it is known."""
+
+    def token(self) -> tuple[str, str]:
+        """An entry of `metadata` that no other write has."""
+
+    def whole(self, content: Any) -> Payload:
+        """All of the content at once."""
+
+    def part(self, offset: int, part: _core.PartBuffer, /, *, last: bool) -> Payload:
+        """The part at `offset`; the last one ends the object."""
+
+    def range(self, content: bytes, begin: int, end: int, /, *, last: bool) -> Payload:
+        """The part that is `content[begin:end]`."""
+
+
+class Sealed:
+    """Ciphertext. Sealed once: what is sent again is the same."""
+
+    def __init__(self, materials: EncryptionMaterials, sealed_format: Format, operation: Operation) -> None:
+        self.kms_key_arn: str | None = materials.kms_key_arn
+        self.trailer_bytes = sealed_format.suite.tag_bytes
+        self._materials = materials
+        self._format = sealed_format
+        self._operation = operation
+        self._sealer = _core.Sealer(materials.data_key, sealed_format.suite.id)
+
+    def metadata(self, size: int | None, /) -> dict[str, str]:
+        return content_metadata.render(
+            self._format,
+            encrypted_data_key=self._materials.encrypted_data_key,
+            message_id=self._sealer.message_id,
+            commitment=self._sealer.commitment,
+            context=self._materials.encryption_context,
+            plaintext_bytes=size,
+        )
+
+    def token(self) -> tuple[str, str]:
+        name = content_metadata.MESSAGE_ID if self._sealer.commitment is not None else content_metadata.IV
+        return name, self.metadata(None)[name]
+
+    def whole(self, content: Any) -> Payload:
+        with self._operation.timed("crypto"):
+            return Payload(self._sealer.seal(content))
+
+    def part(self, offset: int, part: _core.PartBuffer, /, *, last: bool) -> Payload:
+        with self._operation.timed("crypto"):
+            return Payload(self._sealer.seal_part(offset, part, last=last))
+
+    def range(self, content: bytes, begin: int, end: int, /, *, last: bool) -> Payload:
+        with self._operation.timed("crypto"):
+            return Payload(self._sealer.seal_range(content, begin, end, last=last))
+
+
+class Unsealed:
+    """The content as it is, in memory that nobody can change while it is sent."""
+
+    kms_key_arn: str | None = None
+    trailer_bytes = 0
+
+    def __init__(self) -> None:
+        self._token = secrets.token_hex(16)
+
+    def metadata(self, _size: int | None, /) -> dict[str, str]:
+        return {WRITE_MARK: self._token}
+
+    def token(self) -> tuple[str, str]:
+        return WRITE_MARK, self._token
+
+    def whole(self, content: Any) -> Payload:
+        if isinstance(content, bytes | _core.SealedBuffer | _core.PlaintextBuffer | _core.UnauthenticatedBuffer):
+            return Payload(content)
+        copy = _core.PartBuffer(memoryview(content).nbytes, plain=True)
+        copy.append(content)
+        return Payload(copy.plain())
+
+    def part(self, _offset: int, part: _core.PartBuffer, /, *, last: bool) -> Payload:  # noqa: ARG002
+        return Payload(part.plain())
+
+    def range(self, content: bytes, begin: int, end: int, /, *, last: bool) -> Payload:  # noqa: ARG002
+        return Payload(content, begin, end)

@@ -1,0 +1,184 @@
+"""Sends the bytes of one object: at once, or as parts side by side that become an object only when all are there.
+
+Every part is sent until S3 has it, each time the same bytes. Whether a request whose answer was lost had its effect is
+asked of the object itself, which carries a token of this write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from arrowseal.exceptions import ArrowSealError, PreconditionFailedError, UnavailableError, UploadNotFoundError
+from arrowseal.store import WrittenObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from arrowseal.counters import Operation
+    from arrowseal.location import ObjectLocation
+    from arrowseal.retrying import RetryingStore
+    from arrowseal.store import Payload, WrittenPart
+
+MIN_PART_BYTES: Final = 5 * 2**20
+MAX_PARTS: Final = 10_000
+_PARTS_OF_ONE_SIZE: Final = 2_500
+"""Then parts grow, since S3 takes 10,000: 5 MiB ones make 125 GiB that way, which no message reaches."""
+
+
+class Outgoing(NamedTuple):
+    """What goes along with the bytes of an object."""
+
+    metadata: Mapping[str, str]
+    arguments: Mapping[str, Any]
+    """Those of boto3's `put_object`."""
+    token: tuple[str, str] | None
+    """An entry of the metadata that no other write has."""
+
+
+def part_bytes(part_bytes: int, number: int, size: int | None = None) -> int:
+    """How long part `number` of an object is, from 1: a multiple of 16. All are alike where the size is known."""
+    unit = max(part_bytes, MIN_PART_BYTES)
+    if size is not None:
+        return max(unit, -(-size // MAX_PARTS // 16) * 16)
+    return unit * (1 + (number - 1) // _PARTS_OF_ONE_SIZE)
+
+
+class Upload:
+    """One write of one object. Not shared between threads, except for `abort`."""
+
+    def __init__(
+        self,
+        store: RetryingStore,
+        location: ObjectLocation,
+        operation: Operation,
+        outgoing: Outgoing,
+        concurrency: int,
+    ) -> None:
+        self._store = store
+        self._location = location
+        self._operation = operation
+        self._outgoing = outgoing
+        self._concurrency = concurrency
+        self._upload_id: str | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._in_flight: set[Future[WrittenPart]] = set()
+        self._parts: list[WrittenPart] = []
+        self._sent = 0
+        self._stop = threading.Event()
+        self._process = os.getpid()
+
+    def put(self, payload: Payload) -> WrittenObject:
+        """Write the object at once. Raises `StoreError`s, `CredentialsError`; then it was not written, unless the error
+        says that no answer came.
+        """
+
+        def call() -> WrittenObject:
+            return self._store.put(
+                self._location,
+                self._operation,
+                payload,
+                metadata=self._outgoing.metadata,
+                arguments=self._outgoing.arguments,
+            )
+
+        self._operation.hold(payload.own_bytes)
+        try:
+            return self._settled(call)
+        finally:
+            self._operation.release(payload.own_bytes)
+
+    def send(self, payload: Payload) -> None:
+        """Send the next part, while those before it are on their way. Waits for one of them when there are too many, so
+        that memory is bounded. Raises what any of them failed with.
+        """
+        if self._upload_id is None or self._pool is None:
+            self._upload_id = self._store.create_upload(
+                self._location,
+                self._operation,
+                metadata=self._outgoing.metadata,
+                arguments=self._outgoing.arguments,
+            )
+            self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-write")
+        self._collect(at_most=self._concurrency - 1)
+        self._sent += 1
+        self._operation.hold(payload.own_bytes)
+        self._in_flight.add(self._pool.submit(self._send, self._upload_id, self._sent, payload))
+
+    def complete(self) -> WrittenObject:
+        """Make the object of the parts that were sent. Raises like `put`."""
+        self._collect(at_most=0)
+        upload_id = self._upload_id or ""
+
+        def call() -> WrittenObject:
+            return self._store.complete_upload(
+                self._location, self._operation, upload_id, self._parts, arguments=self._outgoing.arguments
+            )
+
+        written = self._settled(call)
+        self._finish()
+        return written
+
+    def abort(self) -> None:
+        """Give up what was sent so far; nothing of it stays. Warns where S3 does not confirm that, and never raises."""
+        if self._upload_id is None or os.getpid() != self._process:
+            return  # a forked child leaves its parent's upload alone
+        self._stop.set()
+        self._finish()
+        upload_id, self._upload_id = self._upload_id, None
+        try:
+            self._store.abort_upload(self._location, self._operation, upload_id)
+        except ArrowSealError as error:
+            warnings.warn(
+                f"{self._location}: the parts of the upload {upload_id} may still be stored ({error}). "
+                "`arrowseal uploads --abort` or a lifecycle rule of the bucket removes them",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
+    def _send(self, upload_id: str, number: int, payload: Payload) -> WrittenPart:
+        try:
+            if self._stop.is_set():
+                raise UploadNotFoundError(f"{self._location}: the upload was given up")
+            return self._store.put_part(
+                self._location, self._operation, upload_id, number, payload, arguments=self._outgoing.arguments
+            )
+        finally:
+            self._operation.release(payload.own_bytes)
+
+    def _collect(self, *, at_most: int) -> None:
+        while len(self._in_flight) > at_most:
+            done, self._in_flight = wait(self._in_flight, return_when=FIRST_COMPLETED)
+            self._parts += [part.result() for part in done]
+
+    def _finish(self) -> None:
+        if self._pool is not None:
+            # A part that arrives after the abort would stay: those on their way are waited for.
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _settled(self, call: Callable[[], WrittenObject]) -> WrittenObject:
+        """What `call` wrote, now or in an attempt whose answer was lost."""
+        try:
+            return self._store.repeat(self._operation, call)
+        except (PreconditionFailedError, UploadNotFoundError, UnavailableError):
+            # boto3 clients that were handed in repeat by themselves: our first attempt may be their second.
+            written = self._written_by_us()
+            if written is None:
+                raise
+            return written
+
+    def _written_by_us(self) -> WrittenObject | None:
+        if self._outgoing.token is None:
+            return None
+        name, value = self._outgoing.token
+        customer_key = {key: value for key, value in self._outgoing.arguments.items() if key.startswith("SSECustomer")}
+        with contextlib.suppress(ArrowSealError):
+            stored = self._store.head(self._location, self._operation, arguments=customer_key)
+            if stored.metadata.get(name) == value:
+                return WrittenObject(stored.etag, stored.version_id)
+        return None

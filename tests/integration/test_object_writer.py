@@ -1,0 +1,232 @@
+"""Objects written as files: when they appear, when nothing stays, and what a lost answer changes."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from arrowseal import CSE, PLAIN, V2, Client, CommitmentPolicy
+from arrowseal.exceptions import (
+    ConfigurationError,
+    KmsError,
+    PreconditionFailedError,
+    UncommittedWriteError,
+)
+from arrowseal.transfer import TransferOptions
+
+if TYPE_CHECKING:
+    from arrowseal.local import LocalServers
+
+PART = 5 * 2**20
+ENCRYPTIONS = [CSE(), CSE(format=V2), PLAIN]
+
+
+@pytest.fixture
+def client(local_servers: LocalServers) -> Client:
+    """A client with the smallest parts that S3 takes."""
+    policy = CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
+    return local_servers.client(transfer=TransferOptions(part_bytes=PART), commitment_policy=policy, format=V2)
+
+
+@pytest.fixture
+def v3_client(local_servers: LocalServers) -> Client:
+    return local_servers.client(transfer=TransferOptions(part_bytes=PART))
+
+
+def pick(client: Client, v3_client: Client, encryption: Any) -> Client:
+    return client if encryption.label == "CSE V2" else v3_client
+
+
+def left_over(raw_s3: Any, bucket: str) -> tuple[list[str], int]:
+    """Keys in a bucket, and how many uploads are open there."""
+    objects = raw_s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+    return [row["Key"] for row in objects], len(raw_s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
+
+
+@pytest.mark.parametrize("encryption", ENCRYPTIONS, ids=lambda encryption: encryption.label)
+@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART - 16, 3 * PART + 7])
+def test_a_content_of_any_size_is_read_back_as_it_was_written(
+    client: Client, v3_client: Client, raw_s3: Any, bucket: str, encryption: Any, size: int
+) -> None:
+    chosen, data = pick(client, v3_client, encryption), os.urandom(size)
+    url = f"s3://{bucket}/o"
+    with chosen.open(url, "wb", encryption=encryption) as file:
+        for begin in range(0, size, 700_001):
+            assert file.write(data[begin : begin + 700_001]) == len(data[begin : begin + 700_001])
+        assert file.tell() == size
+    assert file.closed
+    assert file.result is not None
+    assert file.result.plaintext_bytes == size
+    stored = raw_s3.head_object(Bucket=bucket, Key="o")
+    assert stored["ContentLength"] == file.result.stored_bytes == size + (0 if encryption is PLAIN else 16)
+    assert ("-" in stored["ETag"]) == (size > PART)
+    assert bytes(chosen.get(url, encryption=encryption, allow_plaintext=encryption is PLAIN or None)) == data
+    assert left_over(raw_s3, bucket) == (["o"], 0)
+
+
+@pytest.mark.parametrize("encryption", ENCRYPTIONS, ids=lambda encryption: encryption.label)
+@pytest.mark.parametrize("given", ["bytes", "bytearray", "file"])
+def test_a_large_put_goes_in_parts_whatever_it_is_given(
+    client: Client, v3_client: Client, raw_s3: Any, bucket: str, encryption: Any, given: str
+) -> None:
+    chosen, data = pick(client, v3_client, encryption), os.urandom(2 * PART + 5)
+    content: Any = {"bytes": data, "bytearray": bytearray(data), "file": io.BytesIO(data)}[given]
+    result = chosen.put(f"s3://{bucket}/o", content, encryption=encryption)
+    assert result.plaintext_bytes == len(data)
+    assert raw_s3.head_object(Bucket=bucket, Key="o")["ETag"].endswith('-3"')
+    assert chosen.get(f"s3://{bucket}/o", encryption=encryption) == data
+    (record,) = chosen.counters
+    assert (record.operation, record.requests) == ("put", 5)
+
+
+@pytest.mark.parametrize("size", [10, PART + 10])
+def test_a_block_that_raises_leaves_no_object_and_no_parts(
+    v3_client: Client, raw_s3: Any, bucket: str, size: int
+) -> None:
+    def interrupted() -> None:
+        with v3_client.open(f"s3://{bucket}/o", "wb") as file:
+            file.write(bytes(size))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert left_over(raw_s3, bucket) == ([], 0)
+    assert len(v3_client.counters) == 0
+
+
+def test_an_aborted_writer_takes_nothing_more(v3_client: Client, raw_s3: Any, bucket: str) -> None:
+    file = v3_client.open(f"s3://{bucket}/o", "wb")
+    file.write(bytes(PART + 1))
+    file.abort()
+    file.abort()
+    with pytest.raises(ValueError, match="closed"):
+        file.write(b"x")
+    with pytest.raises(ValueError, match="closed"):
+        file.commit()
+    assert left_over(raw_s3, bucket) == ([], 0)
+
+
+def test_a_writer_that_is_closed_uncommitted_aborts_and_says_so(v3_client: Client, raw_s3: Any, bucket: str) -> None:
+    file = v3_client.open(f"s3://{bucket}/o", "wb")
+    file.write(b"lost?")
+    with pytest.raises(UncommittedWriteError, match="commit"):
+        file.close()
+    file.close()
+    assert left_over(raw_s3, bucket) == ([], 0)
+
+
+def test_a_writer_that_is_dropped_aborts(v3_client: Client, raw_s3: Any, bucket: str) -> None:
+    file = v3_client.open(f"s3://{bucket}/o", "wb")
+    file.write(bytes(PART + 1))
+    files = [file]
+    del file
+    with pytest.warns(ResourceWarning, match="dropped before commit"):
+        files.clear()
+    gc.collect()
+    assert left_over(raw_s3, bucket) == ([], 0)
+
+
+def test_a_committed_writer_may_be_closed(v3_client: Client, bucket: str) -> None:
+    file = v3_client.open(f"s3://{bucket}/o", "wb")
+    file.write(b"kept")
+    assert file.commit() is file.result
+    file.close()
+    assert v3_client.get(f"s3://{bucket}/o") == b"kept"
+
+
+def test_a_text_wrapper_writes_through(v3_client: Client, bucket: str) -> None:
+    with v3_client.open(f"s3://{bucket}/o", "wb") as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
+        text.write("čaj\n")
+        text.detach()
+    assert v3_client.get(f"s3://{bucket}/o") == "čaj\n".encode()
+
+
+def test_create_only_and_compare_and_swap(v3_client: Client, bucket: str) -> None:
+    url = f"s3://{bucket}/o"
+    first = v3_client.put(url, b"first", if_none_match="*")
+    with pytest.raises(PreconditionFailedError), v3_client.open(url, "xb") as file:
+        file.write(b"second")
+    with pytest.raises(PreconditionFailedError):
+        v3_client.put(url, b"second", if_none_match="*")
+    second = v3_client.put(url, b"second", if_match=first.etag)
+    with pytest.raises(PreconditionFailedError):
+        v3_client.put(url, b"third", if_match=first.etag)
+    assert second.etag != first.etag
+    assert v3_client.get(url) == b"second"
+
+
+@pytest.mark.parametrize("encryption", [CSE(), PLAIN], ids=lambda encryption: encryption.label)
+def test_conditions_hold_for_objects_in_parts_too(
+    v3_client: Client, raw_s3: Any, bucket: str, encryption: Any
+) -> None:
+    url, data = f"s3://{bucket}/o", os.urandom(PART + 1)
+    v3_client.put(url, data, if_none_match="*", encryption=encryption)
+    with pytest.raises(PreconditionFailedError):
+        v3_client.put(url, bytes(PART + 1), if_none_match="*", encryption=encryption)
+    assert v3_client.get(url, encryption=encryption) == data
+    assert left_over(raw_s3, bucket) == (["o"], 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"if_none_match": "abc"}, "one condition"),
+        ({"if_none_match": "*", "if_match": "abc"}, "one condition"),
+        ({"mode": "rb"}, "mode 'rb'"),
+        ({"mode": "w"}, "mode 'w'"),
+        ({"s3_additional_kwargs": {"NoSuchArgument": 1}}, "NoSuchArgument"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_request(
+    v3_client: Client, bucket: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        v3_client.open(f"s3://{bucket}/o", **arguments)
+
+
+def test_text_is_refused_and_nothing_stays(v3_client: Client, raw_s3: Any, bucket: str) -> None:
+    with pytest.raises(ConfigurationError, match="encode"), v3_client.open(f"s3://{bucket}/o", "wb") as file:
+        file.write("text")  # type: ignore[arg-type]
+    assert left_over(raw_s3, bucket) == ([], 0)
+
+
+def test_a_kms_key_that_is_not_there_fails_the_commit_and_nothing_stays(
+    v3_client: Client, raw_s3: Any, bucket: str
+) -> None:
+    with (
+        pytest.raises(KmsError),
+        v3_client.open(f"s3://{bucket}/o", "wb", kms_key_id="alias/none") as file,
+    ):
+        file.write(bytes(10))
+    assert left_over(raw_s3, bucket) == ([], 0)
+
+
+def test_a_writer_neither_shows_nor_pickles_what_it_holds(v3_client: Client, bucket: str) -> None:
+    file = v3_client.open(f"s3://{bucket}/o", "wb")
+    file.write(b"secret")
+    assert repr(file) == f"<ObjectWriter s3://{bucket}/o, 6 bytes, open>"
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(file)
+    file.abort()
+
+
+def test_user_metadata_and_arguments_reach_an_object_in_parts(v3_client: Client, raw_s3: Any, bucket: str) -> None:
+    given = {"Metadata": {"team": "weather"}, "ContentType": "text/csv"}
+    v3_client.put(f"s3://{bucket}/o", bytes(PART + 1), s3_additional_kwargs=given)
+    stored = raw_s3.head_object(Bucket=bucket, Key="o")
+    assert (stored["Metadata"]["team"], stored["ContentType"]) == ("weather", "text/csv")
+
+
+def test_a_real_server_takes_parts_and_their_checksums(seaweedfs_servers: LocalServers) -> None:
+    client = seaweedfs_servers.client(transfer=TransferOptions(part_bytes=PART))
+    data, url = os.urandom(3 * PART + 100), f"s3://{seaweedfs_servers.bucket}/in-parts"
+    with client.open(url, "wb") as file:
+        file.write(data)
+    assert client.get(url) == data
+    client.delete(url)
