@@ -16,6 +16,7 @@ from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.options import ClientOptions
 from arrowseal.outgoing import check_put_arguments, split_metadata
+from arrowseal.progress import ProgressOption, check_progress, tracked
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
 from arrowseal.store_boto3 import Boto3Store
@@ -60,6 +61,8 @@ class Client:
         cache: bounds of the unwrapped data keys that reads remember, so that objects which share one cost one KMS call;
             None asks KMS for every object. A revoked grant takes effect within five minutes.
         transfer: how large objects are moved: the size of ranges, and how many are in flight.
+        progress: True shows a bar for each object that takes more than one piece, where a terminal or a notebook is
+            attached (`arrowseal[progress]`); a function is told instead: see `arrowseal.progress.ReportProgress`.
 
     Raises:
         ConfigurationError: the options contradict each other (`PolicyConflictError` where the policy forbids a format).
@@ -92,6 +95,7 @@ class Client:
         allow_insecure_kms_endpoint: bool = False,
         cache: DataKeyCache | None = DataKeyCache(),  # noqa: B008 - frozen
         transfer: TransferOptions = TransferOptions(),  # noqa: B008 - frozen
+        progress: ProgressOption = False,
     ) -> None:
         self._options = ClientOptions.checked(
             kms_key_id=kms_key_id,
@@ -109,6 +113,7 @@ class Client:
             allow_insecure_kms_endpoint=allow_insecure_kms_endpoint,
             cache=cache,
             transfer=transfer,
+            progress=progress,
         )
         self._connections = Connections(self._options, session, s3, kms)
         lane = Boto3Store(self._connections.s3, self._connections.renew)
@@ -227,6 +232,7 @@ class Client:
         kms_key_id: str | None = None,
         allow_plaintext: bool | None = None,
         version_id: str | None = None,
+        progress: ProgressOption | None = None,
     ) -> PlaintextBuffer | UnauthenticatedBuffer:
         """Read an object whole: a read-only buffer of proven plaintext, in memory of the core.
 
@@ -238,6 +244,7 @@ class Client:
             encryption_context: what the object must have been written under; the client's if not given.
             kms_key_id: read under this key instead of the client's.
             allow_plaintext: also accept an object that is not client-side encrypted, as an `UnauthenticatedBuffer`.
+            progress: as for the client, for this call.
 
         Raises:
             SecurityError: the object is refused, nothing of it was handed out (`AuthenticationError`,
@@ -256,7 +263,8 @@ class Client:
             keyring.check_read(location)
             self._connections.kms()
         arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
-        with self.counters.operation("get", location) as operation:
+        shown = self._progress(progress)
+        with self.counters.operation("get", location) as operation, tracked(operation, shown, "reading", location):
             return self._reader.read(location, arguments, rules, keyring, operation)
 
     def head(
@@ -328,6 +336,9 @@ class Client:
         location = locate(url, bucket=bucket, key=key)
         with self.counters.operation("delete", location) as operation:
             self._store.delete(location, operation, arguments={"VersionId": version_id} if version_id else {})
+
+    def _progress(self, option: ProgressOption | None) -> ProgressOption:
+        return self._options.progress if option is None else check_progress(option)
 
     def uploads(self, url: Url) -> builtins.list[OpenUpload]:
         """The multipart uploads under `s3://bucket` or `s3://bucket/prefix` that nobody completed or aborted.

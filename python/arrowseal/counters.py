@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from arrowseal.extras import require
+from arrowseal.progress import SILENT, ObjectProgress
 
 if TYPE_CHECKING:
     import os
@@ -105,6 +106,8 @@ class Operation:
         self.kms_calls = 0
         self.retries = 0
         self.resumed_bytes = 0
+        self.progress: ObjectProgress = SILENT
+        """Is told of the stored bytes that have moved."""
         self._held = 0
         self._most_held = 0
         self._seconds: dict[Section, float] = {"kms": 0.0, "s3": 0.0, "crypto": 0.0, "decode": 0.0}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from arrowseal.data_keys import DataKeyCache
 from arrowseal.encryption import check_context
 from arrowseal.exceptions import ConfigurationError, PolicyConflictError
+from arrowseal.progress import ProgressOption, check_progress
 from arrowseal.suites import MAX_CONTENT_BYTES, V2, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
 
@@ -32,6 +33,7 @@ class ClientOptions:
     allow_insecure_kms_endpoint: bool = False
     cache: DataKeyCache | None = field(default_factory=DataKeyCache)
     transfer: TransferOptions = field(default_factory=TransferOptions)
+    progress: ProgressOption = False
     profile_name: str | None = None
     region_name: str | None = None
     endpoint_url: str | None = None
@@ -59,6 +61,7 @@ class ClientOptions:
             raise ConfigurationError("cache= is a DataKeyCache, or None to ask KMS for every object")
         if not isinstance(options.transfer, TransferOptions):
             raise ConfigurationError("transfer= is a TransferOptions")
+        check_progress(options.progress)
         if options.kms_key_id is not None:
             _key_ids([options.kms_key_id])
         if not isinstance(options.max_plaintext_bytes, int) or options.max_plaintext_bytes < 0:

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, silence elsewhere.
+"""Progress of long work: a bar on a terminal or in a notebook, silence elsewhere; or a function of the caller's.
 
 Whoever works calls `advance` from Python threads, between requests and never from within the core, so that showing
 progress costs nothing while bytes move.
@@ -6,12 +6,32 @@ progress costs nothing while bytes move.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
+
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.extras import require
+from arrowseal.location import ObjectLocation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TextIO
+
+ReportProgress: TypeAlias = Callable[[int, "int | None", ObjectLocation], object]
+"""A function that is told how far one object is: stored bytes done, stored bytes in all or None while nobody knows
+(a stream that is written), and which object. It is called first with 0, then after each piece or part, on the threads
+that move them, never twice at a time for one object; a read that begins anew starts at 0 again. It delays the transfer
+while it runs, and what it raises ends the transfer.
+"""
+
+ProgressOption: TypeAlias = "bool | ReportProgress"
+"""`progress=`: True shows bars (with `arrowseal[progress]`) where a terminal or a notebook is attached, a function is
+told instead, False says nothing.
+"""
 
 
 class Progress(Protocol):
@@ -45,11 +65,11 @@ class SilentProgress:
 
 
 class BarProgress:
-    """A bar of tqdm on standard error."""
+    """A bar of tqdm on standard error, or in the notebook, with the rate and the time that is left."""
 
-    def __init__(self, total: int, description: str, unit: str) -> None:
-        from tqdm import tqdm
-
+    def __init__(self, total: int | None, description: str, unit: str) -> None:
+        tqdm = require("tqdm.auto", "progress").tqdm  # picks the bar of the notebook by itself
+        place: dict[str, Any] = {} if in_notebook() else {"file": sys.stderr}
         self._bar = tqdm(
             total=total,
             desc=description,
@@ -57,7 +77,7 @@ class BarProgress:
             unit_scale=unit == "B",
             leave=False,
             dynamic_ncols=True,
-            file=sys.stderr,
+            **place,
         )
 
     def advance(self, amount: int = 1, *, doing: str | None = None) -> None:
@@ -87,7 +107,125 @@ def progress(total: int, description: str, *, unit: str = "", show: bool | None 
     flights.csv: 336,776 rows
     """
     if show is None:
-        show = sys.stderr is not None and sys.stderr.isatty()
+        show = attached()
     if not show or find_spec("tqdm") is None:
         return SilentProgress()
     return BarProgress(total, description, unit)
+
+
+def attached() -> bool:
+    """Whether somebody looks: standard error is a terminal, or this is a notebook."""
+    return (sys.stderr is not None and sys.stderr.isatty()) or in_notebook()
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a notebook."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class ObjectProgress:
+    """How far one object is. This one tells nobody; safe to call from several threads."""
+
+    def begin(self, total: int | None) -> None:
+        """The object has so many stored bytes, or nobody knows yet; none of them has moved."""
+
+    def advance(self, count: int) -> None:
+        """So many more have moved. Raises what the caller's function raises."""
+
+    def close(self) -> None:
+        """Nothing more comes; what is shown goes."""
+
+
+SILENT: Final = ObjectProgress()
+
+
+class ReportedProgress(ObjectProgress):
+    """Tells a function."""
+
+    def __init__(self, report: ReportProgress, location: ObjectLocation) -> None:
+        self._report = report
+        self._location = location
+        self._done = 0
+        self._total: int | None = None
+        self._lock = threading.Lock()
+
+    def begin(self, total: int | None) -> None:
+        with self._lock:
+            self._done, self._total = 0, total
+            self._report(0, total, self._location)
+
+    def advance(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            self._report(self._done, self._total, self._location)
+
+
+class ObjectBar(ObjectProgress):
+    """Shows a bar, for an object that takes more than one piece."""
+
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._total: int | None = None
+        self._bar: BarProgress | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def begin(self, total: int | None) -> None:
+        with self._lock:
+            self._take_away()
+            self._total = total
+
+    def advance(self, count: int) -> None:
+        with self._lock:
+            if self._bar is None and not self._closed and count != self._total:
+                self._bar = BarProgress(self._total, self._description, "B")
+            if self._bar is not None:
+                self._bar.advance(count)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._take_away()
+
+    def _take_away(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__()
+            self._bar = None
+
+
+def check_progress(option: Any) -> ProgressOption:
+    """The option itself. Raises `ConfigurationError` for anything else, `MissingExtraError` for bars without tqdm."""
+    if option is True:
+        require("tqdm", "progress")
+    elif option is not False and not callable(option):
+        raise ConfigurationError("progress= is True, False, or a function of (bytes_done, bytes_total, location)")
+    return option  # type: ignore[no-any-return]
+
+
+def object_progress(option: ProgressOption, doing: str, location: ObjectLocation) -> ObjectProgress:
+    """The progress of one object, as the option says; to be closed."""
+    if option is False or (option is True and not attached()):
+        return SILENT
+    return ObjectBar(f"{doing} {location.name}") if option is True else ReportedProgress(option, location)
+
+
+class Tracked(Protocol):
+    """What has a progress: `arrowseal.counters.Operation`."""
+
+    progress: ObjectProgress
+
+
+@contextlib.contextmanager
+def tracked(operation: Tracked, option: ProgressOption, doing: str, location: ObjectLocation) -> Iterator[None]:
+    """Inside this block, `operation` tells how far one object is; without an option it goes on as it did."""
+    if option is False:
+        yield
+        return
+    before, operation.progress = operation.progress, object_progress(option, doing, location)
+    try:
+        yield
+    finally:
+        operation.progress.close()
+        operation.progress = before

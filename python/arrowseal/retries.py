@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ConfigurationError, ExpiredCredentialsError, ThrottledError, UnavailableError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Budget:
             or not self._circuit.take()
         ):
             raise error
-        time.sleep(seconds)
+        cancellation().sleep(seconds)
 
 
 def call_kms(call: Callable[[], Result], retried: Callable[[], None]) -> Result:

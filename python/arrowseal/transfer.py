@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
 from arrowseal.retries import STORE_RETRIES, RetryOptions
 
@@ -89,6 +91,7 @@ class Download:
     def receive(self, receiver: Receiver[Buffer_co]) -> Buffer_co:
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
         size, part = self.stored.stored_bytes, self.options.part_bytes
+        self.operation.progress.begin(size)
         first_end = min(part, size) if self.stored.ranged else size
         rest = size - first_end
         part *= min(max(1, rest // (part * self.options.concurrency)), _LONGEST)
@@ -104,9 +107,10 @@ class Download:
         workers = min(self.options.concurrency, len(others) + 1)
         with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
             try:
-                tasks = [pool.submit(self._part, receiver, 0, others.start, self._first)]
+                tasks = [pool.submit(copy_context().run, self._part, receiver, 0, others.start, self._first)]
                 for start in others:
-                    tasks.append(pool.submit(self._part, receiver, start, min(start + others.step, others.stop)))
+                    end = min(start + others.step, others.stop)
+                    tasks.append(pool.submit(copy_context().run, self._part, receiver, start, end))
                 done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             except BaseException:
                 self._stop.set()
@@ -125,11 +129,13 @@ class Download:
             for offset in range(start, end, PIECE_BYTES):
                 if self._stop.is_set():
                     return
+                cancellation().check()
                 window = receiver.window(offset, min(PIECE_BYTES, end - offset))
                 with memoryview(window) as view:
                     source.fill(view)
                 with self.operation.timed("crypto"):
                     window.received()
+                self.operation.progress.advance(min(PIECE_BYTES, end - offset))
 
     def request(self, start: int, end: int, etag: str | None) -> tuple[StoredObject, Body]:
         """Start a GET of `[start, end)` of the object with that ETag."""

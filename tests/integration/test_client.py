@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 import arrowseal
-from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, Client, CommitmentPolicy
+from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, Client, CommitmentPolicy, ObjectLocation
 from arrowseal.exceptions import ConfigurationError, NotEncryptedError, PreconditionFailedError, StoreError
 from doubles import StrictKms, http_answer
 
@@ -381,3 +381,23 @@ def test_uploads_that_nobody_finished_are_found_and_aborted(servers: str, reques
         client.abort_upload(found)
     assert client.uploads(f"s3://{running.bucket}/{prefix}/") == []
     assert [record.operation for record in client.counters] == ["uploads", "abort_upload", "abort_upload", "uploads"]
+
+
+def test_a_read_tells_how_far_it_is_and_what_the_teller_raises_ends_it(client: Client, bucket: str) -> None:
+    content = bytes(3_000_000)
+    client.put(bucket=bucket, key="o", data=content)
+    told: list[tuple[int, int | None, str]] = []
+    assert client.get(bucket=bucket, key="o", progress=lambda *how_far: told.append(how_far)) == content
+    done = [row[0] for row in told]
+    assert done == sorted(done)
+    assert (done[0], done[-1], len(done)) == (0, 3_000_016, 7)  # pieces of 512 KiB
+    assert {row[1:] for row in told} == {(3_000_016, ObjectLocation(bucket, "o"))}
+
+    def enough(done: int, _total: int | None, _location: ObjectLocation) -> None:
+        if done:
+            raise InterruptedError("enough")
+
+    with pytest.raises(InterruptedError, match="enough"):
+        client.get(bucket=bucket, key="o", progress=enough)
+    with pytest.raises(ConfigurationError, match="progress= is True"):
+        client.get(bucket=bucket, key="o", progress="yes")  # type: ignore[arg-type]

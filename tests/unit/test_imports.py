@@ -34,9 +34,10 @@ LAYERS = [
     {"keyring"},
     {"materials", "metadata", "credentials", "wirelog", "options"},
     {"data_keys", "transfer"},
-    {"encryption", "counters", "comparison", "progress"},
+    {"encryption", "counters", "comparison"},
+    {"progress"},
     {"retries"},
-    {"location", "extras"},
+    {"location", "extras", "cancellation"},
     {"suites"},
     {"exceptions", "_core"},
 ]
