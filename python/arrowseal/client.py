@@ -16,7 +16,7 @@ from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.options import ClientOptions
 from arrowseal.outgoing import check_put_arguments, split_metadata
-from arrowseal.progress import ProgressOption, check_progress, tracked
+from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
 from arrowseal.store_boto3 import Boto3Store
@@ -158,6 +158,7 @@ class Client:
         s3_additional_kwargs: Mapping[str, Any] | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
+        progress: ProgressOption | None = None,
     ) -> PutResult:
         """Write an object: seal `data` under a new data key and store it.
 
@@ -170,6 +171,7 @@ class Client:
             s3_additional_kwargs: more arguments of boto3's `put_object`: `Metadata`, `ContentType`, `Tagging`, ...
             if_match: write only if the object there has this ETag: compare and swap.
             if_none_match: `"*"` writes only if there is no such object yet.
+            progress: as for the client, for this call.
 
         Raises:
             ConfigurationError: before any request, for everything that cannot be.
@@ -182,8 +184,9 @@ class Client:
             check_put_arguments(s3_additional_kwargs, if_match, if_none_match),
         )
         if hasattr(data, "read"):
-            return fill(ObjectWriter(self._writer, target, self.counters.begin("put", target.location)), data)
-        with self.counters.operation("put", target.location) as operation:
+            return fill(self._object_writer(target, progress), data)
+        shown, location = self._progress(progress), target.location
+        with self.counters.operation("put", location) as operation, tracked(operation, shown, "writing", location):
             return self._writer.write(target, data, operation)
 
     def open(
@@ -199,6 +202,7 @@ class Client:
         s3_additional_kwargs: Mapping[str, Any] | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
+        progress: ProgressOption | None = None,
     ) -> ObjectWriter:
         """A file to write an object into, which appears when it is committed: at the end of a `with` block that does
         not raise. `"wb"` creates or replaces, `"xb"` only creates. Arguments and errors are those of `put`; the first
@@ -214,7 +218,14 @@ class Client:
             self._writer.encryption(encryption, encryption_context, kms_key_id),
             check_put_arguments(s3_additional_kwargs, if_match, "*" if mode == "xb" else if_none_match),
         )
-        return ObjectWriter(self._writer, target, self.counters.begin("put", target.location))
+        return self._object_writer(target, progress)
+
+    def _object_writer(self, target: Target, progress: ProgressOption | None) -> ObjectWriter:
+        option = self._progress(progress)
+        operation, succeeded = self.counters.begin("put", target.location)
+        if option is not False:
+            operation.progress = object_progress(option, "writing", target.location)
+        return ObjectWriter(self._writer, target, (operation, succeeded))
 
     @staticmethod
     def _target(location: ObjectLocation, encryption: Encryption, arguments: dict[str, Any]) -> Target:

@@ -208,6 +208,7 @@ class ObjectWriter(io.RawIOBase):
 
     def _end(self) -> None:
         self._part = None
+        self._operation.progress.close()
         if self._at_exit is not None:
             self._at_exit.detach()
         super().close()

@@ -25,7 +25,7 @@ ReportProgress: TypeAlias = Callable[[int, "int | None", ObjectLocation], object
 """A function that is told how far one object is: stored bytes done, stored bytes in all or None while nobody knows
 (a stream that is written), and which object. It is called first with 0, then after each piece or part, on the threads
 that move them, never twice at a time for one object; a read that begins anew starts at 0 again. It delays the transfer
-while it runs, and what it raises ends the transfer.
+while it runs, and what it raises ends the transfer; a write that goes in one request is done by then.
 """
 
 ProgressOption: TypeAlias = "bool | ReportProgress"

@@ -11,8 +11,10 @@ import os
 import threading
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from arrowseal.cancellation import cancellation, shielded
 from arrowseal.exceptions import ArrowSealError, PreconditionFailedError, UnavailableError, UploadNotFoundError
 from arrowseal.store import WrittenObject
 
@@ -86,16 +88,20 @@ class Upload:
                 arguments=self._outgoing.arguments,
             )
 
+        cancellation().check()
         self._operation.hold(payload.own_bytes)
         try:
-            return self._settled(call)
+            written = self._settled(call)
         finally:
             self._operation.release(payload.own_bytes)
+        self._operation.progress.advance(len(payload))
+        return written
 
     def send(self, payload: Payload) -> None:
         """Send the next part, while those before it are on their way. Waits for one of them when there are too many, so
         that memory is bounded. Raises what any of them failed with.
         """
+        cancellation().check()
         if self._upload_id is None or self._pool is None:
             self._upload_id = self._store.create_upload(
                 self._location,
@@ -107,7 +113,7 @@ class Upload:
         self._collect(at_most=self._concurrency - 1)
         self._sent += 1
         self._operation.hold(payload.own_bytes)
-        self._in_flight.add(self._pool.submit(self._send, self._upload_id, self._sent, payload))
+        self._in_flight.add(self._pool.submit(copy_context().run, self._send, self._upload_id, self._sent, payload))
 
     def complete(self) -> WrittenObject:
         """Make the object of the parts that were sent. Raises like `put`."""
@@ -131,7 +137,8 @@ class Upload:
         self._finish()
         upload_id, self._upload_id = self._upload_id, None
         try:
-            self._store.abort_upload(self._location, self._operation, upload_id)
+            with shielded():
+                self._store.abort_upload(self._location, self._operation, upload_id)
         except ArrowSealError as error:
             warnings.warn(
                 f"{self._location}: the parts of the upload {upload_id} may still be stored ({error}). "
@@ -144,11 +151,14 @@ class Upload:
         try:
             if self._stop.is_set():
                 raise UploadNotFoundError(f"{self._location}: the upload was given up")
-            return self._store.put_part(
+            cancellation().check()
+            part = self._store.put_part(
                 self._location, self._operation, upload_id, number, payload, arguments=self._outgoing.arguments
             )
         finally:
             self._operation.release(payload.own_bytes)
+        self._operation.progress.advance(len(payload))
+        return part
 
     def _collect(self, *, at_most: int) -> None:
         while len(self._in_flight) > at_most:

@@ -401,3 +401,33 @@ def test_a_read_tells_how_far_it_is_and_what_the_teller_raises_ends_it(client: C
         client.get(bucket=bucket, key="o", progress=enough)
     with pytest.raises(ConfigurationError, match="progress= is True"):
         client.get(bucket=bucket, key="o", progress="yes")  # type: ignore[arg-type]
+
+
+def test_a_write_tells_how_far_it_is_whichever_way_its_bytes_come(local_servers: LocalServers, bucket: str) -> None:
+    content = bytes(12 * 2**20)
+    told: list[tuple[int, int | None]] = []
+    client = local_servers.client(progress=lambda done, total, _: told.append((done, total)))
+    client.put(bucket=bucket, key="o", data=b"small")
+    assert told == [(0, 21), (21, 21)]
+    told.clear()
+    client.put(bucket=bucket, key="o", data=content)
+    assert (told[0], told[-1]) == ((0, len(content) + 16), (len(content) + 16, len(content) + 16))
+    assert len(told) > 2
+    told.clear()
+    client.put(bucket=bucket, key="o", data=io.BytesIO(content))
+    assert (told[0], told[-1]) == ((0, None), (len(content) + 16, None))
+    told.clear()
+    with client.open(bucket=bucket, key="o", progress=False) as file:
+        file.write(b"small")
+    assert told == []
+
+
+def test_a_teller_that_raises_ends_a_write_in_parts_and_nothing_stays(client: Client, bucket: str) -> None:
+    def enough(done: int, _total: int | None, _location: ObjectLocation) -> None:
+        if done:
+            raise InterruptedError("enough")
+
+    with pytest.raises(InterruptedError, match="enough"):
+        client.put(bucket=bucket, key="o", data=bytes(20 * 2**20), progress=enough)
+    assert not client.exists(bucket=bucket, key="o")
+    assert client.uploads(f"s3://{bucket}") == []

@@ -162,9 +162,7 @@ def test_create_only_and_compare_and_swap(v3_client: Client, bucket: str) -> Non
 
 
 @pytest.mark.parametrize("encryption", [CSE(), PLAIN], ids=lambda encryption: encryption.label)
-def test_conditions_hold_for_objects_in_parts_too(
-    v3_client: Client, raw_s3: Any, bucket: str, encryption: Any
-) -> None:
+def test_conditions_hold_for_objects_in_parts_too(v3_client: Client, raw_s3: Any, bucket: str, encryption: Any) -> None:
     url, data = f"s3://{bucket}/o", os.urandom(PART + 1)
     v3_client.put(url, data, if_none_match="*", encryption=encryption)
     with pytest.raises(PreconditionFailedError):
