@@ -1,42 +1,74 @@
-"""An HTTP proxy on loopback before an S3 server: breaks, delays and damages chosen answers. For tests only."""
+"""An HTTP proxy on loopback before an S3 or KMS server: breaks, delays and damages chosen requests. For tests only."""
 
 from __future__ import annotations
 
+import gzip
 import http.client
+import json
 import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
+
+NOT_FORWARDED = ("status", "reset-before", "close-before", "cut-request", "error-200")
 
 
 class Fault(NamedTuple):
-    """What to do to an answer; `kind` is one of the methods `_do_*` of the handler."""
+    """What happens to a request or to its answer. Kinds, and whether the server sees the request:
+
+    not: `status` (an error of S3 or KMS), `error-200` (an Error body under status 200), `reset-before`, `close-before`
+    (the connection ends without an answer), `cut-request` (it is reset after `at` bytes of the request's body).
+
+    seen: `lost-answer`, `error-200-after`; `truncate`, `reset`, `stall` (after `at` bytes of the answer's body),
+    `shorten` (to `at` bytes, consistently), `flip` (a bit of byte `at`); `wrong-etag`; `close-after` (the answer
+    arrives, then the idle connection is closed); `gzip` (a compressed body that says so), `chunked` (no length),
+    `no-length` (nor chunks: until the connection ends), `duplicate` (every header twice), `drop` (the header `code`).
+    """
 
     kind: str
     at: int = 0
-    """For bodies: the byte of the answer at which it happens. For `status`: the code."""
+    """For bodies: the byte at which it happens. For `status`: the code."""
+    code: str = "SlowDown"
+    """The error's name, or of `drop` the header's."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """More headers of `status`."""
 
 
 Rule = Callable[[str, str, dict[str, str]], Fault | None]
 """Method, path and headers of a request to the fault that its answer gets."""
 
 
+class Seen(NamedTuple):
+    """A request that came in, whatever became of it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def operation(self) -> str:
+        return operation_of(self.method, self.path, self.headers)
+
+
 class FaultProxy:
-    """Forwards to `endpoint`; `rule` decides about each request. `log` has (method, path, headers, body) of all."""
+    """Forwards to `endpoint`; `rule` decides about each request. `log` has all that came in, `struck` what was done to
+    which operation.
+    """
 
     def __init__(self, endpoint: str) -> None:
         self.target = urlsplit(endpoint)
         self.rule: Rule = lambda *_: None
-        self.log: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.log: list[Seen] = []
+        self.struck: list[tuple[str, Fault]] = []
         proxy = self
 
         class Handler(_Handler):
             faults = proxy
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -45,82 +77,202 @@ class FaultProxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def count(self, method: str) -> int:
-        """How many requests of a method came in."""
-        return sum(1 for called, *_ in self.log if called == method)
+    def reset(self) -> None:
+        """Pass everything through, and forget what came in."""
+        self.rule = lambda *_: None
+        self.log.clear()
+        self.struck.clear()
+
+    def count(self, name: str) -> int:
+        """How many requests of a method or an operation came in."""
+        return sum(1 for seen in list(self.log) if name in (seen.method, seen.operation))
+
+    def judge(self, seen: Seen) -> Fault | None:
+        """Note a request, and say what is to happen to it."""
+        self.log.append(seen)
+        fault = self.rule(seen.method, seen.path, seen.headers)
+        if fault is not None:
+            self.struck.append((seen.operation, fault))
+        return fault
+
+
+def operation_of(method: str, path: str, headers: dict[str, str]) -> str:
+    """The name that S3 or KMS has for a request."""
+    url = urlsplit(path)
+    query = parse_qs(url.query, keep_blank_values=True)
+    has_key = "/" in url.path.strip("/")
+    lower = {name.lower(): value for name, value in headers.items()}
+    if "x-amz-target" in lower:
+        return lower["x-amz-target"].rpartition(".")[2]
+    if method == "GET":
+        return "ListMultipartUploads" if "uploads" in query else "GetObject" if has_key else "ListObjectsV2"
+    if method == "PUT":
+        return "UploadPart" if "partNumber" in query else "CopyObject" if "x-amz-copy-source" in lower else "PutObject"
+    if method == "POST":
+        return "CreateMultipartUpload" if "uploads" in query else "CompleteMultipartUpload"
+    if method == "DELETE":
+        return "AbortMultipartUpload" if "uploadId" in query else "DeleteObject"
+    return "HeadObject"
+
+
+def part_of(path: str) -> int | None:
+    """The part number of an UploadPart."""
+    number = parse_qs(urlsplit(path).query).get("partNumber")
+    return int(number[0]) if number else None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing: connections break here on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
     faults: FaultProxy
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
 
+    def setup(self) -> None:
+        super().setup()
+        target = self.faults.target
+        self._upstream = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
+
+    def finish(self) -> None:
+        self._upstream.close()
+        super().finish()
+
+    def handle_expect_100(self) -> bool:
+        """Ask for the body at once: answers are buffered here."""
+        going_on = super().handle_expect_100()
+        self.wfile.flush()
+        return going_on
+
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = dict(self.headers.items())
-        self.faults.log.append((self.command, self.path, headers, body))
-        fault = self.faults.rule(self.command, self.path, headers)
-        if fault is not None and fault.kind in ("status", "reset-before"):
+        length = int(self.headers.get("Content-Length") or 0)
+        fault = None
+        if length and self.headers.get("X-Amz-Target") is None:
+            # Known before the body is read, since it may end in the midst of it.
+            fault = self.faults.judge(Seen(self.command, self.path, headers, b""))
+            if fault is not None and fault.kind == "cut-request":
+                self.rfile.read(min(fault.at, length))
+                self._hang_up(reset=True)
+                return
+            body = self.rfile.read(length)
+            self._note(headers, body)
+        else:
+            body = self.rfile.read(length)
+            fault = self.faults.judge(Seen(self.command, self.path, headers, body))
+        if fault is not None and fault.kind in NOT_FORWARDED:
             self._refuse(fault)
             return
-        upstream = http.client.HTTPConnection(str(self.faults.target.hostname), self.faults.target.port, timeout=60)
-        upstream.request(self.command, self.path, body, headers)
-        answer = upstream.getresponse()
-        content = b"" if self.command == "HEAD" else answer.read()
-        upstream.close()
-        if fault is not None and fault.kind == "lost-answer":
-            self._hang_up()
+        self._upstream.request(self.command, self.path, body, headers)
+        answer = self._upstream.getresponse()
+        content = answer.read()
+        if fault is not None and fault.kind in ("lost-answer", "error-200-after"):
+            self._refuse(fault)
             return
-        self.send_response_only(answer.status, answer.reason)
-        for name, value in answer.getheaders():
-            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
-                self.send_header(name, value)
-        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-        if fault is not None and fault.kind == "shorten":
-            content = content[: fault.at]
-            length = str(len(content))
-        self.send_header("Content-Length", length or "0")
-        self.end_headers()
-        self._send(content, fault)
+        self._answer(answer, content, fault)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve  # noqa: N815 - names of the protocol
 
+    def _note(self, headers: dict[str, str], body: bytes) -> None:
+        """Put the body of a request where its head is in the log."""
+        for position in range(len(self.faults.log) - 1, -1, -1):
+            seen = self.faults.log[position]
+            if seen.headers is headers:
+                self.faults.log[position] = seen._replace(body=body)
+                return
+
+    def _answer(self, answer: http.client.HTTPResponse, content: bytes, fault: Fault | None) -> None:
+        kind = fault.kind if fault else ""
+        length: str | None = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+        if fault is not None and kind == "shorten":
+            content = content[: fault.at]
+            length = str(len(content))
+        elif kind == "gzip":
+            content = gzip.compress(content)
+            length = str(len(content))
+        self.send_response_only(answer.status, answer.reason)
+        for name, value in self._headers(answer, fault):
+            self.send_header(name, value)
+        if kind == "gzip":
+            self.send_header("Content-Encoding", "gzip")
+        if kind == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+            content = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content) if content else b"0\r\n\r\n"
+        elif kind == "no-length":
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", length or "0")
+        self.end_headers()
+        self._send(content, fault)
+
+    def _headers(self, answer: http.client.HTTPResponse, fault: Fault | None) -> list[tuple[str, str]]:
+        hidden = {"transfer-encoding", "connection", "content-length"}
+        kind = fault.kind if fault else ""
+        if fault is not None and kind == "drop":
+            hidden.add(fault.code.lower())
+        kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in hidden]
+        if kind == "wrong-etag":
+            kept = [(name, '"0123456789abcdef"' if name.lower() == "etag" else value) for name, value in kept]
+        return kept * 2 if kind == "duplicate" else kept
+
     def _send(self, content: bytes, fault: Fault | None) -> None:
-        if fault is None or fault.kind == "shorten":
-            self.wfile.write(content)
-        elif fault.kind == "flip":
+        kind = fault.kind if fault else ""
+        if self.command == "HEAD":
+            content = b""
+        if fault is not None and kind == "flip" and content:
             damaged = bytearray(content)
             damaged[min(fault.at, len(damaged) - 1)] ^= 0x10
-            self.wfile.write(bytes(damaged))
-        elif fault.kind in ("truncate", "reset", "stall"):
+            content = bytes(damaged)
+        if fault is not None and kind in ("truncate", "reset", "stall"):
             self.wfile.write(content[: fault.at])
             self.wfile.flush()
-            if fault.kind == "stall":
-                self.faults_stalled()
-            self._hang_up(reset=fault.kind == "reset")
+            if kind == "stall":
+                self._wait_for_the_other_side()
+            self._hang_up(reset=kind == "reset")
+            return
+        self.wfile.write(content)
+        if kind == "close-after":
+            self.wfile.flush()
+            self._hang_up()
 
-    def faults_stalled(self) -> None:
+    def _wait_for_the_other_side(self) -> None:
         """Keep the connection open until the other side gives up."""
         self.connection.settimeout(30)
         while self.connection.recv(1):
             pass
 
     def _refuse(self, fault: Fault) -> None:
-        if fault.kind == "reset-before":
-            self._hang_up(reset=True)
+        if fault.kind in ("reset-before", "close-before", "lost-answer"):
+            self._hang_up(reset=fault.kind == "reset-before")
             return
-        content = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-        self.send_response_only(fault.at)
+        message = "injected by a test"
+        if "X-Amz-Target" in self.headers:
+            content = json.dumps({"__type": fault.code, "message": message}).encode()
+        else:
+            content = f"<Error><Code>{fault.code}</Code><Message>{message}</Message></Error>".encode()
+        self.send_response_only(fault.at if fault.kind == "status" else 200)
+        self.send_header("Content-Type", "application/xml")
+        for name, value in fault.headers:
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(b"" if self.command == "HEAD" else content)
 
     def _hang_up(self, *, reset: bool = False) -> None:
         if reset:
             linger = (1).to_bytes(4, "little") + bytes(4)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.close_connection = True
+        self.rfile.close()  # it holds the socket too
         self.connection.close()
         self.wfile = open("/dev/null", "wb")  # noqa: SIM115, PTH123 - the handler flushes it at its end

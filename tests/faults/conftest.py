@@ -28,8 +28,7 @@ def listening_proxy(local_servers: LocalServers) -> Iterator[FaultProxy]:
 @pytest.fixture
 def proxy(listening_proxy: FaultProxy) -> FaultProxy:
     """The proxy, passing everything through until its `rule` is set."""
-    listening_proxy.rule = lambda *_: None
-    listening_proxy.log.clear()
+    listening_proxy.reset()
     return listening_proxy
 
 
@@ -43,7 +42,7 @@ def proxied_s3(local_servers: LocalServers, listening_proxy: FaultProxy) -> Any:
 
 
 @pytest.fixture
-def through_proxy(local_servers: LocalServers, proxied_s3: Any) -> Callable[..., Client]:
+def through_proxy(local_servers: LocalServers, proxied_s3: Any, proxy: FaultProxy) -> Callable[..., Client]:
     """Makes clients that reach S3 through the proxy, in parts of 1 MiB."""
     retries = RetryOptions(attempts=4, base_seconds=0.001, cap_seconds=0.01)
 
