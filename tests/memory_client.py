@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ from arrowseal.counters import Counters
 
 
 class MemoryClient:
-    """`get` and `put` as the faces call them. `calls` has the name, location and keywords of each."""
+    """`get` and `open` as the faces call them. `calls` has the name, location and keywords of each."""
 
     def __init__(self, **objects: bytes) -> None:
         self.counters = Counters()
@@ -22,9 +23,21 @@ class MemoryClient:
             operation.requests += 1
         return self.objects[location.key]
 
-    def put(self, location: Any, data: Any, **keywords: Any) -> Any:
-        self.calls.append(("put", str(location), keywords))
-        with self.counters.operation("put", location) as operation:
+    def open(self, location: Any, **keywords: Any) -> MemoryWriter:
+        return MemoryWriter(self, location, keywords)
+
+
+class MemoryWriter(io.BytesIO):
+    """Its content becomes an object, and a call of "put", when it is committed."""
+
+    def __init__(self, client: MemoryClient, location: Any, keywords: dict[str, Any]) -> None:
+        super().__init__()
+        self._client, self._location, self._keywords = client, location, keywords
+
+    def commit(self) -> Any:
+        client, location = self._client, self._location
+        client.calls.append(("put", str(location), self._keywords))
+        with client.counters.operation("put", location) as operation:
             operation.requests += 1
-        self.objects[location.key] = bytes(data)
+        client.objects[location.key] = self.getvalue()
         return SimpleNamespace(location=location)

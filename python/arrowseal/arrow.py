@@ -111,7 +111,7 @@ def write_table(
     Raises, besides what `Client.put` raises:
         ConfigurationError: no format is given and the key says none, or `table` is no table.
         TypeError: an option that does not exist. Whatever pyarrow raises on values that the format does not carry.
-            Nothing is sent then.
+            There is no object then.
 
     Example:
         >>> import arrowseal.arrow, pyarrow as pa
@@ -126,13 +126,7 @@ def write_table(
     write = file_writer(table_format, location, options)
     whole = as_table(table)
 
-    def build() -> Buffer:
-        sink = pa.BufferOutputStream()
-        write(whole, sink)
-        content: Buffer = sink.getvalue()
-        return content
-
-    return table_object.write("write_table", table_format, whole, build)
+    return table_object.write("write_table", table_format, whole, lambda sink: write(whole, pa.PythonFile(sink, "w")))
 
 
 def _file(content: Buffer) -> pa.NativeFile:

@@ -65,8 +65,8 @@ class ObjectWriter(io.RawIOBase):
         return self._result
 
     @property
-    def name(self) -> str:
-        """The URL of the object."""
+    def url(self) -> str:
+        """The URL of the object. Not `name`, which gzip would write into its header."""
         return str(self._target.location)
 
     def writable(self) -> bool:
@@ -87,7 +87,7 @@ class ObjectWriter(io.RawIOBase):
         with self._lock, self._aborting():
             self._check_open()
             if self._limit is not None and self._position + size > self._limit:
-                raise SizeLimitError(f"{self.name}: one object takes {self._limit:,} bytes: write several")
+                raise SizeLimitError(f"{self.url}: one object takes {self._limit:,} bytes: write several")
             with memoryview(content) as view:
                 self._take(view)
             self._position += size
@@ -121,7 +121,7 @@ class ObjectWriter(io.RawIOBase):
         self.abort()
         if written:
             raise UncommittedWriteError(
-                f"{self.name}: closed before commit(), so that its {written:,} bytes were given up: call commit(), or "
+                f"{self.url}: closed before commit(), so that its {written:,} bytes were given up: call commit(), or "
                 "use the writer in a with statement"
             )
 
@@ -143,12 +143,12 @@ class ObjectWriter(io.RawIOBase):
         if self.closed or not hasattr(self, "_at_exit"):  # refused when it was made
             return
         if self._position:
-            warnings.warn(f"{self.name}: dropped before commit(): given up", ResourceWarning, stacklevel=2, source=self)
+            warnings.warn(f"{self.url}: dropped before commit(): given up", ResourceWarning, stacklevel=2, source=self)
         self.abort()
 
     def __repr__(self) -> str:
         state = "committed" if self._result else "closed" if self.closed else "open"
-        return f"<ObjectWriter {self.name}, {self._position:,} bytes, {state}>"
+        return f"<ObjectWriter {self.url}, {self._position:,} bytes, {state}>"
 
     def __reduce__(self) -> Any:
         raise TypeError("an ObjectWriter cannot be pickled: it holds a data key and an upload")
@@ -204,7 +204,7 @@ class ObjectWriter(io.RawIOBase):
 
     def _check_open(self) -> None:
         if self.closed:
-            raise ValueError(f"{self.name}: this writer was " + ("committed" if self._result else "closed"))
+            raise ValueError(f"{self.url}: this writer was " + ("committed" if self._result else "closed"))
 
     def _end(self) -> None:
         self._part = None

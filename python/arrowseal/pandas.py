@@ -23,7 +23,6 @@ Example:
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
+    from arrowseal.tables.sink import Sink
 else:
     pd = require("pandas", "pandas")
 
@@ -162,35 +162,33 @@ def read_feather(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pd
 
 
 @writes(pd.DataFrame.to_csv, TableFormat.CSV)
-def to_csv(frame: pd.DataFrame, location: ObjectLocation, arguments: Arguments) -> Buffer:
+def to_csv(frame: pd.DataFrame, sink: Sink, location: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.to_csv` into an encrypted object. `compression="infer"` goes by the extension of the key."""
-    return _serialised(frame, "to_csv", _with_archive(arguments, location))
+    _serialise(frame, sink, "to_csv", _with_archive(arguments, location))
 
 
 @writes(pd.DataFrame.to_parquet, TableFormat.PARQUET)
-def to_parquet(frame: pd.DataFrame, _: ObjectLocation, arguments: Arguments) -> Buffer:
+def to_parquet(frame: pd.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.to_parquet` into an encrypted object."""
-    return _serialised(frame, "to_parquet", arguments)
+    _serialise(frame, sink, "to_parquet", arguments)
 
 
 @writes(pd.DataFrame.to_json, TableFormat.JSON)
-def to_json(frame: pd.DataFrame, location: ObjectLocation, arguments: Arguments) -> Buffer:
+def to_json(frame: pd.DataFrame, sink: Sink, location: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.to_json` into an encrypted object. `compression="infer"` goes by the extension of the key."""
-    return _serialised(frame, "to_json", _with_archive(arguments, location))
+    _serialise(frame, sink, "to_json", _with_archive(arguments, location))
 
 
 @writes(pd.DataFrame.to_feather, TableFormat.IPC)
-def to_feather(frame: pd.DataFrame, _: ObjectLocation, arguments: Arguments) -> Buffer:
+def to_feather(frame: pd.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.to_feather` into an encrypted object."""
-    return _serialised(frame, "to_feather", arguments)
+    _serialise(frame, sink, "to_feather", arguments)
 
 
-def _serialised(frame: pd.DataFrame, method: str, arguments: Arguments) -> Buffer:
+def _serialise(frame: pd.DataFrame, sink: Sink, method: str, arguments: Arguments) -> None:
     write = getattr(frame, method, None) if isinstance(frame, (pd.DataFrame, pd.Series)) else None
     if write is None:
         raise ConfigurationError(
             f"{method}() writes pandas frames, not {type(frame).__module__}.{type(frame).__name__}"
         )
-    sink = io.BytesIO()
     write(sink, **arguments)
-    return sink.getvalue()

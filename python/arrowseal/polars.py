@@ -23,7 +23,6 @@ Example:
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.exceptions import ConfigurationError
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
+    from arrowseal.tables.sink import Sink
     from arrowseal.tables.table_object import TableObject
 else:
     pl = require("polars", "polars")
@@ -102,43 +102,41 @@ def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFram
 
 
 @writes(pl.DataFrame.write_parquet, TableFormat.PARQUET)
-def write_parquet(frame: pl.DataFrame, _: ObjectLocation, arguments: Arguments) -> Buffer:
+def write_parquet(frame: pl.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.write_parquet` into an encrypted object.
 
     `encryption=` takes ours (`CSE(...)`, `PLAIN`); polars' own `ParquetEncryptionProperties` there encrypt inside the
     file, under the encryption of the client.
     """
-    return _serialised(frame, "write_parquet", arguments)
+    _serialise(frame, sink, "write_parquet", arguments)
 
 
 @writes(pl.DataFrame.write_csv, TableFormat.CSV)
-def write_csv(frame: pl.DataFrame, location: ObjectLocation, arguments: Arguments) -> Buffer:
+def write_csv(frame: pl.DataFrame, sink: Sink, location: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.write_csv` into an encrypted object. Extension and `compression` have to agree, as in polars."""
-    return _serialised(frame, "write_csv", _with_agreeing_extension(arguments, location))
+    _serialise(frame, sink, "write_csv", _with_agreeing_extension(arguments, location))
 
 
 @writes(pl.DataFrame.write_ipc, TableFormat.IPC)
-def write_ipc(frame: pl.DataFrame, _: ObjectLocation, arguments: Arguments) -> Buffer:
+def write_ipc(frame: pl.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.write_ipc` into an encrypted object."""
-    return _serialised(frame, "write_ipc", arguments)
+    _serialise(frame, sink, "write_ipc", arguments)
 
 
 @writes(pl.DataFrame.write_ndjson, TableFormat.JSON)
-def write_ndjson(frame: pl.DataFrame, location: ObjectLocation, arguments: Arguments) -> Buffer:
+def write_ndjson(frame: pl.DataFrame, sink: Sink, location: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.write_ndjson` into an encrypted object. Extension and `compression` have to agree, as in polars."""
-    return _serialised(frame, "write_ndjson", _with_agreeing_extension(arguments, location))
+    _serialise(frame, sink, "write_ndjson", _with_agreeing_extension(arguments, location))
 
 
-def _serialised(frame: pl.DataFrame, method: str, arguments: Arguments) -> Buffer:
+def _serialise(frame: pl.DataFrame, sink: Sink, method: str, arguments: Arguments) -> None:
     if isinstance(frame, pl.LazyFrame):
         raise ConfigurationError(f"{method}() writes a DataFrame: collect() the LazyFrame first")
     if not isinstance(frame, pl.DataFrame):
         raise ConfigurationError(
             f"{method}() writes polars frames, not {type(frame).__module__}.{type(frame).__name__}"
         )
-    sink = io.BytesIO()
     getattr(frame, method)(sink, **arguments)
-    return sink.getvalue()
 
 
 def _with_agreeing_extension(arguments: Arguments, location: ObjectLocation) -> Arguments:

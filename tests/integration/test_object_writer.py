@@ -8,8 +8,13 @@ import os
 import pickle
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
+import arrowseal.arrow
+import arrowseal.pandas
 from arrowseal import CSE, PLAIN, V2, Client, CommitmentPolicy
 from arrowseal.exceptions import (
     ConfigurationError,
@@ -228,3 +233,32 @@ def test_a_real_server_takes_parts_and_their_checksums(seaweedfs_servers: LocalS
         file.write(data)
     assert client.get(url) == data
     client.delete(url)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow"])
+def test_a_table_longer_than_a_part_goes_in_parts(v3_client: Client, raw_s3: Any, bucket: str, name: str) -> None:
+    random = np.random.default_rng(1)
+    table = pa.table({"n": random.integers(2**62, size=900_000), "x": random.random(900_000)})
+    url = f"s3://{bucket}/{name}"
+    written = arrowseal.arrow.write_table(table, url, client=v3_client)
+    assert written.plaintext_bytes > PART
+    assert "-" in raw_s3.head_object(Bucket=bucket, Key=name)["ETag"]
+    assert arrowseal.arrow.read_table(url, client=v3_client).equals(table)
+
+
+def test_half_a_table_never_becomes_an_object(v3_client: Client, raw_s3: Any, bucket: str) -> None:
+    """What a library closes while an exception is on its way is not committed."""
+    broken = pd.DataFrame({"n": [1.5] * 500_000 + [Unprintable()]})
+    with pytest.raises(RuntimeError, match="no text"):
+        arrowseal.pandas.to_csv(broken, f"s3://{bucket}/t.csv.gz", client=v3_client)
+    with pytest.raises(RuntimeError, match="no text"):
+        arrowseal.pandas.to_csv(broken, f"s3://{bucket}/t.csv", client=v3_client)
+    assert left_over(raw_s3, bucket) == ([], 0)
+
+
+class Unprintable:
+    """Nothing that CSV could hold."""
+
+    def __str__(self) -> str:
+        message = "no text"
+        raise RuntimeError(message)

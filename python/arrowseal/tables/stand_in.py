@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from arrowseal.location import ObjectLocation, Url
     from arrowseal.tables.formats import TableFormat
+    from arrowseal.tables.sink import Sink
     from arrowseal.writing import PutResult
 
 Table = TypeVar("Table")
@@ -116,19 +117,22 @@ def scans(
 
 def writes(
     like: Callable[..., Any], table_format: TableFormat
-) -> Callable[[Callable[[Any, ObjectLocation, Arguments], Buffer]], Callable[..., PutResult]]:
-    """Makes `build(frame, location, arguments)` a face that stands in for the method `like` of frames."""
+) -> Callable[[Callable[[Any, Sink, ObjectLocation, Arguments], None]], Callable[..., PutResult]]:
+    """Makes `write(frame, sink, location, arguments)` a face that stands in for the method `like` of frames."""
 
-    def decorate(build: Callable[[Any, ObjectLocation, Arguments], Buffer]) -> Callable[..., PutResult]:
-        stand_in = _StandIn(build.__name__, like, WRITE_KEYWORDS, frame="df", returns="PutResult")
+    def decorate(write: Callable[[Any, Sink, ObjectLocation, Arguments], None]) -> Callable[..., PutResult]:
+        stand_in = _StandIn(write.__name__, like, WRITE_KEYWORDS, frame="df", returns="PutResult")
 
-        @functools.wraps(build)
+        @functools.wraps(write)
         def face(*args: Any, **kwargs: Any) -> PutResult:
             url, arguments, own = stand_in.bind(args, kwargs)
             frame = arguments.pop("df")
             table_object = TableObject.at(url, own)
             return table_object.write(
-                stand_in.name, table_format, frame, lambda: build(frame, table_object.location, arguments)
+                stand_in.name,
+                table_format,
+                frame,
+                lambda sink: write(frame, sink, table_object.location, arguments),
             )
 
         return stand_in.dress(face)

@@ -9,6 +9,7 @@ from arrowseal.defaults import default_client
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import locate
 from arrowseal.tables.refusal import is_refusal, refusal
+from arrowseal.tables.sink import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sized
@@ -93,13 +94,18 @@ class TableObject:
             columns_there=lambda: columns_there(content),
         )
 
-    def write(self, operation: str, table_format: TableFormat, table: Sized, build: Callable[[], Buffer]) -> PutResult:
-        """Puts the bytes that `build` makes of the table. Nothing is sent if `build` fails."""
+    def write(
+        self, operation: str, table_format: TableFormat, table: Sized, write: Callable[[Sink], object]
+    ) -> PutResult:
+        """Stores what `write` makes of the table while it is made: sealed and sent part by part. If it fails, there is
+        no object.
+        """
         with self.client.counters.operation(operation, self.location, file_type=table_format.value) as counted:
             counted.rows = _rows(table)
-            with counted.timed("decode"):
-                content = build()
-            return self.client.put(self.location, content, **self.keywords)
+            with self.client.open(self.location, **self.keywords) as file:
+                with counted.timed("decode"):
+                    write(Sink(file))
+                return file.commit()
 
 
 def _rows(table: object) -> int | None:
