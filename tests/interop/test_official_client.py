@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from arrowseal import CSE, V2, V3, Client, CommitmentPolicy
+from arrowseal import CSE, V2, V3, Client, CommitmentPolicy, TransferOptions
 
 if TYPE_CHECKING:
     from conftest import OfficialClient
 
+PART = 5 * 2**20
 SIZES = [0, 1, 15, 16, 17, 4096, 2**20 - 1, 2**20, 2**20 + 1, 5 * 2**20 + 3]
 CONTEXTS: list[dict[str, str]] = [{}, {"team": "weather", "a": 'quoted "value" \\ and {}'}]
 KEYS = ["plain.bin", "räume/größe → 語 🌊.parquet", "a b+c%20d&e=f'g(h)~.csv"]
@@ -81,3 +82,24 @@ def test_we_read_what_the_official_client_uploads_in_parts(official: OfficialCli
     official.put("in-parts", data, action="upload", format=written, context={})
     ours = official.servers.client(commitment_policy=READING)
     assert ours.get(bucket=official.servers.bucket, key="in-parts") == data
+
+
+@pytest.mark.parametrize("size", [PART - 16, PART - 1, PART, PART + 1, 2 * PART - 16, 2 * PART, 2 * PART + 1])
+@pytest.mark.parametrize("written", ["V3", "V2"])
+def test_the_official_client_reads_our_parts_whatever_their_borders(
+    official: OfficialClient, written: str, size: int
+) -> None:
+    key, data = f"parts/{written}/{size}", content(size)
+    small_parts = TransferOptions(part_bytes=PART)
+    ours = official.servers.client(**WRITERS[V3 if written == "V3" else V2], transfer=small_parts)  # type: ignore[arg-type]
+    with ours.open(f"s3://{official.servers.bucket}/{key}", "wb") as file:
+        file.write(data)
+    assert official.get(key, format=written, context={}) == data
+
+
+@pytest.mark.parametrize("part_bytes", [8 * 2**20, 128 * 2**20], ids=["in parts", "at once"])
+def test_the_official_client_reads_100_mebibytes(official: OfficialClient, part_bytes: int) -> None:
+    data = content(100 * 2**20)
+    ours = official.servers.client(transfer=TransferOptions(part_bytes=part_bytes))
+    ours.put(bucket=official.servers.bucket, key="large", data=data)
+    assert official.get("large", format="V3", context={}) == data
