@@ -1,7 +1,7 @@
 """The servers that benchmarks run against, each in a process of its own, so that a client's CPU is its own.
 
-versitygw sends files without touching them, so that the client is what is measured; it is there where its binary is on
-the PATH. SeaweedFS comes with `arrowseal[local]`. A third one, `discarding_server.py`, takes everything and keeps nothing.
+versitygw sends files without touching them, so that the client is what is measured; it is there where its binary is
+on the PATH. SeaweedFS comes with `arrowseal[local]`. The third, `discarding_server.py`, keeps nothing of what it gets.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arrowseal.local import LocalServers
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from arrowseal.client import Client
+    from arrowseal.local import LocalServers
 
 SERVERS = ["versitygw", "seaweedfs"]
 REGION = "us-east-1"
@@ -38,6 +39,13 @@ class Endpoint(NamedTuple):
 
         session = boto3.Session(self.access_key, self.secret_key, region_name=REGION)
         return session.client("s3", endpoint_url=self.url, **options)
+
+    def client(self, kms: LocalServers, **options: Any) -> Client:
+        """An arrowseal client on this S3 and the KMS of `kms`."""
+        import boto3
+
+        session = boto3.Session(self.access_key, self.secret_key, region_name=REGION)
+        return kms.client(session=session, endpoint_url=self.url, **options)
 
     def environ(self, kms: LocalServers) -> dict[str, str]:
         """The environment of a process that shall use this S3, and the KMS of `kms`."""
@@ -74,7 +82,7 @@ def running(command: list[str], port: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def versitygw(root: Path) -> Iterator[Endpoint]:
-    """versitygw over a folder. Raises `LookupError` where it is not on the PATH."""
+    """A folder served by versitygw. Raises `LookupError` where it is not on the PATH."""
     binary = shutil.which("versitygw")
     if binary is None:
         raise LookupError("versitygw is not on the PATH: go install github.com/versity/versitygw/cmd/versitygw@latest")

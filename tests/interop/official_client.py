@@ -6,9 +6,13 @@ It pins its dependencies and hooks the boto3 client that it is given, so it neve
 from __future__ import annotations
 
 import base64
+import functools
+import hashlib
 import io
 import json
+import os
 import sys
+import time
 from typing import Any
 
 import boto3
@@ -23,7 +27,7 @@ SUITES = {
 
 
 def run(clients: dict[tuple[str, str], Any], command: dict[str, Any]) -> dict[str, Any]:
-    """Put or get one object."""
+    """What one command asks for."""
     chosen = command["format"], command["kms_key_id"]
     if chosen not in clients:
         suite, policy = SUITES[command["format"]]
@@ -33,6 +37,8 @@ def run(clients: dict[tuple[str, str], Any], command: dict[str, Any]) -> dict[st
     client = clients[chosen]
     named = {"Bucket": command["bucket"], "Key": command["key"]}
     context = {"EncryptionContext": command["context"]} if command["context"] else {}
+    if command["action"].startswith("measured"):
+        return measured(client, named, command)
     if command["action"] == "get":
         return {"data": base64.b64encode(client.get_object(**named, **context)["Body"].read()).decode()}
     data = base64.b64decode(command["data"])
@@ -41,6 +47,26 @@ def run(clients: dict[tuple[str, str], Any], command: dict[str, Any]) -> dict[st
     else:
         client.put_object(**named, Body=data, **context)
     return {}
+
+
+def measured(client: Any, named: dict[str, str], command: dict[str, Any]) -> dict[str, Any]:
+    """Put or get one object whose bytes stay here."""
+    if command["action"] == "measured put":
+        data = random_bytes(command["size"])
+        start = time.process_time()
+        client.put_object(**named, Body=data)
+        return {"cpu_seconds": time.process_time() - start}
+    start = time.process_time()
+    data = client.get_object(**named)["Body"].read()
+    cpu_seconds = time.process_time() - start
+    return {"cpu_seconds": cpu_seconds, "size": len(data)} | (
+        {"sha256": hashlib.sha256(data).hexdigest()} if command.get("digest") else {}
+    )
+
+
+@functools.cache
+def random_bytes(size: int) -> bytes:
+    return os.urandom(size)
 
 
 def main() -> None:
