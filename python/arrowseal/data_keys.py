@@ -156,6 +156,11 @@ class SharedDataKeys:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._forget()
+        _caches.add(self)
+
+    def _forget(self) -> None:
+        """Start empty, with a new lock: a forked child counts for itself, so the bounds hold for its own keys only."""
         self._lock = threading.Lock()
         self._shared: dict[Hashable, _Shared] = {}
 
@@ -200,9 +205,14 @@ class Reuse:
     """Whether a client shares data keys at the moment: blocks may nest and overlap between threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._blocks = 0
         self._keys: SharedDataKeys | None = None
+        self._forget()
+        _caches.add(self)
+
+    def _forget(self) -> None:
+        """A new lock. A forked child stays inside the block that it was forked in; the keys there forget themselves."""
+        self._lock = threading.Lock()
 
     @property
     def keys(self) -> SharedDataKeys | None:

@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 class FaultProxy:
     """Forwards to `endpoint`; `rule` decides about each request. `log` has all that came in, `struck` what was done to
-    which operation.
+    which operation, `cut` the requests that ended in the midst of their bodies, with what had come of these.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -63,6 +63,7 @@ class FaultProxy:
         self.rule: Rule = lambda *_: None
         self.log: list[Seen] = []
         self.struck: list[tuple[str, Fault]] = []
+        self.cut: list[Seen] = []
         proxy = self
 
         class Handler(_Handler):
@@ -82,6 +83,11 @@ class FaultProxy:
         self.rule = lambda *_: None
         self.log.clear()
         self.struck.clear()
+        self.cut.clear()
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection to the server behind."""
+        return http.client.HTTPConnection(str(self.target.hostname), self.target.port, timeout=60)
 
     def count(self, name: str) -> int:
         """How many requests of a method or an operation came in."""
@@ -140,8 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        target = self.faults.target
-        self._upstream = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
+        self._upstream = self.faults.connect()
 
     def finish(self) -> None:
         self._upstream.close()
@@ -161,7 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
             # Known before the body is read, since it may end in the midst of it.
             fault = self.faults.judge(Seen(self.command, self.path, headers, b""))
             if fault is not None and fault.kind == "cut-request":
-                self.rfile.read(min(fault.at, length))
+                begun = self.rfile.read(min(fault.at, length))
+                self.faults.cut.append(Seen(self.command, self.path, headers, begun))
                 self._hang_up(reset=True)
                 return
             body = self.rfile.read(length)
