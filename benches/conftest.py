@@ -1,15 +1,28 @@
-"""A real S3 server for all benchmarks: moto loads whole objects for each request and measures itself."""
+"""The servers of all benchmarks, started once; and ratios in the terminal, which pytest-benchmark keeps to itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from arrowseal.local import LocalServers
+from official_process import OfficialClient, official_environment
+from servers import BUCKET, SERVERS, Endpoint, discarding, server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_anybody() -> None:
+    """Peers that read the environment shall find the benchmark's own servers only."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +30,84 @@ def servers() -> Iterator[LocalServers]:
     """SeaweedFS for S3, moto for KMS, both on loopback."""
     with LocalServers(s3="seaweedfs") as servers:
         yield servers
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def endpoint(
+    request: pytest.FixtureRequest, servers: LocalServers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endpoint]:
+    """Each S3 server in turn; versitygw where it is on the PATH."""
+    with contextlib.ExitStack() as stack:
+        try:
+            yield stack.enter_context(server(request.param, servers, tmp_path_factory.mktemp("objects")))
+        except LookupError as absent:
+            pytest.skip(str(absent))
+
+
+@pytest.fixture(scope="session")
+def discarding_endpoint() -> Iterator[Endpoint]:
+    """A server that keeps nothing."""
+    with discarding() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def official(pytestconfig: pytest.Config, servers: LocalServers) -> Iterator[Callable[[Endpoint], OfficialClient]]:
+    """The official Python client on a server, one process for each."""
+    assert pytestconfig.cache is not None
+    python = official_environment(pytestconfig.cache.mkdir("official-client-environment"))
+    started: dict[Endpoint, OfficialClient] = {}
+
+    def on(endpoint: Endpoint) -> OfficialClient:
+        if endpoint not in started:
+            environ = endpoint.environ(servers) | {"ARROWSEAL_BUCKET": BUCKET}
+            started[endpoint] = OfficialClient(python, servers, environ)
+        return started[endpoint]
+
+    yield on
+    for client in started.values():
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def one_shot(pytestconfig: pytest.Config) -> Iterator[Callable[[int], float]]:
+    """Seconds that AWS-LC's one-shot open takes from memory, for a size: `rust/core/examples/one_shot.rs`."""
+    command = ["cargo", "run", "--quiet", "--release", "-p", "arrowseal-core", "--example", "one_shot"]
+    root: Path = pytestconfig.rootpath
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def seconds(size: int) -> float:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{size}\n")
+            process.stdin.flush()
+            return float(process.stdout.readline())
+
+        yield seconds
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+_recorded: list[tuple[str, str]] = []
+
+
+@pytest.fixture
+def record() -> Callable[[str, str], None]:
+    """Takes what a benchmark found that is not a time: what, and how much."""
+    return lambda what, found: _recorded.append((what, found))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
+    """Median and ratios of every arm, group by group."""
+    session = getattr(config, "_benchmarksession", None)
+    groups: dict[str, list[Any]] = {}
+    for one in getattr(session, "benchmarks", ()):
+        groups.setdefault(one.group or one.name, []).append(one)
+    for group, arms in groups.items():
+        terminalreporter.section(group, sep="-")
+        for one in arms:
+            told = ", ".join(f"{name}: {value}" for name, value in one.extra_info.items())
+            arm = (one.params or {}).get("arm", one.name)
+            terminalreporter.write_line(f"{arm:<26} {one.stats.median:9.4f} s   {told}")
+    for what, found in _recorded:
+        terminalreporter.write_line(f"{what}: {found}")

@@ -17,19 +17,38 @@ Arms = Mapping[str, Callable[[], object]]
 Seconds = dict[str, list[float]]
 
 
-def measure(arms: Arms, *, rounds: int = 15, warmup: int = 2, seed: int = 2013) -> Seconds:
-    """Wall seconds of every round of every arm."""
-    order, draw = list(arms), random.Random(seed)
+def measure(
+    arms: Arms,
+    *,
+    rounds: int = 15,
+    warmup: int = 2,
+    seed: int = 2013,
+    reading: Callable[[Callable[[], object]], float] | None = None,
+) -> Seconds:
+    """Wall seconds of every round of every arm; or what `reading` says of one run."""
+    order, draw, read = list(arms), random.Random(seed), reading or wall_seconds
     for name in order * warmup:
         arms[name]()
     seconds: Seconds = {name: [] for name in arms}
     for _ in range(rounds):
         draw.shuffle(order)
         for name in order:
-            start = time.perf_counter()
-            arms[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(read(arms[name]))
     return seconds
+
+
+def wall_seconds(run: Callable[[], object]) -> float:
+    """How long a run takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def cpu_seconds(run: Callable[[], object]) -> float:
+    """What a run costs on all cores: in this process, or where it says so itself because it ran elsewhere."""
+    start = time.process_time()
+    told = run()
+    return float(told["cpu_seconds"]) if isinstance(told, dict) else time.process_time() - start
 
 
 def ratio(seconds: Seconds, arm: str, baseline: str) -> float:
@@ -56,3 +75,16 @@ class Replay:
         """Hand measured seconds to the `benchmark` fixture of a test."""
         self.load(seconds)
         benchmark.pedantic(lambda: None, rounds=len(seconds), iterations=1)
+
+
+REPLAY = Replay()
+
+
+def show(benchmark: Any, group: str, seconds: Seconds, arm: str, baselines: Sequence[str], size: int = 0) -> None:
+    """Give pytest-benchmark one arm, with its ratio to each baseline and, for a size in bytes, its MB/s."""
+    benchmark.group = group
+    for baseline in baselines:
+        benchmark.extra_info[f"times {baseline}"] = round(ratio(seconds, arm, baseline), 3)
+    if size:
+        benchmark.extra_info["MB/s"] = round(size / 1e6 / statistics.median(seconds[arm]), 1)
+    REPLAY.show(benchmark, seconds[arm])

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from arrowseal import CSE, PLAIN, V2, V3, CommitmentPolicy
-from interleaved import Replay, Seconds, measure, ratio
+from interleaved import REPLAY, Seconds, measure, show
 
 if TYPE_CHECKING:
     from arrowseal.local import LocalServers
 
 SIZES = {"10 KB": 10_000, "1 MB": 1_000_000, "16 MB": 16_000_000, "64 MB": 64_000_000}
 ARMS = {"PLAIN": PLAIN, "CSE V2": CSE(format=V2), "CSE V3": CSE(format=V3)}
-REPLAY = Replay()
 _measured: dict[tuple[str, str], Seconds] = {}
 
 
@@ -48,7 +47,4 @@ def measured(servers: LocalServers, operation: str, size: str) -> Seconds:
 @pytest.mark.benchmark(timer=REPLAY, disable_gc=False)
 def test_objects(benchmark: Any, servers: LocalServers, operation: str, size: str, arm: str) -> None:
     seconds = measured(servers, operation, size)
-    benchmark.group = f"{operation} {size}"
-    benchmark.extra_info["times PLAIN"] = round(ratio(seconds, arm, "PLAIN"), 3)
-    benchmark.extra_info["MB/s"] = round(SIZES[size] / 1e6 / sorted(seconds[arm])[len(seconds[arm]) // 2], 1)
-    REPLAY.show(benchmark, seconds[arm])
+    show(benchmark, f"{operation} {size}", seconds, arm, ["PLAIN"], SIZES[size])
