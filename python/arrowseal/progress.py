@@ -79,12 +79,14 @@ class BarProgress:
             dynamic_ncols=True,
             **place,
         )
+        self._lock = threading.Lock()  # that of tqdm guards the screen, not the count
 
     def advance(self, amount: int = 1, *, doing: str | None = None) -> None:
         """Move the bar."""
-        if doing is not None:
-            self._bar.set_postfix_str(doing, refresh=not amount)
-        self._bar.update(amount)
+        with self._lock:
+            if doing is not None:
+                self._bar.set_postfix_str(doing, refresh=not amount)
+            self._bar.update(amount)
 
     def write(self, line: str, stream: TextIO | None = None) -> None:
         """Print the line above the bar."""

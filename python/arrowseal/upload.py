@@ -118,6 +118,7 @@ class Upload:
     def complete(self) -> WrittenObject:
         """Make the object of the parts that were sent. Raises like `put`."""
         self._collect(at_most=0)
+        cancellation().check()  # what was called off while its last parts were on their way becomes no object
         upload_id = self._upload_id or ""
 
         def call() -> WrittenObject:

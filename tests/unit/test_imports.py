@@ -17,6 +17,7 @@ PACKAGE = Path(arrowseal.__file__).parent
 LAYERS = [
     {"cli", "__main__"},
     {"local"},
+    {"aio"},
     {"arrow", "pandas", "polars"},
     {"tables"},
     {"defaults"},

@@ -1,0 +1,11 @@
+"""`arrowseal.arrow`, awaited: `table = await arrowseal.aio.arrow.read_table("s3://lake/flights.parquet")`."""
+
+from __future__ import annotations
+
+from arrowseal import arrow as faces
+from arrowseal.aio.client import awaitable_face
+
+__all__ = ["read_table", "write_table"]
+
+read_table = awaitable_face(faces.read_table)
+write_table = awaitable_face(faces.write_table)

@@ -1,0 +1,26 @@
+"""`arrowseal.pandas`, awaited: `frame = await arrowseal.aio.pandas.read_parquet("s3://lake/flights.parquet")`."""
+
+from __future__ import annotations
+
+from arrowseal import pandas as faces
+from arrowseal.aio.client import awaitable_face
+
+__all__ = [
+    "read_csv",
+    "read_feather",
+    "read_json",
+    "read_parquet",
+    "to_csv",
+    "to_feather",
+    "to_json",
+    "to_parquet",
+]
+
+read_csv = awaitable_face(faces.read_csv)
+read_feather = awaitable_face(faces.read_feather)
+read_json = awaitable_face(faces.read_json)
+read_parquet = awaitable_face(faces.read_parquet)
+to_csv = awaitable_face(faces.to_csv)
+to_feather = awaitable_face(faces.to_feather)
+to_json = awaitable_face(faces.to_json)
+to_parquet = awaitable_face(faces.to_parquet)

@@ -1,0 +1,31 @@
+"""`arrowseal.polars`, awaited: `frame = await arrowseal.aio.polars.read_parquet("s3://lake/flights.parquet")`.
+
+`scan_parquet` requests nothing and is the same here; run its query by `await arrowseal.aio.to_thread(lazy.collect)`.
+"""
+
+from __future__ import annotations
+
+from arrowseal import polars as faces
+from arrowseal.aio.client import awaitable_face
+from arrowseal.polars import scan_parquet
+
+__all__ = [
+    "read_csv",
+    "read_ipc",
+    "read_ndjson",
+    "read_parquet",
+    "scan_parquet",
+    "write_csv",
+    "write_ipc",
+    "write_ndjson",
+    "write_parquet",
+]
+
+read_csv = awaitable_face(faces.read_csv)
+read_ipc = awaitable_face(faces.read_ipc)
+read_ndjson = awaitable_face(faces.read_ndjson)
+read_parquet = awaitable_face(faces.read_parquet)
+write_csv = awaitable_face(faces.write_csv)
+write_ipc = awaitable_face(faces.write_ipc)
+write_ndjson = awaitable_face(faces.write_ndjson)
+write_parquet = awaitable_face(faces.write_parquet)
