@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Boto3Body:
-    """A botocore body, received into memory that the caller owns.
+    """A body of botocore, or of urllib3 below it, received into memory that the caller owns.
 
     Where the connection's own `readinto` can be reached, bytes go from the socket into that memory without passing
     through `bytes` of urllib3 and the checksum of botocore: ranges carry no checksum, and content has its tag.
@@ -22,7 +22,7 @@ class Boto3Body:
     def __init__(self, location: ObjectLocation, body: Any) -> None:
         self._location = location
         self._body = body
-        self._raw: Any = getattr(body, "_raw_stream", None)
+        self._raw: Any = getattr(body, "_raw_stream", body)
         self._direct: Any = getattr(self._raw, "_fp", None)
         if not (hasattr(self._direct, "readinto") and hasattr(self._raw, "release_conn")):
             self._direct = None

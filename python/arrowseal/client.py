@@ -20,6 +20,7 @@ from arrowseal.progress import ProgressOption, check_progress, object_progress, 
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
 from arrowseal.store_boto3 import Boto3Store
+from arrowseal.store_lean import LeanStore
 from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
 from arrowseal.writing import PutResult, Target, Writer
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.location import ObjectLocation
-    from arrowseal.store import ListedObject, OpenUpload
+    from arrowseal.store import ListedObject, OpenUpload, Store
 
 
 class Client:
@@ -116,8 +117,7 @@ class Client:
             progress=progress,
         )
         self._connections = Connections(self._options, session, s3, kms)
-        lane = Boto3Store(self._connections.s3, self._connections.renew)
-        self._store = RetryingStore(lane, self._options.transfer.retries)
+        self._store = RetryingStore(_lane(self._connections), self._options.transfer.retries)
         self._keyrings = Keyrings(self._connections.kms, self._options)
         self._reuse = Reuse()
         self._reader = Reader(self._store, self._keyrings, self._options)
@@ -385,6 +385,13 @@ class Client:
         ...         arrowseal.arrow.write_table(table, f"s3://lake/flights/{part}.parquet", client=client)
         """
         return self._reuse.block()
+
+
+def _lane(connections: Connections) -> Store:
+    """What carries the requests: boto3 as it is for S3 clients that were handed in, whatever hooks they have."""
+    if connections.own_s3:
+        return LeanStore(connections.endpoints, connections.renew)
+    return Boto3Store(connections.s3, connections.renew)
 
 
 def _restore(options: Mapping[str, Any]) -> Client:

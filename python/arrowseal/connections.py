@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import ConfigurationError, InsecureEndpointError
+from arrowseal.learnt_endpoints import LearntEndpoints
 
 if TYPE_CHECKING:
     import boto3
@@ -57,6 +58,21 @@ class Connections:
         client: S3Client = self._client("s3", self._options.endpoint_url)
         return client
 
+    @property
+    def own_s3(self) -> bool:
+        """Whether the S3 client is made here, so that nobody else can have put hooks on it."""
+        return self._given["s3"] is None
+
+    def endpoints(self) -> LearntEndpoints:
+        """The S3 client with what it showed of the buckets that were asked for."""
+        with self._lock:
+            s3 = self._kept("s3", self._options.endpoint_url)
+            learnt: LearntEndpoints | None = self._made.get("endpoints")
+            if learnt is None:
+                session = self._given["session"] or self._made["session"]
+                learnt = self._made["endpoints"] = LearntEndpoints(s3, session.get_credentials)
+            return learnt
+
     def kms(self) -> KMSClient:
         """The KMS client. Raises `InsecureEndpointError` for plain http off loopback, `ConfigurationError`."""
         endpoint = self._options.kms_endpoint_url
@@ -69,15 +85,18 @@ class Connections:
         if self._given[service] is not None:
             return self._given[service]
         with self._lock:
-            if self._pid != os.getpid():
-                # Sockets of the parent's pools must not be shared with it.
-                self._made, self._pid = {}, os.getpid()
-            if service not in self._made:
-                client = self._make(service, endpoint_url)
-                if service == "kms":
-                    self._check_kms_endpoint(client)
-                self._made[service] = client
-            return self._made[service]
+            return self._kept(service, endpoint_url)
+
+    def _kept(self, service: str, endpoint_url: str | None) -> Any:
+        if self._pid != os.getpid():
+            # Sockets of the parent's pools must not be shared with it.
+            self._made, self._pid = {}, os.getpid()
+        if service not in self._made:
+            client = self._make(service, endpoint_url)
+            if service == "kms":
+                self._check_kms_endpoint(client)
+            self._made[service] = client
+        return self._made[service]
 
     def _make(self, service: str, endpoint_url: str | None) -> Any:
         import boto3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from arrowseal.boto3_bodies import Boto3Body
 from arrowseal.credentials import credentials_error
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from arrowseal.counters import Operation
     from arrowseal.store import Payload
+
+ReadAction = Literal["GetObject", "HeadObject"]
 
 _COPY_LIMIT: Final = 5 * 2**30  # the largest object that one CopyObject copies
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
@@ -53,22 +55,26 @@ class Boto3Store(Boto3Uploads):
     ) -> tuple[StoredObject, Body]:
         start, end = byte_range
         try:
-            answer = self._get(location, operation, {"Range": f"bytes={start}-{end - 1}"} | dict(arguments))
+            answer = self.answer(
+                "GetObject", location, operation, {"Range": f"bytes={start}-{end - 1}"} | dict(arguments)
+            )
         except RangeError:
             if start > 0:
                 raise
             # No range of an empty object can be satisfied.
-            answer = self._get(location, operation, arguments)
+            answer = self.answer("GetObject", location, operation, arguments)
         return _stored_object(location, answer), Boto3Body(location, answer["Body"])
 
-    def _get(self, location: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]) -> Any:
-        with self.request(location, operation, "GetObject", arguments) as s3:
-            return s3.get_object(Bucket=location.bucket, Key=location.key, **arguments)
-
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
+        return _stored_object(location, self.answer("HeadObject", location, operation, arguments))
+
+    def answer(
+        self, action: ReadAction, location: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]
+    ) -> Any:
+        """The answer of boto3 to one request that reads, as a dict."""
+        named: Any = {"Bucket": location.bucket, "Key": location.key, **arguments}
         with self.request(location, operation, "GetObject", arguments) as s3:
-            answer = s3.head_object(Bucket=location.bucket, Key=location.key, **arguments)
-        return _stored_object(location, answer)
+            return s3.get_object(**named) if action == "GetObject" else s3.head_object(**named)
 
     def check_put(self, location: ObjectLocation, *, metadata: Mapping[str, str], arguments: Mapping[str, Any]) -> None:
         from botocore.validate import ParamValidator

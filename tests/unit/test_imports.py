@@ -26,6 +26,7 @@ LAYERS = [
     {"reading", "writing"},
     {"sealing", "upload"},
     {"connections", "head", "keyrings", "outgoing"},
+    {"store_lean"},
     {"store_boto3"},
     {"store_boto3_uploads"},
     {"boto3_bodies", "s3_errors"},
@@ -38,6 +39,7 @@ LAYERS = [
     {"encryption", "counters", "comparison"},
     {"progress"},
     {"retries"},
+    {"learnt_endpoints"},
     {"location", "extras", "cancellation"},
     {"suites"},
     {"exceptions", "_core"},
@@ -81,7 +83,7 @@ def test_imports_go_down_only(name: str, path: Path) -> None:
 
 
 def test_boto3_is_imported_where_clients_are_made_and_nowhere_else() -> None:
-    allowed = {"store_boto3", "boto3_bodies", "kms_keyring", "connections", "local", "cli"}
+    allowed = {"store_boto3", "store_lean", "boto3_bodies", "kms_keyring", "connections", "local", "cli"}
     for name, path in modules():
         wanted = {imported.split(".")[0] for imported, _ in imports_at_run_time(path)}
         if wanted & {"boto3", "botocore"}:
