@@ -7,6 +7,7 @@ progress costs nothing while bytes move.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -32,6 +33,8 @@ ProgressOption: TypeAlias = "bool | ReportProgress"
 """`progress=`: True shows bars (with `arrowseal[progress]`) where a terminal or a notebook is attached, a function is
 told instead, False says nothing.
 """
+
+_SIZELESS: Final = {"ncols": 80, "nrows": 24}
 
 
 class Progress(Protocol):
@@ -76,7 +79,7 @@ class BarProgress:
             unit=unit,
             unit_scale=unit == "B",
             leave=False,
-            dynamic_ncols=True,
+            **_SIZELESS if _is_sizeless() else {"dynamic_ncols": True},
             **place,
         )
         self._lock = threading.Lock()  # that of tqdm guards the screen, not the count
@@ -118,6 +121,14 @@ def progress(total: int, description: str, *, unit: str = "", show: bool | None 
 def attached() -> bool:
     """Whether somebody looks: standard error is a terminal, or this is a notebook."""
     return (sys.stderr is not None and sys.stderr.isatty()) or in_notebook()
+
+
+def _is_sizeless() -> bool:
+    """Whether standard error is a terminal without a window, of 0 columns: tqdm would show nothing there."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns == 0
+    except (OSError, ValueError):
+        return False
 
 
 def in_notebook() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import json
 import os
@@ -438,3 +439,31 @@ def test_local_serves_the_region_that_it_is_told(run: Run) -> None:
     show = "import os; print(os.environ['AWS_REGION'], os.environ['ARROWSEAL_KMS_KEY_ID'])"
     shown = run("local", "--region", "eu-west-1", "--", sys.executable, "-c", show).stdout.decode()
     assert shown.startswith("eu-west-1 arn:aws:kms:eu-west-1:")
+
+
+def on_a_terminal(environment: dict[str, str], *words: str | Path) -> str:
+    """What a command shows where standard error is a terminal."""
+    terminal, end = os.openpty()
+    command = [*ARROWSEAL, *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end, env=environment) as process:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as screen:  # EIO is its end on Linux
+            while piece := screen.read(2**16):
+                shown += piece
+    assert process.returncode == 0, shown.decode()
+    return shown.decode()
+
+
+def test_a_terminal_shows_how_far_one_object_or_several_are(
+    run: Run, environment: dict[str, str], folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tree").mkdir()
+    for name in ("a.bin", "b.bin"):
+        (tmp_path / "tree" / name).write_bytes(bytes(3_000_000))
+    run("cp", "tree", folder, "--recursive")
+    one = on_a_terminal(environment, "cp", f"{folder}/a.bin", tmp_path / "one")
+    assert re.search(r"reading a\.bin: +\d+%.*/3\.00M .*B/s\]", one)
+    assert re.search(r"cp: +\d+%.*/6\.00M ", on_a_terminal(environment, "cp", folder, tmp_path / "all", "--recursive"))
+    for quiet in ("--quiet", "--no-progress"):
+        assert on_a_terminal(environment, "cp", f"{folder}/a.bin", tmp_path / "one", quiet) == ""

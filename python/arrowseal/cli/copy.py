@@ -7,6 +7,7 @@ import secrets
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,7 +15,7 @@ from arrowseal.cli import DONE, FAILED, describe
 from arrowseal.cli.connection import connect, key_id
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, LocationError, StoreError
 from arrowseal.location import ObjectLocation, locate, locate_prefix
-from arrowseal.progress import progress
+from arrowseal.progress import attached, progress
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from arrowseal.client import Client
     from arrowseal.encryption import Encryption
+    from arrowseal.progress import Progress, ProgressOption
 
 STREAM = "-"
 WORKERS = 4  # each holds one object in memory; more only contend for a usual link
@@ -44,14 +46,14 @@ class Transfer:
         verb = {(True, False): "upload", (False, True): "download", (False, False): "copy"}[local]
         return f"{verb}: {self.source} to {self.target}"
 
-    def run(self, client: Client, encryption: Encryption | None) -> None:
+    def run(self, client: Client, encryption: Encryption | None, progress: ProgressOption = False) -> None:
         """Do it. A file appears whole or not at all, like an object."""
         if isinstance(self.source, Path):
             assert isinstance(self.target, ObjectLocation)  # noqa: S101 - by construction
             with self.source.open("rb") as file:
-                client.put(self.target, file, encryption=encryption)
+                client.put(self.target, file, encryption=encryption, progress=progress)
         elif isinstance(self.target, Path):
-            write_file(self.target, client.get(self.source))
+            write_file(self.target, client.get(self.source, progress=progress))
         else:
             client.copy(self.source, self.target)
 
@@ -62,16 +64,17 @@ def run(arguments: argparse.Namespace) -> int:
     _check(source, target, recursive, arguments.encryption)
     client = connect(arguments)
     encryption = _encryption(arguments)
+    shown = not arguments.quiet and not arguments.no_progress and attached() and find_spec("tqdm") is not None
     if source == STREAM:
-        client.put(locate(target), sys.stdin.buffer, encryption=encryption)
+        client.put(locate(target), sys.stdin.buffer, encryption=encryption, progress=shown)
         return DONE
     if target == STREAM:
-        write_stdout(client.get(locate(source)))
+        write_stdout(client.get(locate(source), progress=shown))
         return DONE
     transfers = list(_tree(client, source, target) if recursive else [_single(source, target)])
     if not transfers:
         raise StoreError(f"there is nothing under {source}")
-    return _run_all(transfers, client, encryption, quiet=arguments.quiet, show_progress=not arguments.no_progress)
+    return _run_all(transfers, client, encryption, quiet=arguments.quiet, shown=shown)
 
 
 def _check(source: str, target: str, recursive: bool, encryption: str | None) -> None:
@@ -158,22 +161,22 @@ def _below(directory: Path, name: str) -> Path:
 
 
 def _run_all(
-    transfers: list[Transfer], client: Client, encryption: Encryption | None, *, quiet: bool, show_progress: bool
+    transfers: list[Transfer], client: Client, encryption: Encryption | None, *, quiet: bool, shown: bool
 ) -> int:
     """Run the transfers, several at once; one that fails does not stop the others, unless all would fail."""
     code = DONE
     total = sum(transfer.stored_bytes for transfer in transfers)
-    show = None if show_progress and not quiet and len(transfers) > 1 else False
     if len(transfers) == 1:
-        transfers[0].run(client, encryption)
+        transfers[0].run(client, encryption, shown)
         if not quiet:
             print(transfers[0], flush=True)
         return DONE
     with (
-        progress(total, "cp", unit="B", show=show) as done,
+        progress(total, "cp", unit="B", show=shown) as done,
         ThreadPoolExecutor(min(WORKERS, len(transfers)), "arrowseal-cp") as pool,
     ):
-        futures = {pool.submit(transfer.run, client, encryption): transfer for transfer in transfers}
+        shares = {transfer: _Share(done) for transfer in transfers}
+        futures = {pool.submit(each.run, client, encryption, share): each for each, share in shares.items()}
         try:
             for future in as_completed(futures):
                 transfer = futures[future]
@@ -189,11 +192,27 @@ def _run_all(
                 else:
                     if not quiet:
                         done.write(str(transfer))
-                done.advance(transfer.stored_bytes)
+                shares[transfer].end(transfer.stored_bytes)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     return code
+
+
+class _Share:
+    """What one of several objects adds to their bar."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._moved = 0
+
+    def __call__(self, done: int, *_: object) -> None:
+        self._bar.advance(done - self._moved)
+        self._moved = done
+
+    def end(self, stored_bytes: int) -> None:
+        """It is done, or has failed: the bar goes on to the next ones."""
+        self(stored_bytes)
 
 
 def write_file(path: Path, content: Buffer) -> None:

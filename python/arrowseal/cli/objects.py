@@ -30,7 +30,7 @@ def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> N
         "--encryption", choices=("cse", "plain", "sse-s3", "sse-kms"), help="of what is uploaded (default: cse)"
     )
     cp.add_argument("--quiet", action="store_true", help="print errors only")
-    cp.add_argument("--no-progress", action="store_true", help="print lines, no bar")
+    cp.add_argument("--no-progress", action="store_true", help="print lines, no bar (shown on terminals only)")
     cp.set_defaults(run=copy.run)
 
     cat = commands.add_parser("cat", parents=parents, help="write objects to standard output")
