@@ -12,6 +12,7 @@ import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from arrowseal.cancellation import cancellation
@@ -58,6 +59,28 @@ class TransferOptions:
             )
 
 
+def ranges(size: int, options: TransferOptions, *, ranged: bool = True) -> list[tuple[int, int]]:
+    """What the first answer to a read carries, and the rest in the order in which it is asked for.
+
+    Shares are equal, in as few turns of all connections as possible, so that they end together: a range left over would
+    move alone. Who receives the first answer, which is short, goes on with the rest of that share. The last one takes
+    along what is less than a piece, which mostly is the tag.
+
+    >>> [(start >> 20, end >> 20) for start, end in ranges(100 << 20, TransferOptions(concurrency=4))]
+    [(0, 8), (25, 50), (50, 75), (75, 100), (8, 25)]
+    """
+    part, workers = options.part_bytes, options.concurrency
+    if not ranged or size <= part:
+        return [(0, size)]
+    turns = max(1, round(size / (workers * part * _LONGEST)))
+    share = max(part, -(-(size - _BLOCK) // (turns * workers * PIECE_BYTES)) * PIECE_BYTES)
+    starts = range(0, max(size - PIECE_BYTES, 1) + 1, share)
+    shares = [*pairwise([*starts, size])]
+    first_end = shares[0][1]
+    rest = [(part, first_end)] if part < first_end else []
+    return [(0, part), *shares[1:workers], *rest, *shares[workers:]]
+
+
 class Receiver(Protocol[Buffer_co]):
     """What takes an object in: `_core.Opener` proves it, `_core.PlainReceiver` does not."""
 
@@ -90,27 +113,21 @@ class Download:
 
     def receive(self, receiver: Receiver[Buffer_co]) -> Buffer_co:
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
-        size, part = self.stored.stored_bytes, self.options.part_bytes
-        self.operation.progress.begin(size)
-        first_end = min(part, size) if self.stored.ranged else size
-        rest = size - first_end
-        part *= min(max(1, rest // (part * self.options.concurrency)), _LONGEST)
-        others = range(first_end, size, part)
+        self.operation.progress.begin(self.stored.stored_bytes)
+        first, *others = ranges(self.stored.stored_bytes, self.options, ranged=self.stored.ranged)
         if not others:
-            self._part(receiver, 0, first_end, self._first)
+            self._part(receiver, first, self._first)
         else:
-            self._side_by_side(receiver, others)
+            self._side_by_side(receiver, first, others)
         with self.operation.timed("crypto"):
             return receiver.finish()
 
-    def _side_by_side(self, receiver: Receiver[Any], others: range) -> None:
+    def _side_by_side(self, receiver: Receiver[Any], first: tuple[int, int], others: list[tuple[int, int]]) -> None:
         workers = min(self.options.concurrency, len(others) + 1)
         with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
             try:
-                tasks = [pool.submit(copy_context().run, self._part, receiver, 0, others.start, self._first)]
-                for start in others:
-                    end = min(start + others.step, others.stop)
-                    tasks.append(pool.submit(copy_context().run, self._part, receiver, start, end))
+                tasks = [pool.submit(copy_context().run, self._part, receiver, first, self._first)]
+                tasks += [pool.submit(copy_context().run, self._part, receiver, each) for each in others]
                 done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             except BaseException:
                 self._stop.set()
@@ -122,8 +139,9 @@ class Download:
                 pool.shutdown(cancel_futures=True)
                 raise failed[0]
 
-    def _part(self, receiver: Receiver[Any], start: int, end: int, body: Body | None = None) -> None:
-        """Receive `[start, end)`, resumed where it breaks off for as long as the budget lasts."""
+    def _part(self, receiver: Receiver[Any], asked: tuple[int, int], body: Body | None = None) -> None:
+        """Receive one range, resumed where it breaks off for as long as the budget lasts."""
+        start, end = asked
         source = _Source(self, start, end, body)
         with contextlib.closing(source):
             for offset in range(start, end, PIECE_BYTES):

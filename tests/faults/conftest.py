@@ -42,12 +42,20 @@ def proxied_s3(local_servers: LocalServers, listening_proxy: FaultProxy) -> Any:
 
 
 @pytest.fixture
-def through_proxy(local_servers: LocalServers, proxied_s3: Any, proxy: FaultProxy) -> Callable[..., Client]:
-    """Makes clients that reach S3 through the proxy, in parts of 1 MiB."""
+def client(local_servers: LocalServers, raw_s3: Any, raw_kms: Any) -> Client:
+    """A client on moto itself. It shares its boto3 clients with the other tests: making them takes longer than most."""
+    return local_servers.client(s3=raw_s3, kms=raw_kms)
+
+
+@pytest.fixture
+def through_proxy(
+    local_servers: LocalServers, proxied_s3: Any, raw_kms: Any, proxy: FaultProxy
+) -> Callable[..., Client]:
+    """Makes clients that reach S3 through the proxy, in parts of 1 MiB on reads and 5 MiB on writes."""
     retries = RetryOptions(attempts=4, base_seconds=0.001, cap_seconds=0.01)
 
     def make(**options: Any) -> Client:
-        transfer = TransferOptions(part_bytes=PART, concurrency=4, retries=retries)
-        return local_servers.client(s3=proxied_s3, **({"transfer": transfer} | options))
+        transfer = TransferOptions(part_bytes=PART, concurrency=6, retries=retries)
+        return local_servers.client(s3=proxied_s3, kms=raw_kms, **({"transfer": transfer} | options))
 
     return make

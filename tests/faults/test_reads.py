@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     MakeClient = Callable[..., Client]
 
 PART = 2**20
-CONTENT = os.urandom(5 * PART + 12_345)
+CONTENT = os.urandom(5 * PART + 600_000)
 
 
 @pytest.fixture(params=["CSE V3", "PLAIN"])
@@ -103,7 +103,7 @@ def test_a_body_that_breaks_off_is_resumed_at_the_byte_it_reached(
     proxy.rule = once_for_each_part(Fault(kind, at))
     assert client.get(stored, allow_plaintext=True) == CONTENT
     record = list(client.counters)[-1]
-    assert record.retries >= 5  # the last part is shorter than some of these faults
+    assert record.retries >= 5  # one of these faults lies behind the end of the last part
     assert record.requests == len(proxy.log)
     assert record.resumed_bytes <= len(CONTENT)
     if kind == "truncate" and at:
@@ -272,7 +272,7 @@ def test_random_faults_never_give_wrong_bytes(
     from arrowseal import RetryOptions, TransferOptions
 
     patient = RetryOptions(attempts=8, base_seconds=0.001, cap_seconds=0.01)
-    reader = through_proxy(transfer=TransferOptions(part_bytes=PART, concurrency=4, retries=patient))
+    reader = through_proxy(transfer=TransferOptions(part_bytes=PART, concurrency=6, retries=patient))
     for _ in range(20):
         try:
             assert reader.get(url) == CONTENT
