@@ -201,6 +201,7 @@ def _once(
     call: Callable[[KMSClient, str], Any],
 ) -> Any:
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     operation.kms_calls += 1
     try:
@@ -210,6 +211,9 @@ def _once(
         raise _translate(error, subject, action) from None
     except BotoCoreError as error:
         raise _translate_transport(error, subject) from None
+    except (KeyError, ResponseParserError):
+        # What is left of an answer that broke off is no JSON, or for botocore one without content.
+        raise KmsUnavailableError(f"{subject}: the answer of KMS broke off") from None
 
 
 def _take_data_key(answer: dict[str, Any]) -> DataKey:

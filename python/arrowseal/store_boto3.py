@@ -17,7 +17,7 @@ from arrowseal.exceptions import (
 from arrowseal.location import ObjectLocation
 from arrowseal.s3_errors import RangeError, store_error
 from arrowseal.store import Body, ListedObject, StoredObject, WrittenObject
-from arrowseal.store_boto3_uploads import Boto3Uploads, payload_arguments, written
+from arrowseal.store_boto3_uploads import Boto3Uploads, answered, payload_arguments, written
 from arrowseal.wirelog import withheld
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Boto3Store(Boto3Uploads):
                 **payload_arguments(s3, payload),
                 **arguments,
             )
-        return written(answer)
+        return written(answer, location)
 
     def copy(self, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
         stored = self.head(source, operation, arguments={})
@@ -138,7 +138,8 @@ class Boto3Store(Boto3Uploads):
             ListedObject(ObjectLocation(bucket, row["Key"]), row["Size"], row["LastModified"], row["ETag"].strip('"'))
             for row in page.get("Contents", ())
         ]
-        return prefixes + objects, page["NextContinuationToken"] if page.get("IsTruncated") else None
+        truncated = answered(page, "IsTruncated", ObjectLocation(bucket, prefix))
+        return prefixes + objects, page["NextContinuationToken"] if truncated else None
 
     @contextlib.contextmanager
     def request(
@@ -146,6 +147,8 @@ class Boto3Store(Boto3Uploads):
     ) -> Iterator[S3Client]:
         """One request: counted, timed, its errors translated, its wire log withheld where it carries a key."""
         from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
+        from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
 
         quiet = withheld(f"{location}: {action} with a customer key") if "SSECustomerKey" in arguments else None
         operation.requests += 1
@@ -166,6 +169,9 @@ class Boto3Store(Boto3Uploads):
             raise credentials_error(error, str(location)) or StoreUnansweredError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"
             ) from None
+        except (HTTPError, ResponseParserError) as error:
+            # Where an answer that refuses breaks off itself, botocore lets through what it stands on.
+            raise StoreUnansweredError(f"{location}: {action}: the answer broke off ({type(error).__name__})") from None
 
 
 def _stored_object(location: ObjectLocation, answer: Any) -> StoredObject:

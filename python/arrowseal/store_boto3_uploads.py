@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.boto3_bodies import PayloadBody
-from arrowseal.exceptions import UploadNotFoundError
+from arrowseal.exceptions import TransferError, UploadNotFoundError
 from arrowseal.location import ObjectLocation
 from arrowseal.store import OpenUpload, WrittenObject, WrittenPart
 
@@ -48,7 +48,7 @@ class Boto3Uploads:
                 **checksum,
                 **_known(s3, "CreateMultipartUpload", arguments),
             )
-        return answer["UploadId"]
+        return str(answered(answer, "UploadId", location))
 
     def put_part(
         self,
@@ -70,7 +70,7 @@ class Boto3Uploads:
                 **content,
                 **_known(s3, "UploadPart", arguments),
             )
-        return WrittenPart(number, answer["ETag"], content.get("ChecksumCRC32"))
+        return WrittenPart(number, answered(answer, "ETag", location), content.get("ChecksumCRC32"))
 
     def complete_upload(
         self,
@@ -93,7 +93,7 @@ class Boto3Uploads:
                 MultipartUpload={"Parts": named},
                 **_known(s3, "CompleteMultipartUpload", arguments),
             )
-        return written(answer)
+        return written(answer, location)
 
     def abort_upload(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
         with (
@@ -112,7 +112,8 @@ class Boto3Uploads:
             OpenUpload(ObjectLocation(bucket, row["Key"]), row["UploadId"], row["Initiated"])
             for row in page.get("Uploads", ())
         ]
-        return uploads, uploads[-1] if page.get("IsTruncated") and uploads else None
+        truncated = answered(page, "IsTruncated", ObjectLocation(bucket, prefix))
+        return uploads, uploads[-1] if truncated and uploads else None
 
     def copy_in_parts(self, stored: StoredObject, target: ObjectLocation, operation: Operation) -> None:
         """As CopyObject, for what is too large for it: UploadPartCopy keeps no metadata, so it is given again."""
@@ -152,9 +153,18 @@ def payload_arguments(s3: S3Client, payload: Payload) -> dict[str, Any]:
     return {"Body": PayloadBody(payload.view)} | checksum
 
 
-def written(answer: Any) -> WrittenObject:
+def answered(answer: Any, name: str, location: ObjectLocation) -> Any:
+    """What every answer of its kind says. Raises `TransferError` if it does not: for botocore, an answer that broke off
+    at its first byte is one without content, and a listing then an empty one.
+    """
+    if name not in answer:
+        raise TransferError(f"{location}: the answer has no {name}: it broke off")
+    return answer[name]
+
+
+def written(answer: Any, location: ObjectLocation) -> WrittenObject:
     """What an answer says of the object that was written."""
-    return WrittenObject(answer["ETag"].strip('"'), answer.get("VersionId"))
+    return WrittenObject(answered(answer, "ETag", location).strip('"'), answer.get("VersionId"))
 
 
 def _known(s3: S3Client, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
