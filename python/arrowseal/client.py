@@ -243,6 +243,7 @@ class Client:
         kms_key_id: str | None = None,
         allow_plaintext: bool | None = None,
         version_id: str | None = None,
+        verify_checksum: bool = False,
         progress: ProgressOption | None = None,
     ) -> PlaintextBuffer | UnauthenticatedBuffer:
         """Read an object whole: a read-only buffer of proven plaintext, in memory of the core.
@@ -255,11 +256,15 @@ class Client:
             encryption_context: what the object must have been written under; the client's if not given.
             kms_key_id: read under this key instead of the client's.
             allow_plaintext: also accept an object that is not client-side encrypted, as an `UnauthenticatedBuffer`.
+            verify_checksum: compare an object that is not client-side encrypted with the CRC32 that S3 has of it, which
+                takes one more request. Others are proven by their tag in any case.
             progress: as for the client, for this call.
 
         Raises:
             SecurityError: the object is refused, nothing of it was handed out (`AuthenticationError`,
                 `NotEncryptedError`, `CommitmentPolicyError`, `EncryptionContextError`, ...).
+            ChecksumMismatchError, NoChecksumError: with `verify_checksum`: the bytes are not those that were stored, or
+                nothing is there to tell.
             ConfigurationError, KmsError, StoreError, CredentialsError: it could not be read.
         """
         location = locate(url, bucket=bucket, key=key)
@@ -276,7 +281,7 @@ class Client:
         arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
         shown = self._progress(progress)
         with self.counters.operation("get", location) as operation, tracked(operation, shown, "reading", location):
-            return self._reader.read(location, arguments, rules, keyring, operation)
+            return self._reader.read(location, arguments, rules, keyring, operation, verify_checksum=verify_checksum)
 
     def head(
         self,

@@ -31,6 +31,8 @@
     │   ├── StoreAccessDeniedError (PermissionError)
     │   ├── PreconditionFailedError
     │   │   └── ObjectChangedError                overwritten again and again while it was read
+    │   ├── ChecksumMismatchError                 the bytes are not those of the checksum that is stored with them
+    │   ├── NoChecksumError                       no checksum is stored that the bytes can be compared with
     │   ├── UncommittedWriteError                 a writer was closed before commit()
     │   ├── UploadNotFoundError                   the multipart upload was completed or aborted
     │   ├── StoreUnavailableError (UnavailableError)
@@ -185,6 +187,14 @@ class StoreUnavailableError(StoreError, UnavailableError):
 
 class StoreUnansweredError(StoreUnavailableError):
     """The connection ended without an answer: what was asked for may have been done nonetheless."""
+
+
+class ChecksumMismatchError(StoreError):
+    """The bytes are not those of the checksum that is stored with the object, nor were they when read once more."""
+
+
+class NoChecksumError(StoreError):
+    """The comparison with the stored checksum was asked for, and S3 has none of the whole object that is known here."""
 
 
 class UncommittedWriteError(StoreError):

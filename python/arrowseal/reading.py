@@ -10,6 +10,8 @@ from arrowseal.encryption import check_context
 from arrowseal.envelope import ReadRules, admit
 from arrowseal.exceptions import (
     AuthenticationError,
+    ChecksumMismatchError,
+    NoChecksumError,
     NotEncryptedError,
     ObjectChangedError,
     ObjectNotFoundError,
@@ -20,6 +22,7 @@ from arrowseal.exceptions import (
 from arrowseal.head import ObjectHead
 from arrowseal.kms_keyring import KmsKeyring
 from arrowseal.location import ObjectLocation
+from arrowseal.store import Payload
 from arrowseal.suites import AnyContext, Format
 from arrowseal.transfer import Download
 
@@ -63,15 +66,21 @@ class Reader:
         rules: ReadRules,
         keyring: KmsKeyring,
         operation: Operation,
+        *,
+        verify_checksum: bool = False,
     ) -> PlaintextBuffer | UnauthenticatedBuffer:
         """The object, whole and as `rules` demand it; `arguments` go to S3. Raises what `Client.get` does."""
+
+        def once() -> PlaintextBuffer | UnauthenticatedBuffer:
+            return self._read_once(location, arguments, rules, keyring, operation, verify_checksum)
+
         try:
-            return self._read_once(location, arguments, rules, keyring, operation)
-        except (AuthenticationError, PreconditionFailedError):
+            return once()
+        except (AuthenticationError, ChecksumMismatchError, PreconditionFailedError):
             # Once more from the wire: bytes may flip on their way, and an object may be overwritten under a read.
             operation.retries += 1
         try:
-            return self._read_once(location, arguments, rules, keyring, operation)
+            return once()
         except PreconditionFailedError:
             raise ObjectChangedError(f"{location}: overwritten twice while it was read: read it later") from None
 
@@ -82,6 +91,7 @@ class Reader:
         rules: ReadRules,
         keyring: KmsKeyring,
         operation: Operation,
+        verify_checksum: bool,
     ) -> PlaintextBuffer | UnauthenticatedBuffer:
         download = Download(self._store, location, arguments, operation, self._options.transfer)
         with contextlib.closing(download):
@@ -93,7 +103,10 @@ class Reader:
                 if encrypted is not None:
                     buffer: Any = self._open(download, encrypted, keyring, operation)
                 else:
+                    expected = self._stored_crc32(stored, arguments, operation) if verify_checksum else None
                     buffer = download.receive(_core.PlainReceiver(stored.stored_bytes))
+                    if expected is not None:
+                        _compare(buffer, expected, stored, operation)
             finally:
                 operation.release(stored.stored_bytes)
         operation.plaintext_bytes += len(buffer)
@@ -119,6 +132,17 @@ class Reader:
                 "body and its metadata belong to different objects: restore it from a version or a copy that opens"
             ) from None
 
+    def _stored_crc32(self, stored: StoredObject, arguments: Mapping[str, Any], operation: Operation) -> str:
+        """Asked for by itself, since few servers tell it with a range. Raises `NoChecksumError`."""
+        same = {"IfMatch": f'"{stored.etag}"', "ChecksumMode": "ENABLED"}
+        crc32 = self._store.head(stored.location, operation, arguments=dict(arguments) | same).crc32
+        if crc32 is None:
+            raise NoChecksumError(
+                f"{stored.location}: no CRC32 of the whole object is stored with it, so that its bytes cannot be "
+                "checked: read it without verify_checksum=True, or write it anew with arrowseal"
+            )
+        return crc32
+
     def _admit(self, stored: StoredObject, rules: ReadRules, operation: Operation) -> EncryptedMetadata | None:
         try:
             return admit(stored.location, stored.metadata, stored.stored_bytes, rules)
@@ -140,3 +164,13 @@ class Reader:
         except (ObjectNotFoundError, StoreAccessDeniedError):
             return False
         return True
+
+
+def _compare(content: UnauthenticatedBuffer, expected: str, stored: StoredObject, operation: Operation) -> None:
+    with operation.timed("crypto"):
+        crc32 = Payload(content).crc32
+    if crc32 != expected:
+        raise ChecksumMismatchError(
+            f"{stored.location}: its bytes have the CRC32 {crc32}, stored is {expected}: they were damaged on their "
+            "way, or in the store. Restore the object from a version or a copy"
+        )

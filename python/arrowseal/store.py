@@ -34,6 +34,10 @@ class StoredObject:
     """The KMS key of SSE-KMS."""
     ranged: bool = False
     """Whether the answer carried a part of the body only."""
+    crc32: str | None = None
+    """The CRC32 that is stored, as S3 writes it: of the whole object in the answer to a HEAD with `ChecksumMode`, of
+    the bytes that come with the answer to a GET. None for checksums of parts and those of other kinds.
+    """
 
 
 @dataclass(frozen=True, slots=True)

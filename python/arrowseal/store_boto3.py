@@ -192,4 +192,12 @@ def _stored_object(location: ObjectLocation, answer: Any) -> StoredObject:
         server_side=label,
         server_side_key=answer.get("SSEKMSKeyId"),
         ranged=content_range is not None,
+        crc32=_crc32(answer),
     )
+
+
+def _crc32(answer: Any) -> str | None:
+    """The CRC32 of an answer, unless it is a checksum of the checksums of parts."""
+    checksum: str | None = answer.get("ChecksumCRC32")
+    composite = checksum is None or "-" in checksum or answer.get("ChecksumType") == "COMPOSITE"
+    return None if composite else checksum

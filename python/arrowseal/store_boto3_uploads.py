@@ -41,6 +41,10 @@ class Boto3Uploads:
         with self.request(location, operation, "PutObject", arguments) as s3:
             # boto3 sends a checksum with each part even if none was announced, which some servers then refuse.
             checksum: Any = {"ChecksumAlgorithm": "CRC32"} if sends_checksums(s3) else {}
+            if (
+                checksum
+            ):  # of the whole object, which any reader can check; by default it is one of the parts' checksums
+                checksum |= _known(s3, "CreateMultipartUpload", {"ChecksumType": "FULL_OBJECT"})
             answer = s3.create_multipart_upload(
                 Bucket=location.bucket,
                 Key=location.key,
@@ -149,7 +153,8 @@ def sends_checksums(s3: S3Client) -> bool:
 
 def payload_arguments(s3: S3Client, payload: Payload) -> dict[str, Any]:
     """A body, and its checksum so that botocore computes none."""
-    checksum = {"ChecksumCRC32": payload.crc32} if sends_checksums(s3) else {}
+    # Named as well as given: some servers store only what was named.
+    checksum = {"ChecksumAlgorithm": "CRC32", "ChecksumCRC32": payload.crc32} if sends_checksums(s3) else {}
     return {"Body": PayloadBody(payload.view)} | checksum
 
 

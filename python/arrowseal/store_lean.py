@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
     from arrowseal.store_boto3 import ReadAction
 
-_HEADERS: Final = {"Range": "Range", "IfMatch": "If-Match"}
+_HEADERS: Final = {"Range": "Range", "IfMatch": "If-Match", "ChecksumMode": "x-amz-checksum-mode"}
 _CARRIED: Final = _HEADERS.keys() | {"VersionId"}
 _ANSWERED: Final = {
     "ContentRange": "content-range",
@@ -35,6 +35,8 @@ _ANSWERED: Final = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "SSECustomerAlgorithm": "x-amz-server-side-encryption-customer-algorithm",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "ChecksumCRC32": "x-amz-checksum-crc32",
+    "ChecksumType": "x-amz-checksum-type",
 }
 _METADATA: Final = "x-amz-meta-"
 # botocore follows these to another Region or host.
