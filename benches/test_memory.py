@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 PEAK = """
-import json, resource, sys
+import json, re
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss, which a new program inherits from the process that started it.
+    with open("/proc/self/status") as status:
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1]) * 1024
 
 bare = peak()
 {work}
