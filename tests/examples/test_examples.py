@@ -8,7 +8,7 @@ import pkgutil
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -39,17 +39,35 @@ def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServers]:
         yield servers
 
 
+def readme_examples() -> list[str]:
+    """The README's Python."""
+    examples: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(examples) == 2
+    return examples
+
+
 def test_the_ten_lines_of_the_readme_run_as_they_stand(lake: LocalServers, capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 1
     flights = pd.DataFrame({"dest": ["ORD", "LAX", "ORD"], "arr_delay": [3.0, -2.0, 5.0], "tail": ["a", "b", "c"]})
     spd.to_parquet(flights, "s3://lake/flights.parquet", client=lake.client())
-    exec(blocks[0], {})
+    exec(readme_examples()[0], {})
     shown = capsys.readouterr().out
     assert "CSE V3" in shown
     assert "[3 rows x" in shown, "a row for each of read_parquet, to_csv and head"
     late = spd.read_csv("s3://lake/late.csv", client=lake.client())
     assert late.to_dict("list") == {"dest": ["LAX", "ORD"], "arr_delay": [-2.0, 4.0]}
+
+
+def test_the_example_of_large_objects_and_many_runs_as_it_stands(
+    lake: LocalServers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {}
+    exec(readme_examples()[1], names)
+    assert capsys.readouterr().out == "b'day 30'\n"
+    puts = [
+        record for record in names["client"].counters if record.key.startswith("days/") and record.operation == "put"
+    ]
+    assert (len(puts), sum(record.kms_calls for record in puts)) == (31, 1)
+    assert lake.client().get("s3://lake/hours.csv") == b"0\n12\n"
 
 
 def test_the_switches_that_the_readme_names_exist() -> None:
