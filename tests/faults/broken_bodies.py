@@ -7,10 +7,12 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 NOT_FORWARDED = ("status", "reset-before", "close-before", "cut-request", "error-200")
 
@@ -36,8 +38,24 @@ class Fault(NamedTuple):
     """More headers of `status`."""
 
 
-Rule = Callable[[str, str, dict[str, str]], Fault | None]
+Rule: TypeAlias = "Callable[[str, str, dict[str, str]], Fault | None]"
 """Method, path and headers of a request to the fault that its answer gets."""
+
+
+class Headers(dict[str, str]):
+    """Headers of a request, in whichever case their names are asked for: each HTTP library writes them its own way."""
+
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
+        super().__init__((name.lower(), value) for name, value in fields)
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.lower(), default)
 
 
 class Seen(NamedTuple):
@@ -159,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         return going_on
 
     def _serve(self) -> None:
-        headers = dict(self.headers.items())
+        headers = Headers(self.headers.items())
         length = int(self.headers.get("Content-Length") or 0)
         fault = None
         if length and self.headers.get("X-Amz-Target") is None:

@@ -33,29 +33,56 @@ def proxy(listening_proxy: FaultProxy) -> FaultProxy:
 
 
 @pytest.fixture(scope="session")
-def proxied_s3(local_servers: LocalServers, listening_proxy: FaultProxy) -> Any:
+def impatient_session(local_servers: LocalServers) -> Any:
+    """A boto3 session whose clients wait two seconds for an answer, and bypass any proxy of the environment."""
+    import botocore.config
+
+    session = local_servers.session()
+    given = session._session.get_default_client_config()
+    quick = botocore.config.Config(read_timeout=2, connect_timeout=2)
+    session._session.set_default_client_config(given.merge(quick))
+    return session
+
+
+@pytest.fixture(scope="session")
+def proxied_s3(impatient_session: Any, listening_proxy: FaultProxy) -> Any:
     """A boto3 client that reaches S3 through the proxy, with its own retries off."""
     from botocore.config import Config
 
-    config = Config(read_timeout=2, connect_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
-    return local_servers.session().client("s3", endpoint_url=listening_proxy.endpoint, config=config)
+    config = Config(retries={"mode": "standard", "total_max_attempts": 1})
+    return impatient_session.client("s3", endpoint_url=listening_proxy.endpoint, config=config)
 
 
 @pytest.fixture
 def client(local_servers: LocalServers, raw_s3: Any, raw_kms: Any) -> Client:
     """A client on moto itself. It shares its boto3 clients with the other tests: making them takes longer than most."""
-    return local_servers.client(s3=raw_s3, kms=raw_kms)
+    return Client(local_servers.kms_key_arn, s3=raw_s3, kms=raw_kms)
+
+
+@pytest.fixture(params=["own", "given"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """Whether a client makes its S3 client itself, which takes a shorter way, or is given one."""
+    return str(request.param)
+
+
+@pytest.fixture
+def s3_through_proxy(lane: str, impatient_session: Any, proxied_s3: Any, listening_proxy: FaultProxy) -> dict[str, Any]:
+    """The options of a client that reaches S3 through the proxy."""
+    if lane == "given":
+        return {"s3": proxied_s3}
+    return {"session": impatient_session, "endpoint_url": listening_proxy.endpoint}
 
 
 @pytest.fixture
 def through_proxy(
-    local_servers: LocalServers, proxied_s3: Any, raw_kms: Any, proxy: FaultProxy
+    local_servers: LocalServers, s3_through_proxy: dict[str, Any], raw_kms: Any, proxy: FaultProxy
 ) -> Callable[..., Client]:
     """Makes clients that reach S3 through the proxy, in parts of 1 MiB on reads and 5 MiB on writes."""
     retries = RetryOptions(attempts=4, base_seconds=0.001, cap_seconds=0.01)
 
     def make(**options: Any) -> Client:
         transfer = TransferOptions(part_bytes=PART, concurrency=6, retries=retries)
-        return local_servers.client(s3=proxied_s3, kms=raw_kms, **({"transfer": transfer} | options))
+        named = {"kms_key_id": local_servers.kms_key_arn, "kms": raw_kms, "transfer": transfer}
+        return Client(**(named | s3_through_proxy | options))
 
     return make

@@ -39,6 +39,12 @@ def named(value: Any) -> str:
     return f"{value.kind}-{value.at}-{value.code}" if isinstance(value, Fault) else str(value)
 
 
+@pytest.fixture
+def lane() -> str:
+    """Writes go one way, through boto3, whoever made its client: where tests say nothing else, it is our own."""
+    return "own"
+
+
 @pytest.fixture(params=["CSE V3", "PLAIN"])
 def arm(request: pytest.FixtureRequest) -> Any:
     """How it is written."""
@@ -71,6 +77,7 @@ def written(client: Client, url: str, how: str, **options: Any) -> Any:
     return client.put(url, CONTENT if how == "bytes" else io.BytesIO(CONTENT), **options)
 
 
+@pytest.mark.parametrize("lane", ["own", "given"])
 @pytest.mark.parametrize("how", ["bytes", "file", "open"])
 def test_without_faults_each_part_is_sent_once(
     through_proxy: MakeClient, proxy: FaultProxy, bucket: str, arm: Any, how: str, nothing_left: Callable[[], bool]
@@ -204,6 +211,7 @@ COMPLETING = [
 ]
 
 
+@pytest.mark.parametrize("lane", ["own", "given"])
 @pytest.mark.parametrize("fault", COMPLETING, ids=named)
 @pytest.mark.parametrize(("arm", "times", "condition"), [(None, 1, None), (None, 3, "*"), (PLAIN, 1, "*")], ids=str)
 def test_a_completion_whose_outcome_is_unknown_is_settled(
@@ -352,6 +360,7 @@ def test_an_error_in_the_block_leaves_nothing(
     assert not client.exists(f"s3://{bucket}/o")
 
 
+@pytest.mark.parametrize("lane", ["own", "given"])
 @pytest.mark.parametrize("fault", [Fault("lost-answer"), Fault("status", 503), Fault("cut-request", 50_000)], ids=named)
 def test_a_table_is_written_in_parts_through_faults(
     through_proxy: MakeClient, proxy: FaultProxy, bucket: str, fault: Fault, nothing_left: Callable[[], bool]
