@@ -12,15 +12,14 @@ from arrowseal.encryption import CSE, PLAIN, Encryption, Plain
 from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
 from arrowseal.keyrings import Keyrings
+from arrowseal.lanes import store_of
 from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.object_writer import ObjectWriter, fill
-from arrowseal.options import ClientOptions
+from arrowseal.options import ClientOptions, Lane
 from arrowseal.outgoing import check_put_arguments, split_metadata
 from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
-from arrowseal.store_boto3 import Boto3Store
-from arrowseal.store_lean import LeanStore
 from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
 from arrowseal.writing import PutResult, Target, Writer
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.location import ObjectLocation
-    from arrowseal.store import ListedObject, OpenUpload, Store
+    from arrowseal.store import ListedObject, OpenUpload
 
 
 class Client:
@@ -64,6 +63,9 @@ class Client:
         transfer: how large objects are moved: the size of ranges, and how many are in flight.
         progress: True shows a bar for each object that takes more than one piece, where a terminal or a notebook is
             attached (`arrowseal[progress]`); a function is told instead: see `arrowseal.progress.ReportProgress`.
+        lane: what carries short reads: obstore where it is installed (`arrowseal[fast]`) and does as boto3 would
+            (`"auto"`), boto3 always (`"boto3"`), or obstore, which must be there (`"obstore"`). An S3 client that was
+            handed in is always used as it is. Reads over obstore do not see how the server encrypts.
 
     Raises:
         ConfigurationError: the options contradict each other (`PolicyConflictError` where the policy forbids a format).
@@ -97,6 +99,7 @@ class Client:
         cache: DataKeyCache | None = DataKeyCache(),  # noqa: B008 - frozen
         transfer: TransferOptions = TransferOptions(),  # noqa: B008 - frozen
         progress: ProgressOption = False,
+        lane: Lane = "auto",
     ) -> None:
         self._options = ClientOptions.checked(
             kms_key_id=kms_key_id,
@@ -115,9 +118,10 @@ class Client:
             cache=cache,
             transfer=transfer,
             progress=progress,
+            lane=lane,
         )
         self._connections = Connections(self._options, session, s3, kms)
-        self._store = RetryingStore(_lane(self._connections), self._options.transfer.retries)
+        self._store = RetryingStore(store_of(self._connections, self._options.lane), self._options.transfer.retries)
         self._keyrings = Keyrings(self._connections.kms, self._options)
         self._reuse = Reuse()
         self._reader = Reader(self._store, self._keyrings, self._options)
@@ -390,13 +394,6 @@ class Client:
         ...         arrowseal.arrow.write_table(table, f"s3://lake/flights/{part}.parquet", client=client)
         """
         return self._reuse.block()
-
-
-def _lane(connections: Connections) -> Store:
-    """What carries the requests: boto3 as it is for S3 clients that were handed in, whatever hooks they have."""
-    if connections.own_s3:
-        return LeanStore(connections.endpoints, connections.renew)
-    return Boto3Store(connections.s3, connections.renew)
 
 
 def _restore(options: Mapping[str, Any]) -> Client:

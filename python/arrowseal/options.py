@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from arrowseal.data_keys import DataKeyCache
 from arrowseal.encryption import check_context
@@ -14,6 +14,8 @@ from arrowseal.transfer import TransferOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Lane = Literal["auto", "boto3", "obstore"]
 
 DEFAULT_POLICY = CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT
 
@@ -34,6 +36,7 @@ class ClientOptions:
     cache: DataKeyCache | None = field(default_factory=DataKeyCache)
     transfer: TransferOptions = field(default_factory=TransferOptions)
     progress: ProgressOption = False
+    lane: Lane = "auto"
     profile_name: str | None = None
     region_name: str | None = None
     endpoint_url: str | None = None
@@ -62,6 +65,8 @@ class ClientOptions:
         if not isinstance(options.transfer, TransferOptions):
             raise ConfigurationError("transfer= is a TransferOptions")
         check_progress(options.progress)
+        if options.lane not in get_args(Lane):
+            raise ConfigurationError(f"lane={options.lane!r} is not known: 'auto', 'boto3' or 'obstore'")
         if options.kms_key_id is not None:
             _key_ids([options.kms_key_id])
         if not isinstance(options.max_plaintext_bytes, int) or options.max_plaintext_bytes < 0:

@@ -25,7 +25,9 @@ LAYERS = [
     {"object_writer"},
     {"reading", "writing"},
     {"sealing", "upload"},
+    {"lanes"},
     {"connections", "head", "keyrings", "outgoing"},
+    {"store_obstore"},
     {"store_lean"},
     {"store_boto3"},
     {"store_boto3_uploads"},
@@ -83,7 +85,16 @@ def test_imports_go_down_only(name: str, path: Path) -> None:
 
 
 def test_boto3_is_imported_where_clients_are_made_and_nowhere_else() -> None:
-    allowed = {"store_boto3", "store_lean", "boto3_bodies", "kms_keyring", "connections", "local", "cli"}
+    allowed = {
+        "store_boto3",
+        "store_lean",
+        "store_obstore",
+        "boto3_bodies",
+        "kms_keyring",
+        "connections",
+        "local",
+        "cli",
+    }
     for name, path in modules():
         wanted = {imported.split(".")[0] for imported, _ in imports_at_run_time(path)}
         if wanted & {"boto3", "botocore"}:

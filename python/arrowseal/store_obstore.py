@@ -1,0 +1,264 @@
+"""The store for many small reads: obstore carries them, boto3 everything else.
+
+obstore (`arrowseal[fast]`) sends requests from Rust, in a tenth of the CPU that boto3 takes and outside the GIL. It
+does as the boto3 client would: at the endpoint that its own first request for a bucket showed, with its credentials,
+which are asked for each minute anew, its proxy and its timeouts. What it cannot carry, or would do otherwise, goes
+through `LeanStore`: long ranges (which boto3's connections receive with fewer copies), other arguments, keys that it
+cannot write, redirects, own CA bundles, everything in a forked child, and all that is not a GET. How the server
+encrypts is not among what it tells.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree
+
+from arrowseal.exceptions import StoreUnansweredError, TransferError
+from arrowseal.s3_errors import store_error
+from arrowseal.store import Body, StoredObject
+from arrowseal.store_lean import LeanStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from obstore import GetOptions
+
+    from arrowseal.counters import Operation
+    from arrowseal.learnt_endpoints import BucketEndpoint, LearntEndpoints
+    from arrowseal.location import ObjectLocation
+    from arrowseal.store_boto3 import Renew
+
+SHORT: Final = 2**20
+"""Up to this length a range is obstore's; what starts at 0 always, since most objects are small."""
+
+_AT_ONCE: Final = 2**18  # a body up to this length is taken as it is, a longer one in chunks of twice that
+_REFRESH: Final = timedelta(minutes=6)  # obstore asks again five minutes before the end: each minute
+_CARRIED: Final = frozenset({"IfMatch", "VersionId"})
+_ATTRIBUTES: Final = frozenset(
+    {"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Cache-Control", "Storage-Class"}
+)
+_REFUSAL: Final = re.compile(
+    r"Server returned (?:non-2xx status code|error response).*?: (\d{3})[^:]*(?:: (.*))?", re.DOTALL
+)
+_PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
+# Read by obstore from the environment, unknown to boto3.
+_NOT_BOTO3S: Final = {"AWS_PROXY_URL", "AWS_DEFAULT_HEADERS", "AWS_SERVER_SIDE_ENCRYPTION"}
+
+
+class _Runtime:
+    """The threads that run obstore, started once a process. A forked child has not inherited them, and would wait for
+    them for ever: it goes on with boto3.
+    """
+
+    lost = False
+
+    @classmethod
+    def forked(cls) -> None:
+        cls.lost = cls.lost or "obstore" in sys.modules
+
+
+os.register_at_fork(after_in_child=_Runtime.forked)
+
+
+class ObstoreStore(LeanStore):
+    """`LeanStore`, whose short reads obstore carries. Safe to share between threads."""
+
+    def __init__(self, endpoints: Callable[[], LearntEndpoints], renew: Renew = lambda *_: None) -> None:
+        super().__init__(endpoints, renew)
+        self._lock = threading.Lock()
+        self._stores: dict[BucketEndpoint, Any] = {}
+        self._stores_of: LearntEndpoints | None = None
+
+    def get(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        *,
+        byte_range: tuple[int, int],
+        arguments: Mapping[str, Any],
+    ) -> tuple[StoredObject, Body]:
+        start, end = byte_range
+        if (start == 0 or end - start <= SHORT) and arguments.keys() <= _CARRIED:
+            store = self._store(location)
+            answer = None if store is None else self._fetch(store, location, operation, byte_range, arguments)
+            if answer is not None:
+                return answer
+        return super().get(location, operation, byte_range=byte_range, arguments=arguments)
+
+    def _store(self, location: ObjectLocation) -> Any:
+        """What obstore store for the bucket; None if boto3 has to carry the request."""
+        endpoints = self._endpoints()
+        endpoint = endpoints.of(location.bucket)
+        if endpoint is None or _Runtime.lost or not _carries(location.key):
+            return None
+        with self._lock:
+            if self._stores_of is not endpoints:
+                self._stores, self._stores_of = {}, endpoints
+            if endpoint not in self._stores:
+                self._stores[endpoint] = _made(endpoint, location.bucket, endpoints)
+            return self._stores[endpoint]
+
+    def _fetch(
+        self,
+        store: Any,
+        location: ObjectLocation,
+        operation: Operation,
+        byte_range: tuple[int, int],
+        arguments: Mapping[str, Any],
+    ) -> tuple[StoredObject, Body] | None:
+        import obstore
+        from obstore.exceptions import BaseError
+
+        options: GetOptions = {"range": byte_range}
+        if "IfMatch" in arguments:
+            options["if_match"] = arguments["IfMatch"]
+        if "VersionId" in arguments:
+            options["version"] = arguments["VersionId"]
+        operation.requests += 1
+        try:
+            with operation.timed("s3"):
+                result = obstore.get(store, location.key, options=options)
+        except (BaseError, FileNotFoundError, ValueError) as error:
+            self._refused(location, str(error))
+            return None
+        return _stored_object(location, result), ObstoreBody(location, result)
+
+    def _refused(self, location: ObjectLocation, text: str) -> None:
+        """Raise the error of ours for one of obstore; return if boto3 shall ask again and say."""
+        text = text.partition("\n\nDebug source:")[0]
+        refusal = _REFUSAL.search(text)
+        if refusal is None:
+            if "HTTP error" in text:
+                raise StoreUnansweredError(f"{location}: GetObject failed: no answer, or a broken one") from None
+            return
+        status = int(refusal[1])
+        if status in (404, 412) or status >= 500:
+            code, message = _code_and_message(refusal[2] or "", status)
+            raise store_error(code, status, message, location, "GetObject") from None
+        # An empty object, another Region, refused or expired credentials: boto3 knows how to go on.
+
+
+class ObstoreBody:
+    """The bytes of an answer of obstore, copied once to where they belong."""
+
+    def __init__(self, location: ObjectLocation, result: Any) -> None:
+        self._location = location
+        self._chunks = _chunks(result)
+        self._chunk = memoryview(b"")
+
+    def readinto(self, target: memoryview, /) -> int:
+        while not self._chunk:
+            chunk = self._next()
+            if chunk is None:
+                return 0
+            self._chunk = memoryview(chunk)
+        count = min(len(target), len(self._chunk))
+        target[:count] = self._chunk[:count]
+        self._chunk = self._chunk[count:]
+        return count
+
+    def _next(self) -> Any:
+        from obstore.exceptions import BaseError
+
+        try:
+            return next(self._chunks, None)
+        except (BaseError, OSError) as error:
+            raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
+
+    def close(self) -> None:
+        self._chunk, self._chunks = memoryview(b""), iter(())
+
+
+def _chunks(result: Any) -> Iterator[Any]:
+    start, end = result.range
+    if end - start <= _AT_ONCE:
+        yield result.bytes()
+    else:
+        yield from result.stream(min_chunk_size=2 * _AT_ONCE)
+
+
+def _stored_object(location: ObjectLocation, result: Any) -> StoredObject:
+    meta, attributes = result.meta, result.attributes
+    return StoredObject(
+        location=location,
+        metadata={name: value for name, value in attributes.items() if name not in _ATTRIBUTES},
+        stored_bytes=meta["size"],
+        etag=(meta["e_tag"] or "").strip('"'),
+        version_id=meta["version"],
+        last_modified=meta["last_modified"],
+        content_type=attributes.get("Content-Type"),
+        ranged=True,  # obstore refuses an answer that is not
+    )
+
+
+def _code_and_message(body: str, status: int) -> tuple[str, str]:
+    try:
+        root = ElementTree.fromstring(body.strip())  # noqa: S314 - expat of today expands nothing without bounds
+    except ElementTree.ParseError:
+        return str(status), ""
+    return root.findtext("{*}Code") or str(status), root.findtext("{*}Message") or ""
+
+
+def _carries(key: str) -> bool:
+    """Whether obstore asks for this key, and not for one that it takes for the same."""
+    return not any(part in ("", ".", "..") for part in key.split("/"))
+
+
+def _made(endpoint: BucketEndpoint, bucket: str, endpoints: LearntEndpoints) -> Any:
+    """What obstore store for a bucket; None if it would not do what the boto3 client does."""
+    from obstore.store import S3Store
+
+    options = _client_options(endpoint, endpoints.s3)
+    if options is None or _NOT_BOTO3S & os.environ.keys():
+        return None
+
+    def credentials() -> Any:
+        frozen = endpoints.frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _REFRESH,
+        }
+
+    return S3Store(
+        bucket,
+        endpoint=endpoint.base,
+        virtual_hosted_style_request=True,  # which means: the endpoint names the bucket already
+        region=endpoint.region,
+        skip_signature=False,
+        request_payer=False,
+        s3_express=False,
+        client_options=options,
+        retry_config={"max_retries": 0},
+        credential_provider=credentials,
+    )
+
+
+def _client_options(endpoint: BucketEndpoint, s3: Any) -> Any:
+    from botocore.utils import get_environ_proxies
+
+    config, secure = s3.meta.config, endpoint.base.startswith("https:")
+    if secure and (s3._endpoint.http_session._verify is not True or config.client_cert):  # noqa: SLF001
+        return None
+    proxies = get_environ_proxies(endpoint.base) if config.proxies is None else config.proxies
+    proxy = proxies.get("https" if secure else "http")
+    ambient = any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES)
+    if config.proxies_config or (ambient and not proxy):
+        return None  # obstore would take the one in the environment
+    options = {
+        "allow_http": not secure,
+        "allow_invalid_certificates": False,
+        "user_agent": endpoint.user_agent,
+        "timeout": timedelta(days=1),  # of a whole answer: reads that stand still end it
+    }
+    for name in ("connect_timeout", "read_timeout"):
+        seconds = getattr(config, name)
+        if isinstance(seconds, (int, float)):
+            options[name] = timedelta(seconds=seconds)
+    return options | ({"proxy_url": proxy} if proxy else {})
