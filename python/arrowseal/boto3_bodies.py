@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import TransferError
 
 if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
+
+_SENT_AT_ONCE: Final = 2**20
 
 
 class Boto3Body:
@@ -58,7 +60,9 @@ class PayloadBody(io.RawIOBase):
         return len(self._view)
 
     def read(self, size: int | None = -1, /) -> Any:
-        end = len(self._view) if size is None or size < 0 else self._position + size
+        # More than was asked for, which who sends bodies takes as well: http.client asks for 16 KiB, and every piece is
+        # a system call of its own.
+        end = len(self._view) if size is None or size < 0 else self._position + max(size, _SENT_AT_ONCE)
         piece = self._view[self._position : end]
         self._position += len(piece)
         return piece
