@@ -228,7 +228,7 @@ def _made(endpoint: BucketEndpoint, bucket: str, endpoints: LearntEndpoints) -> 
 
     return S3Store(
         bucket,
-        endpoint=endpoint.base,
+        aws_endpoint_url_s3=endpoint.base,  # not `endpoint`, which the environment variable of that name overrides
         virtual_hosted_style_request=True,  # which means: the endpoint names the bucket already
         region=endpoint.region,
         skip_signature=False,
