@@ -16,6 +16,7 @@ PACKAGE = Path(arrowseal.__file__).parent
 # Each layer may import from itself and from those below it: the order of design, from the top down.
 LAYERS = [
     {"cli", "__main__"},
+    {"bench"},
     {"local"},
     {"aio"},
     {"arrow", "pandas", "polars"},
@@ -41,7 +42,7 @@ LAYERS = [
     {"encryption", "counters", "comparison"},
     {"progress"},
     {"retries"},
-    {"learnt_endpoints"},
+    {"learnt_endpoints", "server_clock"},
     {"location", "extras", "cancellation"},
     {"suites"},
     {"exceptions", "_core"},
