@@ -16,7 +16,7 @@ from arrowseal.lanes import store_of
 from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.options import ClientOptions, Lane
-from arrowseal.outgoing import check_put_arguments, split_metadata
+from arrowseal.outgoing import check_put_arguments, remaining_bytes, split_metadata
 from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
@@ -188,7 +188,7 @@ class Client:
             check_put_arguments(s3_additional_kwargs, if_match, if_none_match),
         )
         if hasattr(data, "read"):
-            return fill(self._object_writer(target, progress), data)
+            return fill(self._object_writer(target, progress, remaining_bytes(data)), data)
         shown, location = self._progress(progress), target.location
         with self.counters.operation("put", location) as operation, tracked(operation, shown, "writing", location):
             return self._writer.write(target, data, operation)
@@ -224,11 +224,13 @@ class Client:
         )
         return self._object_writer(target, progress)
 
-    def _object_writer(self, target: Target, progress: ProgressOption | None) -> ObjectWriter:
+    def _object_writer(
+        self, target: Target, progress: ProgressOption | None, expected: int | None = None
+    ) -> ObjectWriter:
         option = self._progress(progress)
         operation, succeeded = self.counters.begin("put", target.location)
         if option is not False:
-            operation.progress = object_progress(option, "writing", target.location)
+            operation.progress = object_progress(option, "writing", target.location, expected)
         return ObjectWriter(self._writer, target, (operation, succeeded))
 
     @staticmethod

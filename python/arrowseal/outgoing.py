@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal import _core
@@ -48,6 +50,17 @@ def read_piece(file: Any) -> bytes:
     if isinstance(content, str):
         raise ConfigurationError("the file is open in text mode: open it with 'rb'")
     return content or b""
+
+
+def remaining_bytes(file: Any) -> int | None:
+    """How long the rest of a file is at the moment. None for what is no file on a disk, or not as it lies there."""
+    try:
+        if not isinstance(getattr(file, "raw", file), io.FileIO) or not file.seekable():
+            return None
+        position: int = file.tell()
+        return max(os.fstat(file.fileno()).st_size - position, 0)
+    except (OSError, ValueError):
+        return None
 
 
 def check_size(location: ObjectLocation, size: int, encryption: Encryption) -> None:

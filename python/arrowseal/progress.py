@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 ReportProgress: TypeAlias = Callable[[int, "int | None", ObjectLocation], object]
 """A function that is told how far one object is: stored bytes done, stored bytes in all or None while nobody knows
-(a stream that is written), and which object. It is called first with 0, then after each piece or part, on the threads
-that move them, never twice at a time for one object; a read that begins anew starts at 0 again. It delays the transfer
-while it runs, and what it raises ends the transfer; a write that goes in one request is done by then.
+(a stream that is written; a file says how long it is), and which object. It is called first with 0, then after each
+piece or part, on the threads that move them, never twice at a time for one object; a read that begins anew starts at 0
+again. It delays the transfer while it runs, and what it raises ends the transfer; a write that goes in one request is
+done by then.
 """
 
 ProgressOption: TypeAlias = "bool | ReportProgress"
@@ -141,6 +142,9 @@ def in_notebook() -> bool:
 class ObjectProgress:
     """How far one object is. This one tells nobody; safe to call from several threads."""
 
+    expected: int | None = None
+    """How long the content of a stream will be as far as anybody can say before it ends."""
+
     def begin(self, total: int | None) -> None:
         """The object has so many stored bytes, or nobody knows yet; none of them has moved."""
 
@@ -157,7 +161,8 @@ SILENT: Final = ObjectProgress()
 class ReportedProgress(ObjectProgress):
     """Tells a function."""
 
-    def __init__(self, report: ReportProgress, location: ObjectLocation) -> None:
+    def __init__(self, report: ReportProgress, location: ObjectLocation, expected: int | None = None) -> None:
+        self.expected = expected
         self._report = report
         self._location = location
         self._done = 0
@@ -178,7 +183,8 @@ class ReportedProgress(ObjectProgress):
 class ObjectBar(ObjectProgress):
     """Shows a bar, for an object that takes more than one piece."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, expected: int | None = None) -> None:
+        self.expected = expected
         self._description = description
         self._total: int | None = None
         self._bar: BarProgress | None = None
@@ -217,11 +223,15 @@ def check_progress(option: Any) -> ProgressOption:
     return option  # type: ignore[no-any-return]
 
 
-def object_progress(option: ProgressOption, doing: str, location: ObjectLocation) -> ObjectProgress:
+def object_progress(
+    option: ProgressOption, doing: str, location: ObjectLocation, expected: int | None = None
+) -> ObjectProgress:
     """The progress of one object, as the option says; to be closed."""
     if option is False or (option is True and not attached()):
         return SILENT
-    return ObjectBar(f"{doing} {location.name}") if option is True else ReportedProgress(option, location)
+    if option is True:
+        return ObjectBar(f"{doing} {location.name}", expected)
+    return ReportedProgress(option, location, expected)
 
 
 class Tracked(Protocol):

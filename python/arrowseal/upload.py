@@ -110,9 +110,9 @@ class Upload:
                 arguments=self._outgoing.arguments,
             )
             self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-write")
+        self._operation.hold(payload.own_bytes)  # also while it waits
         self._collect(at_most=self._concurrency - 1)
         self._sent += 1
-        self._operation.hold(payload.own_bytes)
         self._in_flight.add(self._pool.submit(copy_context().run, self._send, self._upload_id, self._sent, payload))
 
     def complete(self) -> WrittenObject:

@@ -153,7 +153,8 @@ class Writer:
                 # Whichever attempt S3 took, it is the same: the object stays without a mark of ours.
                 metadata, token = dict(target.metadata), None
         outgoing = Outgoing(metadata, arguments, token)
-        operation.progress.begin(None if size is None else size + sealing.trailer_bytes)
+        expected = operation.progress.expected if size is None else size
+        operation.progress.begin(None if expected is None else expected + sealing.trailer_bytes)
         return Upload(self._store, target.location, operation, outgoing, self._options.transfer.concurrency)
 
     def result(
