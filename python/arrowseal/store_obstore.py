@@ -4,8 +4,7 @@ obstore (`arrowseal[fast]`) sends requests from Rust, in a tenth of the CPU that
 does as the boto3 client would: at the endpoint that its own first request for a bucket showed, with its credentials,
 which are asked for each minute anew, its proxy and its timeouts. What it cannot carry, or would do otherwise, goes
 through `LeanStore`: long ranges (which boto3's connections receive with fewer copies), other arguments, keys that it
-cannot write, redirects, own CA bundles, everything in a forked child, and all that is not a GET. How the server
-encrypts is not among what it tells.
+cannot X
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from arrowseal.exceptions import StoreUnansweredError, TransferError
+from arrowseal.metadata import RESERVED_NAMES
 from arrowseal.s3_errors import store_error
 from arrowseal.store import Body, StoredObject
 from arrowseal.store_lean import LeanStore
@@ -37,6 +37,7 @@ SHORT: Final = 2**20
 """Up to this length a range is obstore's; what starts at 0 always, since most objects are small."""
 
 _AT_ONCE: Final = 2**18  # a body up to this length is taken as it is, a longer one in chunks of twice that
+_REMEMBERED: Final = 10_000  # directories: some 2 MB
 _REFRESH: Final = timedelta(minutes=6)  # obstore asks again five minutes before the end: each minute
 _CARRIED: Final = frozenset({"IfMatch", "VersionId"})
 _ATTRIBUTES: Final = frozenset(
@@ -73,6 +74,7 @@ class ObstoreStore(LeanStore):
         self._lock = threading.Lock()
         self._stores: dict[BucketEndpoint, Any] = {}
         self._stores_of: LearntEndpoints | None = None
+        self._neighbours = _Neighbours()
 
     def get(
         self,
@@ -83,12 +85,15 @@ class ObstoreStore(LeanStore):
         arguments: Mapping[str, Any],
     ) -> tuple[StoredObject, Body]:
         start, end = byte_range
-        if (start == 0 or end - start <= SHORT) and arguments.keys() <= _CARRIED:
+        short = start == 0 or end - start <= SHORT
+        if short and arguments.keys() <= _CARRIED and self._neighbours.sealed(location):
             store = self._store(location)
             answer = None if store is None else self._fetch(store, location, operation, byte_range, arguments)
-            if answer is not None:
+            if answer is not None and _sealed(answer[0]):
                 return answer
-        return super().get(location, operation, byte_range=byte_range, arguments=arguments)
+        answer = super().get(location, operation, byte_range=byte_range, arguments=arguments)
+        self._neighbours.note(location, sealed=_sealed(answer[0]))
+        return answer
 
     def _store(self, location: ObjectLocation) -> Any:
         """What obstore store for the bucket; None if boto3 has to carry the request."""
@@ -141,6 +146,37 @@ class ObstoreStore(LeanStore):
             code, message = _code_and_message(refusal[2] or "", status)
             raise store_error(code, status, message, location, "GetObject") from None
         # An empty object, another Region, refused or expired credentials: boto3 knows how to go on.
+
+
+class _Neighbours:
+    """Whether the object that was read last, beside an object or else further up, was client-side encrypted.
+
+    Plain objects are boto3's: their label is how the server encrypts, which obstore does not tell.
+    """
+
+    def __init__(self) -> None:
+        self._sealed: dict[tuple[str, str], bool] = {}
+
+    def sealed(self, location: ObjectLocation) -> bool:
+        return next((known for place in _places(location) if (known := self._sealed.get(place)) is not None), False)
+
+    def note(self, location: ObjectLocation, *, sealed: bool) -> None:
+        if len(self._sealed) > _REMEMBERED:
+            self._sealed.clear()
+        self._sealed.update(dict.fromkeys(_places(location), sealed))
+
+
+def _places(location: ObjectLocation) -> Iterator[tuple[str, str]]:
+    """The directories above an object, the nearest one first, the bucket last."""
+    directory = location.key
+    while directory:
+        directory = directory.rpartition("/")[0]
+        yield location.bucket, directory
+
+
+def _sealed(stored: StoredObject) -> bool:
+    """Whether the metadata has one of the names of the encryption formats; what it is worth is for others to say."""
+    return any(name.lower() in RESERVED_NAMES for name in stored.metadata)
 
 
 class ObstoreBody:

@@ -71,7 +71,7 @@ def bucket(s3: Any, server: Server, lane: str, store: Store) -> str:
     """A bucket that the lane has read from before, so that it knows its endpoint."""
     name = f"bucket-{secrets.token_hex(6)}"
     s3.create_bucket(Bucket=name)
-    s3.put_object(Bucket=name, Key="first", Body=b"first")
+    s3.put_object(Bucket=name, Key="first", Body=b"first", Metadata={"x-amz-key-v2": "AAEC"})
     location = ObjectLocation(name, "first")
     _, body = store.get(location, Operation("get", location), byte_range=(0, 100), arguments={})
     assert body.readinto(memoryview(bytearray(100))) == 5

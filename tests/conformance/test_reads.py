@@ -27,13 +27,14 @@ from arrowseal.s3_errors import RangeError
 from doubles import http_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from conformance_servers import Server
 
     from arrowseal.store import Store, StoredObject
 
 LONG = os.urandom(3 * 2**20 + 7)
+SEALED = {"x-amz-key-v2": "AAEC+/8="}
 ODD_KEYS = [
     "sp ace",
     "plus+and=equals&",
@@ -53,6 +54,17 @@ ODD_KEYS = [
     "a" * 300 + "/" + "b" * 200,
 ]
 DECOYS = ["stairs", "here/there", "two/slashes", "leading", "percent/encoded%", "plus and=equals&"]
+
+
+@pytest.fixture(scope="module")
+def put(s3: Any) -> Callable[..., Any]:
+    """Writes an object that looks client-side encrypted: others are never obstore's to read."""
+
+    def write(bucket: str, key: str, content: bytes, **arguments: Any) -> Any:
+        metadata = SEALED | arguments.pop("Metadata", {})
+        return s3.put_object(Bucket=bucket, Key=key, Body=content, Metadata=metadata, **arguments)
+
+    return write
 
 
 def read(
@@ -82,38 +94,36 @@ def as_told_by(lane: str, stored: StoredObject) -> StoredObject:
 
 @pytest.mark.parametrize("length", [0, 1, 10_000, 2**20, len(LONG)])
 def test_a_read_brings_what_boto3_says_of_the_object_and_its_bytes(
-    s3: Any, store: Store, reference: Store, lane: str, bucket: str, length: int
+    put: Callable[..., Any], store: Store, reference: Store, lane: str, bucket: str, length: int
 ) -> None:
-    metadata: Mapping[str, str] = {"colour": "blue", "x-amz-key-v2": "AAEC+/8=", "json": '{"a": "b c"}'}
+    metadata = {"colour": "blue", "json": '{"a": "b c"}'}
     location = ObjectLocation(bucket, f"object-{length}")
-    s3.put_object(
-        Bucket=bucket, Key=location.key, Body=LONG[:length], Metadata=metadata, ContentType="text/csv; header=present"
-    )
+    put(bucket, location.key, LONG[:length], Metadata=metadata, ContentType="text/csv; header=present")
     stored, content = read(store, location)
     expected, _ = read(reference, location)
     assert content == LONG[:length]
     assert stored.stored_bytes == length
-    assert dict(stored.metadata) == dict(metadata)
+    assert dict(stored.metadata) == metadata | SEALED
     assert as_told_by(lane, stored) == as_told_by(lane, expected)
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 10), (3, 7), (9, 10), (5, 4000), (0, 4000)])
 def test_a_range_brings_its_bytes_and_the_size_of_the_whole(
-    s3: Any, store: Store, bucket: str, start: int, end: int
+    put: Callable[..., Any], store: Store, bucket: str, start: int, end: int
 ) -> None:
-    s3.put_object(Bucket=bucket, Key="ten", Body=b"0123456789")
+    put(bucket, "ten", b"0123456789")
     stored, content = read(store, ObjectLocation(bucket, "ten"), start, end)
     assert content == b"0123456789"[start:end]
     assert (stored.stored_bytes, stored.ranged) == (10, True)
 
 
-def test_a_long_range_in_the_middle_brings_its_bytes(s3: Any, store: Store, bucket: str) -> None:
-    s3.put_object(Bucket=bucket, Key="long", Body=LONG)
+def test_a_long_range_in_the_middle_brings_its_bytes(put: Callable[..., Any], store: Store, bucket: str) -> None:
+    put(bucket, "long", LONG)
     assert read(store, ObjectLocation(bucket, "long"), 1000, 2_500_000)[1] == LONG[1000:2_500_000]
 
 
-def test_a_body_may_be_closed_before_its_end(s3: Any, store: Store, bucket: str) -> None:
-    s3.put_object(Bucket=bucket, Key="long", Body=LONG)
+def test_a_body_may_be_closed_before_its_end(put: Callable[..., Any], store: Store, bucket: str) -> None:
+    put(bucket, "long", LONG)
     location = ObjectLocation(bucket, "long")
     _, body = store.get(location, Operation("get", location), byte_range=(0, 2**23), arguments={})
     head = bytearray(1000)
@@ -123,20 +133,20 @@ def test_a_body_may_be_closed_before_its_end(s3: Any, store: Store, bucket: str)
     assert read(store, location, 0, 10)[1] == LONG[:10]
 
 
-def test_a_range_behind_the_end_is_a_range_error(s3: Any, store: Store, bucket: str) -> None:
-    s3.put_object(Bucket=bucket, Key="ten", Body=b"0123456789")
+def test_a_range_behind_the_end_is_a_range_error(put: Callable[..., Any], store: Store, bucket: str) -> None:
+    put(bucket, "ten", b"0123456789")
     with pytest.raises(RangeError):
         read(store, ObjectLocation(bucket, "ten"), 10, 20)
 
 
 @pytest.fixture(scope="module")
-def odd_objects(s3: Any, reference: Store) -> tuple[str, dict[str, Any]]:
+def odd_objects(s3: Any, put: Callable[..., Any], reference: Store) -> tuple[str, dict[str, Any]]:
     """A bucket with an object for each odd key that the server takes, decoys beside them; what boto3 finds there."""
     bucket = f"bucket-{secrets.token_hex(6)}"
     s3.create_bucket(Bucket=bucket)
     for key in ["learnt", *DECOYS, *ODD_KEYS]:
         with contextlib.suppress(s3.exceptions.ClientError):  # versitygw keeps objects in files, and cannot keep all
-            s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+            put(bucket, key, key.encode())
     return bucket, {key: outcome(reference, ObjectLocation(bucket, key)) for key in ODD_KEYS}
 
 
@@ -156,8 +166,10 @@ def test_a_missing_object_and_a_missing_bucket_are_told_apart(store: Store, buck
         read(store, ObjectLocation("bucket-that-is-not", "nothing"))
 
 
-def test_a_bucket_that_goes_is_missing_from_then_on(s3: Any, store: Store, fresh_bucket: str) -> None:
-    s3.put_object(Bucket=fresh_bucket, Key="key", Body=b"content")
+def test_a_bucket_that_goes_is_missing_from_then_on(
+    s3: Any, put: Callable[..., Any], store: Store, fresh_bucket: str
+) -> None:
+    put(fresh_bucket, "key", b"content")
     location = ObjectLocation(fresh_bucket, "key")
     assert read(store, location)[1] == b"content"
     s3.delete_object(Bucket=fresh_bucket, Key="key")
@@ -166,21 +178,23 @@ def test_a_bucket_that_goes_is_missing_from_then_on(s3: Any, store: Store, fresh
         read(store, location)
 
 
-def test_if_match_admits_the_named_object_and_no_other(s3: Any, store: Store, bucket: str) -> None:
-    etag = s3.put_object(Bucket=bucket, Key="matched", Body=b"one")["ETag"]
+def test_if_match_admits_the_named_object_and_no_other(put: Callable[..., Any], store: Store, bucket: str) -> None:
+    etag = put(bucket, "matched", b"one")["ETag"]
     location = ObjectLocation(bucket, "matched")
     assert read(store, location, IfMatch=etag)[1] == b"one"
-    s3.put_object(Bucket=bucket, Key="matched", Body=b"two")
+    put(bucket, "matched", b"two")
     with pytest.raises(PreconditionFailedError):
         read(store, location, IfMatch=etag)
 
 
-def test_a_version_is_read_by_its_id(s3: Any, server: Server, store: Store, fresh_bucket: str) -> None:
+def test_a_version_is_read_by_its_id(
+    s3: Any, put: Callable[..., Any], server: Server, store: Store, fresh_bucket: str
+) -> None:
     if server.name == "versitygw":
         return  # keeps versions only in a folder that it was given at its start
     s3.put_bucket_versioning(Bucket=fresh_bucket, VersioningConfiguration={"Status": "Enabled"})
-    first = s3.put_object(Bucket=fresh_bucket, Key="kept", Body=b"first")["VersionId"]
-    second = s3.put_object(Bucket=fresh_bucket, Key="kept", Body=b"second")["VersionId"]
+    first = put(fresh_bucket, "kept", b"first")["VersionId"]
+    second = put(fresh_bucket, "kept", b"second")["VersionId"]
     location = ObjectLocation(fresh_bucket, "kept")
     for version, content in ((second, b"second"), (first, b"first"), (second, b"second")):
         stored, found = read(store, location, VersionId=version)
@@ -190,10 +204,12 @@ def test_a_version_is_read_by_its_id(s3: Any, server: Server, store: Store, fres
         read(store, location, VersionId="0123456789abcdef0123456789abcdef")
 
 
-def test_a_customer_key_goes_with_the_read(s3: Any, server: Server, lane: str, bucket: str) -> None:
+def test_a_customer_key_goes_with_the_read(
+    s3: Any, put: Callable[..., Any], server: Server, lane: str, bucket: str
+) -> None:
     connections, sent = server.connections(), []
     store = lane_over(connections, lane)
-    s3.put_object(Bucket=bucket, Key="plain", Body=b"plain")
+    put(bucket, "plain", b"plain")
     assert read(store, ObjectLocation(bucket, "plain"))[1] == b"plain"
     connections.s3().meta.events.register(
         "before-send.s3.GetObject", lambda request, **_: sent.append(request.headers) or http_answer(request.url, 404)
@@ -203,8 +219,8 @@ def test_a_customer_key_goes_with_the_read(s3: Any, server: Server, lane: str, b
     assert [headers["x-amz-server-side-encryption-customer-algorithm"] for headers in sent] == [b"AES256"]
 
 
-def test_a_head_tells_what_a_read_tells(s3: Any, store: Store, lane: str, bucket: str) -> None:
-    s3.put_object(Bucket=bucket, Key="headed", Body=b"content", Metadata={"a": "b"}, ContentType="text/plain")
+def test_a_head_tells_what_a_read_tells(put: Callable[..., Any], store: Store, lane: str, bucket: str) -> None:
+    put(bucket, "headed", b"content", Metadata={"a": "b"}, ContentType="text/plain")
     location = ObjectLocation(bucket, "headed")
     headed = store.head(location, Operation("head", location), arguments={})
     stored, _ = read(store, location)
@@ -214,7 +230,7 @@ def test_a_head_tells_what_a_read_tells(s3: Any, store: Store, lane: str, bucket
 
 
 def test_credentials_that_the_server_does_not_know_are_refused_alike(
-    s3: Any, server: Server, lane: str, bucket: str
+    put: Callable[..., Any], server: Server, lane: str, bucket: str
 ) -> None:
     import boto3
 
@@ -222,7 +238,7 @@ def test_credentials_that_the_server_does_not_know_are_refused_alike(
         return  # checks no signature
     right = server.session().get_credentials()
     assert right is not None
-    s3.put_object(Bucket=bucket, Key="guarded", Body=b"content")
+    put(bucket, "guarded", b"content")
     stranger = boto3.Session(right.access_key, "wrong" * 8, region_name="us-east-1")
     refusals = []
     for lanes in ("boto3 as it is", lane):
@@ -236,3 +252,33 @@ def test_a_closed_port_is_an_error_that_may_pass(server: Server, lane: str) -> N
     closed = server._replace(endpoint="http://127.0.0.1:9")
     with pytest.raises(StoreUnansweredError):
         read(closed.store(lane), ObjectLocation("bucket", "key"))
+
+
+def test_once_a_bucket_is_known_its_reads_take_the_short_way(
+    put: Callable[..., Any], server: Server, lane: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(bucket, "often", b"content")
+    location, connections = ObjectLocation(bucket, "often"), server.connections()
+    store, operation = lane_over(connections, lane), Operation("get", ObjectLocation(bucket, "often"))
+    s3, asked = connections.s3(), []
+    get_object = s3.get_object
+    monkeypatch.setattr(s3, "get_object", lambda **arguments: asked.append(arguments) or get_object(**arguments))
+    for _ in range(5):
+        _, body = store.get(location, operation, byte_range=(0, 100), arguments={})
+        assert body.readinto(memoryview(bytearray(100))) == 7
+        body.close()
+    assert len(asked) == (5 if lane == "boto3 as it is" else 1)
+    assert operation.requests == 5
+
+
+def test_a_plain_object_beside_sealed_ones_says_how_the_server_encrypts_it(
+    s3: Any, put: Callable[..., Any], store: Store, reference: Store, bucket: str
+) -> None:
+    put(bucket, "mixed/sealed", b"sealed")
+    s3.put_object(Bucket=bucket, Key="mixed/plain", Body=b"plain", Metadata={"a": "b"})
+    for key in ("sealed", "plain", "plain", "sealed", "sealed", "plain"):
+        location = ObjectLocation(bucket, f"mixed/{key}")
+        stored, content = read(store, location)
+        assert content == key.encode()
+        if key == "plain":
+            assert as_told_by("boto3", stored) == as_told_by("boto3", read(reference, location)[0])
