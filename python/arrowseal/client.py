@@ -122,7 +122,7 @@ class Client:
         )
         self._connections = Connections(self._options, session, s3, kms)
         self._store = RetryingStore(store_of(self._connections, self._options.lane), self._options.transfer.retries)
-        self._keyrings = Keyrings(self._connections.kms, self._options)
+        self._keyrings = Keyrings(self._connections.kms, self._options, self._connections.renew)
         self._reuse = Reuse()
         self._reader = Reader(self._store, self._keyrings, self._options)
         self._writer = Writer(self._store, self._keyrings, self._options, self._reuse)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import ipaddress
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from arrowseal.credentials import credentials_error
-from arrowseal.exceptions import ConfigurationError, InsecureEndpointError
+from arrowseal.credentials import credentials_error, refresh
+from arrowseal.exceptions import (
+    ClockSkewError,
+    ConfigurationError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    InsecureEndpointError,
+)
 from arrowseal.learnt_endpoints import LearntEndpoints
+from arrowseal.server_clock import sign_ahead
 
 if TYPE_CHECKING:
     import boto3
@@ -43,6 +51,8 @@ class Connections:
         self._options = options
         self._given: dict[str, Any] = {"session": session, "s3": s3, "kms": kms}
         self._made: dict[str, Any] = {}
+        self._renewed_at = 0.0
+        self._seconds_ahead = 0.0
         self._pid = os.getpid()
         self._lock = threading.Lock()
         if kms is not None:
@@ -108,10 +118,13 @@ class Connections:
                     profile_name=self._options.profile_name, region_name=self._options.region_name
                 )
             session = self._given["session"] or self._made["session"]
-            return session.client(service, endpoint_url=endpoint_url, config=self._config(service))
+            client = session.client(service, endpoint_url=endpoint_url, config=self._config(service))
         except (BotoCoreError, ValueError) as error:
             subject = f"no {service.upper()} client"
             raise credentials_error(error, subject) or ConfigurationError(f"{subject}: {error}") from None
+        if self._seconds_ahead:
+            sign_ahead(client, session.get_credentials, self._seconds_ahead)
+        return client
 
     def _config(self, service: str) -> Config | None:
         """What differs from boto3's defaults and from the user's configuration, which this is merged into."""
@@ -128,10 +141,32 @@ class Connections:
             s3={"payload_signing_enabled": False},
         )
 
-    def renew(self) -> None:
-        """Look for credentials anew: S3 says that those in use have expired. What was handed in stays."""
+    def renew(self, error: CredentialsError, begun: float) -> None:
+        """Do about an error what can be done, once for all requests that were begun (`time.monotonic`) before that.
+
+        Expired credentials are looked for anew, and those that were handed in refreshed where they can be. By a clock
+        that is wrong nothing more is signed, but by clients that were handed in.
+        """
+        if not isinstance(error, ExpiredCredentialsError | ClockSkewError):
+            return
         with self._lock:
+            if begun < self._renewed_at:
+                return
+            if isinstance(error, ClockSkewError):
+                self._seconds_ahead = error.seconds
+            else:
+                for credentials in self._given_credentials():
+                    refresh(credentials)
             self._made = {}
+            self._renewed_at = time.monotonic()
+
+    def _given_credentials(self) -> list[Any]:
+        """Those of what was handed in, each once."""
+        session = self._given["session"]
+        found = [session.get_credentials()] if session is not None else []
+        # A client of botocore has no public way to them.
+        found += [client._get_credentials() for client in self._given.values() if hasattr(client, "_get_credentials")]  # noqa: SLF001
+        return list({id(credentials): credentials for credentials in found}.values())
 
     def _check_kms_endpoint(self, kms: KMSClient) -> None:
         url = urlsplit(kms.meta.endpoint_url)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError
 
 # By name: botocore is imported where it is used, and older versions lack some of them.
@@ -36,3 +39,13 @@ def credentials_error(error: Exception, subject: str) -> ArrowSealError | None:
         if name in _NOT_CONFIGURED:
             return ConfigurationError(f"{subject}: {error}: {_NOT_CONFIGURED[name]}")
     return None
+
+
+def refresh(credentials: Any) -> None:
+    """Have credentials of botocore that can refresh themselves do so now, however fresh they think they are. Others
+    stay, and so do those that cannot be refreshed: the next request says why.
+    """
+    lock, again = (getattr(credentials, name, None) for name in ("_refresh_lock", "_protected_refresh"))
+    if lock is not None and again is not None:
+        with contextlib.suppress(Exception), lock:
+            again(is_mandatory=False)

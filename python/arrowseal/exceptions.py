@@ -41,7 +41,8 @@
     ├── UnavailableError                          may pass by itself: throttled, down, out of reach, broken off
     │   └── ThrottledError                        too many requests at a time
     ├── CredentialsError (PermissionError)        no credentials, or wrong ones
-    │   └── ExpiredCredentialsError (UnavailableError)
+    │   ├── ExpiredCredentialsError (UnavailableError)
+    │   └── ClockSkewError (UnavailableError)     the clock of this machine is wrong, which signatures show
     └── TableError (ValueError)                   the bytes are fine, the table is not
         ├── NotATableError
         └── ColumnNotFoundError (KeyError)
@@ -215,6 +216,13 @@ class CredentialsError(ArrowSealError, PermissionError):
 
 class ExpiredCredentialsError(CredentialsError, UnavailableError):
     """The AWS credentials have expired, and those that a second look found as well."""
+
+
+class ClockSkewError(CredentialsError, UnavailableError):
+    """The clock of this machine is further from the server's than signatures may be, also by a second look."""
+
+    seconds: float = 0.0
+    """How far the server's clock is ahead, if it said so."""
 
 
 class TableError(ArrowSealError, ValueError):

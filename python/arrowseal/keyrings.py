@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_kms import KMSClient
 
+    from arrowseal.kms_keyring import Renew
     from arrowseal.materials import DecryptionMaterials
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.options import ClientOptions
@@ -23,8 +24,9 @@ _REMEMBERED: Final = 10_000  # encrypted data keys whose KMS key is known, for `
 class Keyrings:
     """One keyring for the client's own keys, and one for each key that a single call names."""
 
-    def __init__(self, kms: Callable[[], KMSClient], options: ClientOptions) -> None:
+    def __init__(self, kms: Callable[[], KMSClient], options: ClientOptions, renew: Renew = lambda *_: None) -> None:
         self.kms = kms
+        self._renew = renew
         self._options = options
         self._own = self._make(options.kms_key_id, options.decrypt_key_ids)
         self._named: dict[str, KmsKeyring] = {}
@@ -52,4 +54,4 @@ class Keyrings:
         bounds = self._options.cache
         cache: UnwrappedKeys[DecryptionMaterials] | None = None if bounds is None else UnwrappedKeys(bounds)
         policy = self._options.commitment_policy
-        return KmsKeyring(self.kms, kms_key_id, decrypt_key_ids, cache=cache, policy=policy)
+        return KmsKeyring(self.kms, kms_key_id, decrypt_key_ids, cache=cache, policy=policy, renew=self._renew)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Final
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from arrowseal._core import DataKey
 from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import (
     ArrowSealError,
     CredentialsError,
+    ExpiredCredentialsError,
     KmsAccessDeniedError,
     KmsError,
     KmsKeyMismatchError,
@@ -27,6 +29,7 @@ from arrowseal.exceptions import (
 from arrowseal.materials import DecryptionMaterials, EncryptionMaterials
 from arrowseal.metadata import KMS_CONTEXT, EncryptedMetadata, bound_context
 from arrowseal.retries import call_kms
+from arrowseal.server_clock import clock_skew, seconds_ahead
 from arrowseal.wirelog import withheld
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
     from arrowseal.suites import CommitmentPolicy, Format
 
+Renew: TypeAlias = "Callable[[CredentialsError, float], None]"
+
+_WRONG_TIME: Final = re.compile("Signature (expired|not yet current)")
 _KEY_ARN: Final = re.compile(r"arn:[^:]+:kms:[^:]*:[^:]*:key/.+")
 _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "AccessDeniedException": (
@@ -63,9 +69,10 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "KMSInternalException": (KmsUnavailableError, "internal error of KMS: retry later"),
     "DependencyTimeoutException": (KmsUnavailableError, "KMS timed out: retry later"),
     "KeyUnavailableException": (KmsUnavailableError, "the key is not available at the moment: retry later"),
+    "InvalidSignatureException": (CredentialsError, "the secret access key does not fit"),
     "UnrecognizedClientException": (CredentialsError, "the credentials are not accepted"),
     "InvalidClientTokenId": (CredentialsError, "the credentials are not accepted"),
-    "ExpiredTokenException": (CredentialsError, "the credentials have expired: renew them"),
+    "ExpiredTokenException": (ExpiredCredentialsError, "the credentials have expired: renew them"),
 }
 # The answers that say "not under this key": the next one of several may be it. moto and KMS proxies say AccessDenied.
 _TRY_NEXT: Final = (KmsKeyMismatchError, KmsAccessDeniedError)
@@ -77,7 +84,8 @@ class KmsKeyring:
     Keys are given as id, ARN or alias. An alias is resolved once, to the ARN in the first answer of KMS, and stays with
     that key for the life of the keyring. `kms` makes the boto3 KMS client when the first request is due. `cache` keeps
     unwrapped data keys, for this keyring alone; `policy` is the commitment policy they were unwrapped under. Calls that
-    KMS throttles are repeated for up to two minutes. Safe to share between threads.
+    KMS throttles are repeated for up to two minutes. `renew` is called when KMS does not accept credentials or clock.
+    Safe to share between threads.
     """
 
     wraps = frozenset({KMS_CONTEXT})
@@ -90,8 +98,10 @@ class KmsKeyring:
         *,
         cache: UnwrappedKeys[DecryptionMaterials] | None = None,
         policy: CommitmentPolicy | None = None,
+        renew: Renew = lambda *_: None,
     ) -> None:
         self._kms = kms
+        self._renew = renew
         self._cache = cache
         self._policy = policy
         self._key_id = key_id
@@ -178,12 +188,19 @@ class KmsKeyring:
     ) -> Any:
         known = self._arns.get(key_id, key_id)
         subject = f"{location}: KMS {action} under {known}"
-        kms = self._kms()
+
+        def once() -> Any:
+            begun = time.monotonic()
+            try:
+                return _once(self._kms(), known, subject, action, operation, call)
+            except CredentialsError as error:
+                self._renew(error, begun)
+                raise
 
         def retried() -> None:
             operation.retries += 1
 
-        result = call_kms(lambda: _once(kms, known, subject, action, operation, call), retried)
+        result = call_kms(once, retried)
         arn = result[-1]
         if _KEY_ARN.fullmatch(known) and arn != known:
             raise KmsKeyMismatchError(f"{subject}: KMS used another key, {arn}")
@@ -227,6 +244,9 @@ def _take_data_key(answer: dict[str, Any]) -> DataKey:
 def _translate(error: Any, subject: str, action: str) -> ArrowSealError:
     """One of ours for a `ClientError`, without its text where that could quote the request."""
     code = str(error.response.get("Error", {}).get("Code", "")).removeprefix("com.amazonaws.kms#")
+    if code == "InvalidSignatureException" and _WRONG_TIME.match(str(error.response["Error"].get("Message", ""))):
+        date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        return clock_skew(subject, seconds_ahead(date))
     kind, text = _ERRORS.get(code, (KmsError, code or "unknown error"))
     if "Throttl" in code or code == "RequestLimitExceeded":
         kind, text = _ERRORS["ThrottlingException"]

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from arrowseal.cancellation import cancellation
-from arrowseal.exceptions import ConfigurationError, ExpiredCredentialsError, ThrottledError, UnavailableError
+from arrowseal.exceptions import (
+    ClockSkewError,
+    ConfigurationError,
+    ExpiredCredentialsError,
+    ThrottledError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +92,7 @@ class Budget:
 
     def pause(self, error: Exception) -> None:
         """Wait before the next attempt, or raise `error` if there is to be none."""
-        if isinstance(error, ExpiredCredentialsError):
+        if isinstance(error, ExpiredCredentialsError | ClockSkewError):
             if self._renewed:
                 raise error
             self._renewed = True

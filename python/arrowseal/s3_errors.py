@@ -17,6 +17,7 @@ from arrowseal.exceptions import (
     TransferError,
     UploadNotFoundError,
 )
+from arrowseal.server_clock import S3_REFUSES_SECONDS, clock_skew, seconds_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,7 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "ExpiredToken": (ExpiredCredentialsError, "the credentials have expired: renew them"),
     "ExpiredTokenException": (ExpiredCredentialsError, "the credentials have expired: renew them"),
     "TokenRefreshRequired": (ExpiredCredentialsError, "the credentials have expired: renew them"),
-    "RequestTimeTooSkewed": (CredentialsError, "the clock of this machine is wrong, by more than S3 accepts: set it"),
+    "RequestExpired": (ExpiredCredentialsError, "the credentials have expired: renew them"),
     "NoSuchUpload": (UploadNotFoundError, "the multipart upload is gone: it was completed, aborted or swept"),
     "InvalidToken": (CredentialsError, "the session token is not accepted: renew the credentials"),
     "PreconditionFailed": (PreconditionFailedError, "the object is not, or no longer, the one named"),
@@ -65,8 +66,14 @@ class RangeError(TransferError):
     """The range lies behind the end of the object."""
 
 
-def store_error(code: str, status: int, message: str, location: ObjectLocation, action: str) -> ArrowSealError:
-    """The exception for an answer that refuses: its error code, HTTP status and message."""
+def store_error(
+    code: str, status: int, message: str, location: ObjectLocation, action: str, *, date: str | None = None
+) -> ArrowSealError:
+    """The exception for an answer that refuses: its error code, HTTP status and message, and its `Date` header."""
+    ahead = seconds_ahead(date)
+    # The answer to a HEAD has no body, and so no code.
+    if code == "RequestTimeTooSkewed" or (code == "403" and abs(ahead) >= S3_REFUSES_SECONDS):
+        return clock_skew(str(location), ahead)
     if status == 416:
         return RangeError(f"{location}: the object ends before the range that was asked for")
     if code in _ERRORS:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from arrowseal.boto3_bodies import Boto3Body
 from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import (
     ConfigurationError,
-    ExpiredCredentialsError,
+    CredentialsError,
     StoreUnansweredError,
     TransferError,
 )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from arrowseal.store import Payload
 
 ReadAction = Literal["GetObject", "HeadObject"]
+Renew: TypeAlias = "Callable[[CredentialsError, float], None]"
 
 _COPY_LIMIT: Final = 5 * 2**30  # the largest object that one CopyObject copies
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
@@ -38,10 +40,11 @@ _SSE_LABELS: Final = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": 
 class Boto3Store(Boto3Uploads):
     """`Store` over a boto3 S3 client, made by `s3` when the first request is due. Safe to share between threads.
 
-    `renew` is called when S3 says that the credentials have expired, before the request is tried again.
+    `renew` is called when S3 does not accept credentials or clock, before the request is tried again: with the error,
+    and when the request was begun.
     """
 
-    def __init__(self, s3: Callable[[], S3Client], renew: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, s3: Callable[[], S3Client], renew: Renew = lambda *_: None) -> None:
         self._s3 = s3
         self._renew = renew
 
@@ -152,16 +155,18 @@ class Boto3Store(Boto3Uploads):
 
         quiet = withheld(f"{location}: {action} with a customer key") if "SSECustomerKey" in arguments else None
         operation.requests += 1
+        begun = time.monotonic()
         try:
             with quiet or contextlib.nullcontext(), operation.timed("s3"):
                 yield self._s3()
         except ClientError as error:
             answer = error.response
             code, message = (str(answer.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
-            status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            translated = store_error(code, status, message, location, action)
-            if isinstance(translated, ExpiredCredentialsError):
-                self._renew()
+            said = answer.get("ResponseMetadata", {})
+            status, date = said.get("HTTPStatusCode", 0), said.get("HTTPHeaders", {}).get("date")
+            translated = store_error(code, status, message, location, action, date=date)
+            if isinstance(translated, CredentialsError):
+                self._renew(translated, begun)
             raise translated from None
         except (ParamValidationError, UnsupportedS3ArnError) as error:
             raise ConfigurationError(f"{location}: S3 does not take this: {error}") from None

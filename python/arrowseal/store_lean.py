@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.learnt_endpoints import BucketEndpoint, LearntEndpoints
     from arrowseal.location import ObjectLocation
-    from arrowseal.store_boto3 import ReadAction
+    from arrowseal.store_boto3 import ReadAction, Renew
 
 _HEADERS: Final = {"Range": "Range", "IfMatch": "If-Match", "ChecksumMode": "x-amz-checksum-mode"}
 _CARRIED: Final = _HEADERS.keys() | {"VersionId"}
@@ -47,7 +47,7 @@ _MAYBE_ELSEWHERE: Final = {"400", "IllegalLocationConstraintException"}
 class LeanStore(Boto3Store):
     """`Boto3Store` over a client that nobody but this library uses; see the module. Safe to share between threads."""
 
-    def __init__(self, endpoints: Callable[[], LearntEndpoints], renew: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, endpoints: Callable[[], LearntEndpoints], renew: Renew = lambda *_: None) -> None:
         super().__init__(lambda: endpoints().s3, renew)
         self._endpoints = endpoints
 

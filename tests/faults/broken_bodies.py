@@ -36,6 +36,7 @@ class Fault(NamedTuple):
     """The error's name, or of `drop` the header's."""
     headers: tuple[tuple[str, str], ...] = ()
     """More headers of `status`."""
+    message: str = "injected by a test"
 
 
 Rule: TypeAlias = "Callable[[str, str, dict[str, str]], Fault | None]"
@@ -129,7 +130,9 @@ def operation_of(method: str, path: str, headers: dict[str, str]) -> str:
     if "x-amz-target" in lower:
         return lower["x-amz-target"].rpartition(".")[2]
     if method == "GET":
-        return "ListMultipartUploads" if "uploads" in query else "GetObject" if has_key else "ListObjectsV2"
+        if "uploads" in query or "uploadId" in query:
+            return "ListMultipartUploads" if "uploads" in query else "ListParts"
+        return "GetObject" if has_key else "ListObjectsV2"
     if method == "PUT":
         return "UploadPart" if "partNumber" in query else "CopyObject" if "x-amz-copy-source" in lower else "PutObject"
     if method == "POST":
@@ -279,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind in ("reset-before", "close-before", "lost-answer"):
             self._hang_up(reset=fault.kind == "reset-before")
             return
-        message = "injected by a test"
+        message = fault.message
         if "X-Amz-Target" in self.headers:
             content = json.dumps({"__type": fault.code, "message": message}).encode()
         else:

@@ -93,6 +93,7 @@ def test_boto3_is_imported_where_clients_are_made_and_nowhere_else() -> None:
         "boto3_bodies",
         "kms_keyring",
         "connections",
+        "server_clock",
         "local",
         "cli",
     }

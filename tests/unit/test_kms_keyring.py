@@ -9,7 +9,7 @@ import pytest
 from arrowseal import retries
 from arrowseal.counters import Operation
 from arrowseal.exceptions import (
-    CredentialsError,
+    ExpiredCredentialsError,
     KmsAccessDeniedError,
     KmsError,
     KmsKeyMismatchError,
@@ -124,7 +124,7 @@ def test_without_a_key_nothing_is_requested(kms: StrictKms) -> None:
         ("ThrottlingException", KmsThrottledError, "quota"),
         ("KMSInternalException", KmsUnavailableError, "retry later"),
         ("KeyUnavailableException", KmsUnavailableError, "retry later"),
-        ("ExpiredTokenException", CredentialsError, "renew"),
+        ("ExpiredTokenException", ExpiredCredentialsError, "renew"),
         ("SomethingNewException", KmsError, "SomethingNewException"),
     ],
 )
