@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from arrowseal.store import StoredObject
 
 
+def encryption_label(stored: StoredObject, encrypted: EncryptedMetadata | None) -> str:
+    """How an object is protected, in a word or two: `"CSE V3"`, `"SSE-KMS"`, `"PLAIN"`."""
+    return f"CSE {encrypted.format}" if encrypted else stored.server_side or "PLAIN"
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectHead:
     """An object and its encryption, as its metadata and the server claim them; only a read proves them.
@@ -54,7 +59,7 @@ class ObjectHead:
         known = encrypted is None or tag_bytes > 0
         return cls(
             location=stored.location,
-            encryption=f"CSE {encrypted.format}" if encrypted else stored.server_side or "PLAIN",
+            encryption=encryption_label(stored, encrypted),
             format=encrypted.format if encrypted else None,
             suite=suite.name if suite else None,
             content_algorithm=(encrypted.content_algorithm or None) if encrypted else None,

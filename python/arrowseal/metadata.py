@@ -279,7 +279,7 @@ def _string_map(fields: Mapping[str, str], name: str) -> dict[str, str]:
     if len(text) > _MAX_JSON_CHARACTERS:
         raise MetadataError(f"{name} is too long")
     try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs)
+        pairs = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise MetadataError(f"{name} is not JSON") from None
     if not isinstance(pairs, _Pairs):
@@ -296,6 +296,9 @@ def _string_map(fields: Mapping[str, str], name: str) -> dict[str, str]:
 
 class _Pairs(list[tuple[str, object]]):
     """The entries of a JSON object in order, doubled names kept: a dict would hide them."""
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
 
 
 def _undo_double_encoding(text: str, name: str) -> str:

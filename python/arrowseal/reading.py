@@ -19,7 +19,7 @@ from arrowseal.exceptions import (
     StoreAccessDeniedError,
     UnsupportedFormatError,
 )
-from arrowseal.head import ObjectHead
+from arrowseal.head import encryption_label
 from arrowseal.kms_keyring import KmsKeyring
 from arrowseal.location import ObjectLocation
 from arrowseal.store import Payload
@@ -97,7 +97,7 @@ class Reader:
         with contextlib.closing(download):
             stored = download.stored
             encrypted = self._admit(stored, rules, operation)
-            operation.encryption = ObjectHead.of(stored, encrypted, None).encryption
+            operation.encryption = encryption_label(stored, encrypted)
             operation.hold(stored.stored_bytes)
             try:
                 if encrypted is not None:
