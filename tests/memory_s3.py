@@ -53,6 +53,7 @@ class OpenUpload:
 
     path: str
     headers: dict[str, str]
+    initiated: str
     parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
 
 
@@ -150,7 +151,7 @@ class MemoryS3:
 
     def _create_upload(self, request: _Request) -> Answer:
         upload_id = f"upload-{next(self._ids)}"
-        self.open_uploads[upload_id] = OpenUpload(request.path, request.kept_headers())
+        self.open_uploads[upload_id] = OpenUpload(request.path, request.kept_headers(), _now())
         self.uploads[upload_id] = request.kept_headers()
         return _xml("InitiateMultipartUploadResult", f"<UploadId>{upload_id}</UploadId>")
 
@@ -178,11 +179,18 @@ class MemoryS3:
         root = "/" + request.path.strip("/") + "/"
         rows = "".join(
             f"<Upload><Key>{escape(upload.path.removeprefix(root))}</Key><UploadId>{upload_id}</UploadId>"
-            f"<Initiated>{_NOW}</Initiated></Upload>"
+            f"<Initiated>{upload.initiated}</Initiated></Upload>"
             for upload_id, upload in self.open_uploads.items()
             if upload.path.startswith(root + request.query.get("prefix", ""))
         )
         return _xml("ListMultipartUploadsResult", f"<IsTruncated>false</IsTruncated>{rows}")
+
+    def _list_parts(self, request: _Request) -> Answer:
+        rows = "".join(
+            f'<Part><PartNumber>{number}</PartNumber><ETag>"{etag}"</ETag><Size>{len(body)}</Size></Part>'
+            for number, (etag, body) in self._upload(request).parts.items()
+        )
+        return _xml("ListPartsResult", f"<IsTruncated>false</IsTruncated>{rows}")
 
     def _found(self, request: _Request) -> Stored:
         stored = self.objects.get(request.path)
@@ -234,7 +242,12 @@ _ACTIONS: dict[str, Any] = {
     "CompleteMultipartUpload": MemoryS3._complete_upload,
     "AbortMultipartUpload": MemoryS3._abort_upload,
     "ListMultipartUploads": MemoryS3._list_uploads,
+    "ListParts": MemoryS3._list_parts,
 }
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _joined(upload: OpenUpload, named: bytes) -> Stored:

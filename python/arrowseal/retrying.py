@@ -28,9 +28,9 @@ Result = TypeVar("Result")
 class RetryingStore:
     """The calls of a `Store`, which are repeated while that may help.
 
-    Three are not: `get`, whose body may break off and is resumed by `Download`, and `put` and `complete_upload`, of
-    which an attempt may have succeeded although it failed, which `Upload` finds out. They take a `budget` from here, so
-    that all attempts of a client share one circuit.
+    Four are not: `get`, whose body may break off and is resumed by `Download`, and `put`, `create_upload` and
+    `complete_upload`, of which an attempt may have succeeded although it failed, which `Upload` finds out. They take a
+    `budget` from here, so that all attempts of a client share one circuit.
     """
 
     def __init__(self, store: Store, options: RetryOptions) -> None:
@@ -40,6 +40,7 @@ class RetryingStore:
         self.get = store.get
         self.check_put = store.check_put
         self.put = store.put
+        self.create_upload = store.create_upload
         self.complete_upload = store.complete_upload
 
     def budget(self) -> Budget:
@@ -62,19 +63,6 @@ class RetryingStore:
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
         return self.repeat(operation, lambda: self._store.head(location, operation, arguments=arguments))
 
-    def create_upload(
-        self,
-        location: ObjectLocation,
-        operation: Operation,
-        *,
-        metadata: Mapping[str, str],
-        arguments: Mapping[str, Any],
-    ) -> str:
-        def call() -> str:
-            return self._store.create_upload(location, operation, metadata=metadata, arguments=arguments)
-
-        return self.repeat(operation, call)
-
     def put_part(
         self,
         location: ObjectLocation,
@@ -92,6 +80,9 @@ class RetryingStore:
 
     def abort_upload(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
         self.repeat(operation, lambda: self._store.abort_upload(location, operation, upload_id))
+
+    def has_parts(self, upload: OpenUpload, operation: Operation) -> bool:
+        return self.repeat(operation, lambda: self._store.has_parts(upload, operation))
 
     def copy(self, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
         self.repeat(operation, lambda: self._store.copy(source, target, operation))

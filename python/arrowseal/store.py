@@ -203,6 +203,9 @@ class Store(Protocol):
     ) -> tuple[list[OpenUpload], OpenUpload | None]:
         """Up to 1,000 uploads under a prefix that are still open, and what to give as `after` for those that follow."""
 
+    def has_parts(self, upload: OpenUpload, operation: Operation) -> bool:
+        """Whether any part of an open upload is stored."""
+
     def copy(self, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
         """Copy inside the server, with metadata."""
 

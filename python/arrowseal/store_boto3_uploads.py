@@ -119,6 +119,13 @@ class Boto3Uploads:
         truncated = answered(page, "IsTruncated", ObjectLocation(bucket, prefix))
         return uploads, uploads[-1] if truncated and uploads else None
 
+    def has_parts(self, upload: OpenUpload, operation: Operation) -> bool:
+        location = upload.location
+        with self.request(location, operation, "ListMultipartUploadParts", {}) as s3:
+            answer: Any = s3.list_parts(Bucket=location.bucket, Key=location.key, UploadId=upload.upload_id, MaxParts=1)
+        answered(answer, "IsTruncated", location)  # or it broke off, and says nothing
+        return bool(answer.get("Parts"))
+
     def copy_in_parts(self, stored: StoredObject, target: ObjectLocation, operation: Operation) -> None:
         """As CopyObject, for what is too large for it: UploadPartCopy keeps no metadata, so it is given again."""
         named: Any = {"Bucket": target.bucket, "Key": target.key}

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from arrowseal.cancellation import cancellation, shielded
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
     from arrowseal.retrying import RetryingStore
-    from arrowseal.store import Payload, WrittenPart
+    from arrowseal.store import OpenUpload, Payload, WrittenPart
 
 MIN_PART_BYTES: Final = 5 * 2**20
 MAX_PARTS: Final = 10_000
 _PARTS_OF_ONE_SIZE: Final = 2_500
 """Then parts grow, since S3 takes 10,000: 5 MiB ones make 125 GiB that way, which no message reaches."""
+_CLOCK_STEP: Final = timedelta(seconds=1)  # of the moments that some servers tell
+_open_here: Final[set[str]] = set()
+"""The ids of the uploads that this process has open."""
 
 
 class Outgoing(NamedTuple):
@@ -72,6 +77,7 @@ class Upload:
         self._parts: list[WrittenPart] = []
         self._sent = 0
         self._stop = threading.Event()
+        self._unanswered: timedelta | None = None
         self._process = os.getpid()
 
     def put(self, payload: Payload) -> WrittenObject:
@@ -103,12 +109,7 @@ class Upload:
         """
         cancellation().check()
         if self._upload_id is None or self._pool is None:
-            self._upload_id = self._store.create_upload(
-                self._location,
-                self._operation,
-                metadata=self._outgoing.metadata,
-                arguments=self._outgoing.arguments,
-            )
+            self._upload_id = self._begin()
             self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-write")
         self._operation.hold(payload.own_bytes)  # also while it waits
         self._collect(at_most=self._concurrency - 1)
@@ -120,6 +121,7 @@ class Upload:
         self._collect(at_most=0)
         cancellation().check()  # what was called off while its last parts were on their way becomes no object
         upload_id = self._upload_id or ""
+        self._give_up_unanswered(upload_id)
 
         def call() -> WrittenObject:
             return self._store.complete_upload(
@@ -128,6 +130,7 @@ class Upload:
 
         written = self._settled(call)
         self._finish()
+        _open_here.discard(upload_id)
         return written
 
     def abort(self) -> None:
@@ -139,7 +142,9 @@ class Upload:
         upload_id, self._upload_id = self._upload_id, None
         try:
             with shielded():
+                self._give_up_unanswered(upload_id)
                 self._store.abort_upload(self._location, self._operation, upload_id)
+            _open_here.discard(upload_id)
         except ArrowSealError as error:
             warnings.warn(
                 f"{self._location}: the parts of the upload {upload_id} may still be stored ({error}). "
@@ -147,6 +152,54 @@ class Upload:
                 ResourceWarning,
                 stacklevel=2,
             )
+
+    def _begin(self) -> str:
+        since: float | None = None
+
+        def call() -> str:
+            nonlocal since
+            asked = time.monotonic()
+            try:
+                return self._store.create_upload(
+                    self._location,
+                    self._operation,
+                    metadata=self._outgoing.metadata,
+                    arguments=self._outgoing.arguments,
+                )
+            except UnavailableError:
+                since = asked if since is None else since
+                raise
+
+        upload_id = self._store.repeat(self._operation, call)
+        _open_here.add(upload_id)
+        if since is not None:
+            self._unanswered = timedelta(seconds=time.monotonic() - since) + _CLOCK_STEP
+        return upload_id
+
+    def _give_up_unanswered(self, upload_id: str) -> None:
+        """Give up what attempts to begin left whose answers were lost, with the ids.
+
+        Those are uploads of this object, from the seconds of these attempts by the server's own clock, that have no
+        part by now and that this process does not have open. One that anything speaks against stays: it holds nothing.
+        """
+        if self._unanswered is None:
+            return
+        with contextlib.suppress(ArrowSealError):
+            listed = self._store.list_uploads(self._location.bucket, self._location.key, self._operation)
+            uploads = {upload.upload_id: upload for upload in listed if upload.location == self._location}
+            ours = uploads[upload_id].initiated if upload_id in uploads else None
+            for upload in uploads.values():
+                if (
+                    ours is not None
+                    and ours - self._unanswered <= upload.initiated <= ours
+                    and upload.upload_id not in _open_here
+                ):
+                    self._give_up_empty(upload)
+
+    def _give_up_empty(self, upload: OpenUpload) -> None:
+        with contextlib.suppress(UploadNotFoundError):
+            if not self._store.has_parts(upload, self._operation):
+                self._store.abort_upload(upload.location, self._operation, upload.upload_id)
 
     def _send(self, upload_id: str, number: int, payload: Payload) -> WrittenPart:
         try:
