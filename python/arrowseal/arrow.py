@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arrowseal.client import Client
     from arrowseal.encryption import Encryption
     from arrowseal.location import Url
+    from arrowseal.progress import ProgressOption
     from arrowseal.suites import AnyContext
     from arrowseal.writing import PutResult
 
@@ -42,6 +43,8 @@ def read_table(
     kms_key_id: str | None = None,
     allow_plaintext: bool | None = None,
     version_id: str | None = None,
+    verify_checksum: bool | None = None,
+    progress: ProgressOption | None = None,
     **options: Any,
 ) -> pa.Table:
     """The table in an object.
@@ -54,7 +57,8 @@ def read_table(
         options: for Parquet those of `pyarrow.parquet.ParquetFile` and of its `read`, and `filters` as
             `pyarrow.parquet.read_table` takes them (applied after all columns are parsed), for IPC
             `pyarrow.ipc.IpcReadOptions`, for CSV and JSON those of `pyarrow.csv.read_csv` and `pyarrow.json.read_json`.
-        client, encryption, encryption_context, kms_key_id, allow_plaintext, version_id: as in `Client.get`.
+        client, encryption, encryption_context, kms_key_id, allow_plaintext, version_id, verify_checksum, progress: as
+            in `Client.get`.
 
     Raises, besides what `Client.get` raises:
         ConfigurationError: no format is given, and the key says none.
@@ -68,7 +72,7 @@ def read_table(
     """
     keywords: dict[str, Any] = {"client": client, "bucket": bucket, "key": key, "version_id": version_id}
     keywords |= {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}
-    keywords |= {"allow_plaintext": allow_plaintext}
+    keywords |= {"allow_plaintext": allow_plaintext, "verify_checksum": verify_checksum, "progress": progress}
     table_object = TableObject.at(url, keywords)
     location = table_object.location
     table_format = TableFormat.of(location, format)
@@ -95,6 +99,7 @@ def write_table(
     encryption_context: Mapping[str, str] | None = None,
     kms_key_id: str | None = None,
     s3_additional_kwargs: Mapping[str, Any] | None = None,
+    progress: ProgressOption | None = None,
     **options: Any,
 ) -> PutResult:
     """Writes a table into an object.
@@ -106,7 +111,7 @@ def write_table(
         format: as in `read_table`. Text is compressed as the extension of the key says (`.csv.gz`).
         options: for Parquet those of `pyarrow.parquet.ParquetWriter` and `row_group_size`, for IPC those of
             `pyarrow.ipc.IpcWriteOptions`, for CSV `pyarrow.csv.WriteOptions`; JSON has none.
-        client, encryption, encryption_context, kms_key_id, s3_additional_kwargs: as in `Client.put`.
+        client, encryption, encryption_context, kms_key_id, s3_additional_kwargs, progress: as in `Client.put`.
 
     Raises, besides what `Client.put` raises:
         ConfigurationError: no format is given and the key says none, or `table` is no table.
@@ -119,7 +124,7 @@ def write_table(
     """
     keywords: dict[str, Any] = {"client": client, "bucket": bucket, "key": key}
     keywords |= {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}
-    keywords |= {"s3_additional_kwargs": s3_additional_kwargs}
+    keywords |= {"s3_additional_kwargs": s3_additional_kwargs, "progress": progress}
     table_object = TableObject.at(url, keywords)
     location = table_object.location
     table_format = TableFormat.of(location, format)

@@ -2,8 +2,9 @@
 
 Every argument of the installed pandas works as it does there, except those that would go past the client
 (`storage_options`, `filesystem`) and `partition_cols`. The path is an `s3://bucket/key` URL, or None with `bucket=` and
-`key=`. By keyword come `client` (the default one otherwise), `encryption`, `encryption_context` and `kms_key_id`; on
-reads `allow_plaintext` and `version_id`, on writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
+`key=`. By keyword come `client` (the default one otherwise), `encryption`, `encryption_context`, `kms_key_id` and
+`progress`; on reads `allow_plaintext`, `version_id` and `verify_checksum`, on writes `s3_additional_kwargs`: as in
+`Client.get` and `Client.put`.
 
 Objects are held in memory as a whole. pandas reads the proven content where it lies, without a copy; frames are
 serialised in memory before anything is sent. Both hold the GIL as pandas does; transfer and cryptography do not.

@@ -3,8 +3,9 @@
 Every argument of the installed polars works as it does there, except those that would go past the client
 (`storage_options`, `credential_provider`), partitions (`partition_by`, `hive_partitioning`) and `include_file_paths`.
 The source is one `s3://bucket/key` URL, or None with `bucket=` and `key=`; nothing in it is a pattern. By keyword come
-`client` (the default one otherwise), `encryption`, `encryption_context` and `kms_key_id`; on reads `allow_plaintext`
-and `version_id`, on writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
+`client` (the default one otherwise), `encryption`, `encryption_context`, `kms_key_id` and `progress`; on reads
+`allow_plaintext`, `version_id` and `verify_checksum`, on writes `s3_additional_kwargs`: as in `Client.get` and
+`Client.put`.
 
 Objects are held in memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
 

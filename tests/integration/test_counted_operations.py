@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 import arrowseal.aio.pandas
+import arrowseal.arrow
 import arrowseal.pandas
+import arrowseal.polars
 from arrowseal import CSE, PLAIN, Client
 from arrowseal.aio import AsyncClient
 from arrowseal.transfer import TransferOptions
@@ -139,3 +141,21 @@ def test_a_file_says_how_long_it_is_and_a_stream_does_not(client: Client, bucket
         unknown = type("Stream", (), {"read": lambda *_: next(stream, b"")})()
         client.put(f"s3://{bucket}/o", unknown, progress=lambda _, total, __: totals.append(total))
     assert set(totals) == {None}
+
+
+def test_tables_tell_how_far_they_are_and_can_be_checked(client: Client, bucket: str) -> None:
+    url, frame = f"s3://{bucket}/t.arrow", pd.DataFrame({"a": np.arange(10**6)})
+    told: list[tuple[int, int | None]] = []
+
+    def tell(done: int, total: int | None, _: object) -> None:
+        told.append((done, total))
+
+    arrowseal.pandas.to_feather(frame, url, compression="uncompressed", encryption=PLAIN, client=client, progress=tell)
+    assert (told[0], told[-1][0] > PART) == ((0, None), True)
+    told.clear()
+    checked = arrowseal.arrow.read_table(url, encryption=PLAIN, verify_checksum=True, client=client, progress=tell)
+    assert checked.num_rows == 10**6
+    assert told[0] == (0, told[-1][0])
+    assert arrowseal.polars.read_ipc(url, encryption=PLAIN, verify_checksum=True, client=client).height == 10**6
+    written, first, second = client.counters
+    assert min(first.crypto_seconds, second.crypto_seconds) > written.crypto_seconds == 0

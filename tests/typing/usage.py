@@ -8,7 +8,10 @@ import pandas as pd
 import polars as pl
 
 import arrowseal
+import arrowseal.aio.pandas
+import arrowseal.aio.polars
 from arrowseal import CSE, PLAIN, SSE_KMS, Client, ObjectHead, PlaintextBuffer, PutResult, UnauthenticatedBuffer
+from arrowseal.aio import AsyncClient
 
 
 def objects(client: Client) -> None:
@@ -21,6 +24,22 @@ def objects(client: Client) -> None:
     assert_type(memoryview(client.get("s3://lake/o")), memoryview[int])
     for row in client.list("s3://lake"):
         assert_type(row.stored_bytes, int)
+    with client.open("s3://lake/o", "xb", progress=lambda done, total, location: None) as file:
+        assert_type(file.write(memoryview(b"x")), int)
+    assert_type(file.result, PutResult | None)
+
+
+async def awaited(client: Client, frame: pd.DataFrame) -> None:
+    """The same, awaited."""
+    async with AsyncClient(client, concurrency=4) as calls:
+        assert_type(await calls.put("s3://lake/o", b"x", if_none_match="*"), PutResult)
+        assert_type(await calls.get("s3://lake/o"), PlaintextBuffer | UnauthenticatedBuffer)
+        assert_type(await calls.exists(bucket="lake", key="o"), bool)
+        async with calls.open("s3://lake/o") as file:
+            assert_type(await file.write(b"x"), int)
+        assert_type(file.result, PutResult | None)
+        assert_type(await arrowseal.aio.pandas.to_parquet(frame, "s3://lake/o.parquet", client=calls), PutResult)
+        assert_type(await arrowseal.aio.polars.read_parquet("s3://lake/o.parquet", client=calls), pl.DataFrame)
 
 
 def configuration() -> None:

@@ -18,8 +18,9 @@ import arrowseal.polars
 from arrowseal.exceptions import ConfigurationError, DirectoryKeyError, LocationError, MissingExtraError
 from memory_client import MemoryClient
 
-READ = {"client", "encryption", "encryption_context", "kms_key_id", "bucket", "key", "allow_plaintext", "version_id"}
-WRITE = {"client", "encryption", "encryption_context", "kms_key_id", "bucket", "key", "s3_additional_kwargs"}
+SHARED = {"client", "encryption", "encryption_context", "kms_key_id", "bucket", "key", "progress"}
+READ = SHARED | {"allow_plaintext", "version_id", "verify_checksum"}
+WRITE = SHARED | {"s3_additional_kwargs"}
 
 READERS = [
     (arrowseal.pandas.read_csv, pd.read_csv),

@@ -40,8 +40,13 @@ _SHARED: Final = {
     "kms_key_id": "str | None",
     "bucket": "str | None",
     "key": "str | None",
+    "progress": "ProgressOption | None",
 }
-READ_KEYWORDS: Final = _SHARED | {"allow_plaintext": "bool | None", "version_id": "str | None"}
+READ_KEYWORDS: Final = _SHARED | {
+    "allow_plaintext": "bool | None",
+    "version_id": "str | None",
+    "verify_checksum": "bool | None",
+}
 WRITE_KEYWORDS: Final = _SHARED | {"s3_additional_kwargs": "Mapping[str, Any] | None"}
 
 _CREDENTIALS = "requests go through a client: give client=, or arrowseal.configure(...)"
