@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from arrowseal import PLAIN
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.local.proxy import GIGABIT, Proxy
 from arrowseal.local.run_proxy import CATCH_UP_SECONDS, Wire
@@ -154,3 +155,24 @@ def test_a_server_that_is_not_there_breaks_the_connection() -> None:
 def test_endpoints_and_numbers_that_cannot_be_are_refused(endpoint: str, options: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
         Proxy(endpoint, **options)
+
+
+def test_requests_and_bytes_are_counted(seaweedfs_servers: LocalServers) -> None:
+    content = os.urandom(300_000)
+    with Proxy(seaweedfs_servers.s3_endpoint) as proxy:
+        client = seaweedfs_servers.client(endpoint_url=proxy.endpoint)
+        url = f"s3://{seaweedfs_servers.bucket}/counted"
+        client.put(url, content, encryption=PLAIN)
+        written = proxy.tally()
+        assert client.get(url, allow_plaintext=True) == content
+        read = proxy.tally()
+    records = list(client.counters)
+    assert written.requests == records[0].requests == 1  # also where boto3 waits for leave to go on
+    assert 300_000 < written.bytes_up < 305_000
+    assert read.requests - written.requests == records[1].requests == 1
+    assert 300_000 < read.bytes_down - written.bytes_down < 305_000
+
+
+def test_a_proxy_that_was_not_started_has_no_tally() -> None:
+    with pytest.raises(ConfigurationError, match="not started"):
+        Proxy("http://127.0.0.1:1").tally()

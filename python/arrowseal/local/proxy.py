@@ -6,26 +6,39 @@
 ...     client = servers.client(endpoint_url=proxy.endpoint)
 ...     _ = client.put("s3://arrowseal/far", b"hello")
 ...     bytes(client.get("s3://arrowseal/far"))
+...     proxy.tally().requests
 b'hello'
+2
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import socket
-from typing import TYPE_CHECKING, Final, Self
+import tempfile
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.local.processes import HOST, ServerProcess
+from arrowseal.local.run_proxy import TALLY
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["GIGABIT", "Proxy"]
+__all__ = ["GIGABIT", "Proxy", "Tally"]
 
 GIGABIT: Final = 125e6
 """Bytes a second of 1 Gbit/s."""
+
+
+class Tally(NamedTuple):
+    """What passed a proxy since it started: HTTP requests, and all bytes in either direction, headers included."""
+
+    requests: int
+    bytes_up: int
+    bytes_down: int
 
 
 class Proxy:
@@ -54,6 +67,7 @@ class Proxy:
         self.latency_seconds = latency_seconds
         self.bytes_per_second = bytes_per_second
         self._process: ServerProcess | None = None
+        self._tally: mmap.mmap | None = None
 
     def start(self) -> Self:
         """Start to listen. `endpoint` is the address then."""
@@ -61,12 +75,23 @@ class Proxy:
             raise ConfigurationError("the proxy is running already")
         host, port = self._server
         # Bound here and handed down: clients may connect at once, and the port cannot be lost on the way.
-        with socket.create_server((HOST, 0), backlog=512) as listener:
-            numbers = [str(listener.fileno()), host, str(port), str(self.latency_seconds)]
-            rate = str(self.bytes_per_second or 0)
-            self._process = ServerProcess("run_proxy.py", [*numbers, rate], fds=[listener.fileno()])
+        with socket.create_server((HOST, 0), backlog=512) as listener, tempfile.TemporaryFile() as shared:
+            shared.truncate(TALLY.size)
+            self._tally = mmap.mmap(shared.fileno(), TALLY.size)
+            handed_down = listener.fileno(), shared.fileno()
+            wire = host, port, self.latency_seconds, self.bytes_per_second or 0
+            arguments = [str(argument) for argument in (*handed_down, *wire)]
+            self._process = ServerProcess("run_proxy.py", arguments, fds=handed_down)
             self.endpoint = f"{self._scheme}://{HOST}:{listener.getsockname()[1]}"
         return self
+
+    def tally(self) -> Tally:
+        """What passed so far. Requests are told apart where the bytes are not TLS. Raises `ConfigurationError` before
+        `start`.
+        """
+        if self._tally is None:
+            raise ConfigurationError("the proxy was not started: use `with Proxy(endpoint) as proxy:`")
+        return Tally(*TALLY.unpack_from(self._tally))
 
     def stop(self) -> None:
         """Break all connections and stop. Does nothing the second time."""
