@@ -1,17 +1,6 @@
 """A model of what encryption costs on AWS, for the user's own numbers: requests, KMS calls, CPU, and dollars.
 
-The model, line by line; where it is uncertain it is kind to the others:
-
-- Every arm moves objects through the same pipeline: the ranges of a read and the parts of a write are arrowseal's own.
-- SSE-KMS: S3 asks KMS for each request on an object, hence for each range of a read; for a write once, or twice if it
-  comes in parts (a data key when it begins, Decrypt when it is completed).
-- SSE-KMS with a bucket key: a hundredth of that, the best that AWS names ("up to 99 percent"), but one call for each
-  requester.
-- CSE V3: GenerateDataKey for each write, Decrypt for each read: no object is read twice while its key is cached.
-- CSE V3 with data key reuse: one GenerateDataKey for as many objects as the bounds of a shared key allow (10,000
-  objects, 1 TiB, 15 minutes), one Decrypt for each of these keys and each five minutes of a cache. A day's writes, and
-  its reads, are one job, split evenly among clients that know nothing of each other.
-- CPU: what sealing and opening take on top of PLAIN. Storage and traffic cost the same in every arm, and are left out.
+`MODEL` says how it counts, in words that the command prints.
 
 Sources: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html,
 https://repost.aws/knowledge-center/s3-multipart-kms-decrypt.
@@ -41,6 +30,20 @@ DAYS: Final = 30
 """Of a month."""
 BUCKET_KEY_SAVES: Final = 100
 """Of so many calls that S3 would make without a bucket key, one is left: the best case that AWS names."""
+
+MODEL: Final = (
+    "All arms move objects alike: the ranges of a read and the parts of a write are arrowseal's own.",
+    "SSE-KMS: S3 asks KMS for each request on an object, hence for each range of a read; for a write once, or twice if "
+    "it comes in parts (GenerateDataKey when it begins, Decrypt when it is completed).",
+    'SSE-KMS with a bucket key: one hundredth of that, the best that AWS names ("up to 99 percent"), and one for each '
+    "client at least.",
+    "CSE V3: GenerateDataKey for each write and Decrypt for each read: no object is read twice within five minutes.",
+    "CSE V3 with data key reuse: one GenerateDataKey for 10,000 objects, 1 TiB or 15 minutes, and one Decrypt for each "
+    "of these keys in each five minutes of a cache. A day's reads, and its writes, are one job, shared among clients "
+    "that know nothing of each other.",
+    "Storage and traffic cost the same in every arm, and are left out.",
+)
+"""Where it is uncertain it is kind to the others."""
 
 PLAIN, SSE_KMS, BUCKET_KEY = "PLAIN, SSE-S3", "SSE-KMS", "SSE-KMS, bucket key"
 CSE, REUSE = "CSE V3", "CSE V3, data key reuse"
@@ -89,7 +92,7 @@ class CpuCost(NamedTuple):
     def measured(cls) -> CpuCost:
         """Of this machine, now: sealing and opening in memory, on one thread."""
         speed = limits()
-        return cls(1 / speed["seal"], 1 / speed["open"], "measured now: seal and open in memory, on one thread")
+        return cls(1 / speed["seal"], 1 / speed["open"], "measured now in memory, on one thread")
 
     @classmethod
     def of_run(cls, run: Run, size: int) -> CpuCost:
@@ -131,9 +134,9 @@ class Requests(NamedTuple):
 def estimate(usage: Usage, prices: Prices | None = None, cpu: CpuCost | None = None, *, free: bool = False) -> pa.Table:
     """What each arm costs: writing all files once (`period` is `"load"`), and each month of use after that (`"month"`).
 
-    Prices are those of `Prices()`, CPU seconds those of `CpuCost.measured()` unless they are given. `free` subtracts the
-    requests that KMS gives an account each month. One row for each period and arm: requests and calls are counts,
-    dollars US dollars. See the module for the model. Raises what `Usage` and `Prices` do, when they are built.
+    Prices are those of `Prices()`, CPU seconds those of `CpuCost.measured()` unless they are given. `free` subtracts
+    the requests that KMS gives an account each month. One row for each period and arm: requests and calls are counts,
+    dollars US dollars; `MODEL` says how they are counted.
 
     >>> table = estimate(Usage(files=1_000, size=10_000), cpu=CpuCost(0.0, 0.0, "left out"))
     >>> dict(zip(table["arm"].to_pylist()[:5], table["kms_calls"].to_pylist()[:5]))  # to write all files once
@@ -152,13 +155,7 @@ def estimate(usage: Usage, prices: Prices | None = None, cpu: CpuCost | None = N
             billed = max(0, asked.kms_calls - prices.kms_free_requests) if free else asked.kms_calls
             encrypts = arm in (CSE, REUSE)
             cpu_seconds = (writes * cpu.seal + reads * cpu.open) * usage.size if encrypts else 0.0
-            row = {
-                "period": period,
-                "arm": arm,
-                "s3_writes": asked.s3_writes,
-                "s3_reads": asked.s3_reads,
-                "kms_calls": asked.kms_calls,
-                "cpu_seconds": cpu_seconds,
+            dollars = {
                 "s3_dollars": (
                     asked.s3_writes / 1_000 * prices.s3_write_per_1_000
                     + asked.s3_reads / 1_000 * prices.s3_read_per_1_000
@@ -167,8 +164,8 @@ def estimate(usage: Usage, prices: Prices | None = None, cpu: CpuCost | None = N
                 "key_dollars": prices.kms_key_month if arm != PLAIN and period == MONTH else 0.0,
                 "cpu_dollars": cpu_seconds / 3_600 * prices.processor_hour,
             }
-            row["dollars"] = sum(float(value) for name, value in row.items() if name.endswith("_dollars"))
-            rows.append(row)
+            counted = asked._asdict() | {"cpu_seconds": cpu_seconds}
+            rows.append({"period": period, "arm": arm} | counted | dollars | {"dollars": sum(dollars.values())})
     return pa.Table.from_pylist(rows)
 
 
