@@ -23,8 +23,6 @@ from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, Object
 from arrowseal.transfer import PIECE_BYTES, TransferOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from arrowseal.local import LocalServers
 
 PART = 5 * 2**20
@@ -57,17 +55,26 @@ def left_over(raw_s3: Any, bucket: str) -> tuple[list[str], int]:
     return [row["Key"] for row in objects], len(raw_s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
 
 
-def cancels(task: Callable[[], asyncio.Task[Any]]) -> Callable[..., None]:
+class Cancels:
     """A `progress=` that has the task cancelled after the first piece, and goes on when that has reached the work."""
-    loop = asyncio.get_running_loop()
 
-    def report(done: int, *_: object) -> None:
-        if done:
-            loop.call_soon_threadsafe(task().cancel)
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.task: asyncio.Task[Any] | None = None
+        self.reached = False
+
+    def __call__(self, done: int, *_: object) -> None:
+        if done and self.task is not None:
+            self.loop.call_soon_threadsafe(self.task.cancel)
             with pytest.raises(CancelledWork):
                 cancellation().sleep(PATIENCE)
+            self.reached = True
 
-    return report
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancelled `await` waits for its call, however slow this machine is at the moment."""
+    monkeypatch.setattr(threads, "GRACE_SECONDS", PATIENCE)
 
 
 def test_objects_go_through_the_awaited_calls(client: Client, bucket: str) -> None:
@@ -128,6 +135,7 @@ def test_500_gets_at_once_are_served(client: Client, bucket: str) -> None:
     assert sum(thread.name.startswith("arrowseal-aio") for thread in threading.enumerate()) <= 2 * threads.CONCURRENCY
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("encryption", [None, PLAIN], ids=["CSE", "PLAIN"])
 def test_a_cancelled_get_sends_no_more_requests(local_servers: LocalServers, bucket: str, encryption: Any) -> None:
     sent = Sent(local_servers, transfer=TransferOptions(part_bytes=PIECE_BYTES, concurrency=1))
@@ -136,31 +144,37 @@ def test_a_cancelled_get_sends_no_more_requests(local_servers: LocalServers, buc
     sent.methods.clear()
 
     async def main() -> None:
-        task: asyncio.Task[Any]
-        calls = AsyncClient(sent.client)
-        task = asyncio.create_task(calls.get(url, encryption=encryption, progress=cancels(lambda: task)))
+        cancels = Cancels()
+        get = AsyncClient(sent.client).get
+        cancels.task = asyncio.create_task(get(url, encryption=encryption, progress=cancels))
         with pytest.raises(asyncio.CancelledError):
-            await task
+            await cancels.task
+        assert cancels.reached
         assert sent.methods == ["GET"], "of nine"
 
     asyncio.run(main())
     assert [record.operation for record in sent.client.counters] == ["put"]
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("encryption", [None, PLAIN], ids=["CSE", "PLAIN"])
 def test_a_cancelled_put_in_parts_leaves_no_object_and_no_parts(
     local_servers: LocalServers, raw_s3: Any, bucket: str, encryption: Any
 ) -> None:
     sent = Sent(local_servers, transfer=TransferOptions(part_bytes=PART, concurrency=1))
+    sent.hold = "DELETE"
 
     async def main() -> None:
-        task: asyncio.Task[Any]
-        put = AsyncClient(sent.client).put
-        progress = cancels(lambda: task)
-        task = asyncio.create_task(put(f"s3://{bucket}/o", bytes(4 * PART), encryption=encryption, progress=progress))
+        cancels = Cancels()
+        put = AsyncClient(sent.client).put(f"s3://{bucket}/o", bytes(4 * PART), encryption=encryption, progress=cancels)
+        cancels.task = asyncio.create_task(put)
+        # The abort takes its time, and the await waits for it.
+        held = asyncio.create_task(asyncio.to_thread(sent.held.wait, PATIENCE))
+        held.add_done_callback(lambda _: sent.released.set())
         with pytest.raises(asyncio.CancelledError):
-            await task
-        # At once, not some time later: the await has waited for it.
+            await cancels.task
+        assert cancels.reached
+        assert sent.released.is_set()
         assert left_over(raw_s3, bucket) == ([], 0)
         assert sent.methods == ["POST", "PUT", "DELETE"]
 
