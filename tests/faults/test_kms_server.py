@@ -237,7 +237,7 @@ def test_answers_of_a_kms_in_trouble_are_asked_for_again(
 def test_a_throttled_kms_gives_all_keys_in_the_end(
     make: MakeClient, kms: KmsEngine, key: Key, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """60 data keys through a bucket of 40 a second; the command in tests/README.md does 1,000 through 50 a second."""
+    """60 data keys through a bucket of 40 a second; test_data_key_counts.py does 1,000 through 50 a second."""
     client = make(key.arn, cache=None)
     kms.bucket = TokenBucket(40)
     with ThreadPoolExecutor(16) as pool:
