@@ -1,0 +1,90 @@
+"""10,000 objects of 10 KB under one data key: both lanes, CSE V3 against PLAIN, boto3 and obstore by themselves.
+
+Each round of each arm reads the next 1,000 objects, each whole, from one thread or from eight. Plain objects go over boto3
+in either lane: encryption alone is compared in the rows of that one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from arrowseal import PLAIN
+from interleaved import REPLAY, Arms, Seconds, measure, show
+from peers import obstore_store
+from servers import BUCKET, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arrowseal.local import LocalServers
+
+OBJECTS, ROUND, SIZE = 10_000, 1_000, 10_000
+ARMS = ["CSE V3, obstore", "PLAIN, obstore", "CSE V3, boto3", "PLAIN, boto3", "boto3 itself", "obstore itself"]
+_written: dict[Endpoint, bytes] = {}
+_measured: dict[tuple[Endpoint, int], Seconds] = {}
+
+
+def written(endpoint: Endpoint, servers: LocalServers) -> bytes:
+    """The content of the objects, which are written once for a server."""
+    if endpoint not in _written:
+        client, content = endpoint.client(servers), os.urandom(SIZE)
+        with client.data_key_reuse(), ThreadPoolExecutor(8) as pool:
+            names = range(OBJECTS)
+            list(pool.map(lambda name: client.put(f"s3://{BUCKET}/cse/{name}", content), names))
+            list(pool.map(lambda name: client.put(f"s3://{BUCKET}/plain/{name}", content, encryption=PLAIN), names))
+        _written[endpoint] = content
+    return _written[endpoint]
+
+
+def readers(endpoint: Endpoint, servers: LocalServers) -> dict[str, Callable[[int], Any]]:
+    """Ways to read the object of a number into memory."""
+    import obstore
+
+    s3, store = endpoint.s3(), obstore_store(endpoint)
+    fast, lean = endpoint.client(servers, lane="obstore"), endpoint.client(servers, lane="boto3")
+    return {
+        "CSE V3, obstore": lambda name: fast.get(f"s3://{BUCKET}/cse/{name}"),
+        "PLAIN, obstore": lambda name: fast.get(f"s3://{BUCKET}/plain/{name}", allow_plaintext=True),
+        "CSE V3, boto3": lambda name: lean.get(f"s3://{BUCKET}/cse/{name}"),
+        "PLAIN, boto3": lambda name: lean.get(f"s3://{BUCKET}/plain/{name}", allow_plaintext=True),
+        "boto3 itself": lambda name: s3.get_object(Bucket=BUCKET, Key=f"plain/{name}")["Body"].read(),
+        "obstore itself": lambda name: obstore.get(store, f"plain/{name}").bytes(),
+    }
+
+
+def measured(endpoint: Endpoint, threads: int, servers: LocalServers) -> Seconds:
+    """The seconds of all arms, measured once; an answer of each is checked before the clock starts."""
+    if (endpoint, threads) not in _measured:
+        content, numbers = written(endpoint, servers), itertools.cycle(range(0, OBJECTS, ROUND))
+        with ThreadPoolExecutor(threads) as pool:
+
+            def next_thousand(read: Callable[[int], Any]) -> None:
+                start = next(numbers)
+                for _ in pool.map(read, range(start, start + ROUND)):
+                    pass
+
+            arms: dict[str, Callable[[], object]] = {}
+            for name, read in readers(endpoint, servers).items():
+                assert bytes(memoryview(read(7))) == content, name
+                arms[name] = lambda read=read: next_thousand(read)  # type: ignore[misc]
+            in_turn: Arms = arms
+            _measured[endpoint, threads] = measure(in_turn, rounds=7, warmup=1)
+    return _measured[endpoint, threads]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.benchmark(timer=REPLAY)
+def test_small_objects(
+    benchmark: Any, request: pytest.FixtureRequest, endpoint: Endpoint, servers: LocalServers, threads: int, arm: str
+) -> None:
+    seconds = measured(endpoint, threads, servers)
+    benchmark.extra_info["objects/s"] = round(ROUND / statistics.median(seconds[arm]))
+    group = f"get {ROUND} objects of 10 KB, {threads} threads, {request.node.callspec.params['endpoint']}"
+    show(benchmark, group, seconds, arm, ["boto3 itself", "CSE V3, obstore", "CSE V3, boto3"])
