@@ -1,7 +1,7 @@
 """10,000 objects of 10 KB under one data key: both lanes, CSE V3 against PLAIN, boto3 and obstore by themselves.
 
-Each round of each arm reads the next 1,000 objects, each whole, from one thread or from eight. Plain objects go over boto3
-in either lane: encryption alone is compared in the rows of that one.
+Each round of each arm reads the next 1,000 objects, each whole, from one thread or from eight. Plain objects go over
+boto3 in either lane: encryption alone is compared in the rows of that one.
 """
 
 from __future__ import annotations
