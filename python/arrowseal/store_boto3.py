@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from arrowseal.boto3_bodies import Boto3Body
 from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import (
+    ArrowSealError,
     ConfigurationError,
     CredentialsError,
     StoreUnansweredError,
@@ -174,8 +175,11 @@ class Boto3Store(Boto3Uploads):
             raise credentials_error(error, str(location)) or StoreUnansweredError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"
             ) from None
-        except (HTTPError, ResponseParserError) as error:
-            # Where an answer that refuses breaks off itself, botocore lets through what it stands on.
+        except ArrowSealError:
+            raise
+        except (HTTPError, ResponseParserError, ValueError) as error:
+            # Where an answer that refuses breaks off itself, or a date in one is none, botocore lets through what it
+            # stands on.
             raise StoreUnansweredError(f"{location}: {action}: the answer broke off ({type(error).__name__})") from None
 
 

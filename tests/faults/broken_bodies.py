@@ -26,7 +26,8 @@ class Fault(NamedTuple):
     seen: `lost-answer`, `error-200-after`; `truncate`, `reset`, `stall` (after `at` bytes of the answer's body),
     `shorten` (to `at` bytes, consistently), `flip` (a bit of byte `at`); `wrong-etag`; `close-after` (the answer
     arrives, then the idle connection is closed); `gzip` (a compressed body that says so), `chunked` (no length),
-    `no-length` (nor chunks: until the connection ends), `duplicate` (every header twice), `drop` (the header `code`).
+    `no-length` (nor chunks: until the connection ends), `duplicate` (every header twice), `upper` (their names in upper
+    case), `drop`, `empty` and `extra` (the header `code` is not there, has no value, or is there all the same).
     """
 
     kind: str
@@ -77,7 +78,7 @@ class FaultProxy:
     which operation, `cut` the requests that ended in the midst of their bodies, with what had come of these.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, port: int = 0) -> None:
         self.target = urlsplit(endpoint)
         self.rule: Rule = lambda *_: None
         self.log: list[Seen] = []
@@ -88,7 +89,7 @@ class FaultProxy:
         class Handler(_Handler):
             faults = proxy
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", port), Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -245,11 +246,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _headers(self, answer: http.client.HTTPResponse, fault: Fault | None) -> list[tuple[str, str]]:
         hidden = {"transfer-encoding", "connection", "content-length"}
         kind = fault.kind if fault else ""
-        if fault is not None and kind == "drop":
+        if fault is not None and kind in ("drop", "empty", "extra"):
             hidden.add(fault.code.lower())
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in hidden]
         if kind == "wrong-etag":
             kept = [(name, '"0123456789abcdef"' if name.lower() == "etag" else value) for name, value in kept]
+        if fault is not None and kind in ("empty", "extra"):
+            kept.append((fault.code, "" if kind == "empty" else fault.message))
+        if kind == "upper":
+            kept = [(name.upper(), value) for name, value in kept]
         return kept * 2 if kind == "duplicate" else kept
 
     def _send(self, content: bytes, fault: Fault | None) -> None:
@@ -286,7 +291,11 @@ class _Handler(BaseHTTPRequestHandler):
         if "X-Amz-Target" in self.headers:
             content = json.dumps({"__type": fault.code, "message": message}).encode()
         else:
-            content = f"<Error><Code>{fault.code}</Code><Message>{message}</Message></Error>".encode()
+            region = dict(fault.headers).get("x-amz-bucket-region", "")
+            details = (
+                f"<Message>{message}</Message><Region>{region}</Region>" if region else f"<Message>{message}</Message>"
+            )
+            content = f"<Error><Code>{fault.code}</Code>{details}</Error>".encode()
         self.send_response_only(fault.at if fault.kind == "status" else 200)
         self.send_header("Content-Type", "application/xml")
         for name, value in fault.headers:
