@@ -1,0 +1,236 @@
+"""Which lane is taken, and what a lane does where boto3 would have done something of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from broken_bodies import Fault, FaultProxy
+from conformance_servers import LANES, Server, lane_over
+
+from arrowseal import Client
+from arrowseal.connections import Connections
+from arrowseal.counters import Operation
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.lanes import store_of
+from arrowseal.location import ObjectLocation
+from arrowseal.options import ClientOptions
+from arrowseal.store_boto3 import Boto3Store
+from arrowseal.store_lean import LeanStore
+from arrowseal.store_obstore import ObstoreStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arrowseal.local import LocalServers
+    from arrowseal.store import Store
+
+SHORT_WAYS = ["boto3", "obstore"]
+CONTENT = b"content of the object"
+
+
+def read(store: Store, location: ObjectLocation, operation: Operation | None = None) -> bytes:
+    operation = operation or Operation("get", location)
+    _, body = store.get(location, operation, byte_range=(0, 2**23), arguments={})
+    content = bytearray(100)
+    count = body.readinto(memoryview(content))
+    assert body.readinto(memoryview(bytearray(1))) == 0
+    body.close()
+    return bytes(content[:count])
+
+
+@pytest.fixture
+def moto(local_servers: LocalServers) -> Server:
+    return Server("moto", local_servers.s3_endpoint, local_servers.session)
+
+
+@pytest.fixture
+def sealed(raw_s3: Any) -> ObjectLocation:
+    """An object on moto that looks client-side encrypted."""
+    bucket = f"bucket-{secrets.token_hex(6)}"
+    raw_s3.create_bucket(Bucket=bucket)
+    raw_s3.put_object(Bucket=bucket, Key="sealed", Body=CONTENT, Metadata={"x-amz-key-v2": "AAEC"}, ACL="public-read")
+    return ObjectLocation(bucket, "sealed")
+
+
+def test_obstore_is_the_lane_where_it_is_installed_and_boto3_where_that_is_said(moto: Server) -> None:
+    connections = moto.connections()
+    assert type(store_of(connections, "auto")) is ObstoreStore
+    assert type(store_of(connections, "obstore")) is ObstoreStore
+    assert type(store_of(connections, "boto3")) is LeanStore
+
+
+def test_an_s3_client_that_was_handed_in_is_used_as_it_is(moto: Server) -> None:
+    connections = Connections(ClientOptions(), None, moto.s3(), None)
+    assert type(store_of(connections, "auto")) is Boto3Store
+    with pytest.raises(ConfigurationError, match="handed in"):
+        store_of(connections, "obstore")
+
+
+def test_an_unknown_lane_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="lane='curl' is not known"):
+        Client("alias/a", lane="curl")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lane", SHORT_WAYS)
+def test_hooks_on_the_session_see_every_request(moto: Server, lane: str, sealed: ObjectLocation) -> None:
+    session, seen = moto.session(), []
+    session.events.register("before-send.s3", lambda request, **_: seen.append(request.url))
+    store = moto.store(lane, session)
+    for _ in range(4):
+        assert read(store, sealed) == CONTENT
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("lane", SHORT_WAYS)
+def test_anonymous_requests_stay_anonymous(moto: Server, lane: str, sealed: ObjectLocation) -> None:
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    session = moto.session()
+    session._session.set_default_client_config(Config(signature_version=UNSIGNED, s3={"addressing_style": "path"}))
+    connections = moto.connections(session)
+    store = lane_over(connections, lane)
+    assert [read(store, sealed), read(store, sealed)] == [CONTENT] * 2
+    assert connections.endpoints().of(sealed.bucket) is None
+
+
+def test_refreshed_credentials_sign_the_next_request(
+    moto: Server, sealed: ObjectLocation, local_servers: LocalServers
+) -> None:
+    from botocore.credentials import Credentials
+
+    proxy = FaultProxy(local_servers.s3_endpoint)
+    session = moto.session()
+    rotating = Credentials("FIRST", "secret", "first-token")
+    session._session._credentials = rotating
+    store = moto._replace(endpoint=proxy.endpoint).store("boto3", session)
+    read(store, sealed)
+    read(store, sealed)
+    rotating.access_key, rotating.token = "SECOND", "second-token"
+    read(store, sealed)
+    headers = [{name.lower(): value for name, value in seen.headers.items()} for seen in proxy.log]
+    proxy.close()
+    assert [each["x-amz-security-token"] for each in headers] == ["first-token", "first-token", "second-token"]
+    assert ["Credential=SECOND" in each["authorization"] for each in headers] == [False, False, True]
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_connection_that_the_server_closed_meanwhile_costs_no_attempt(
+    local_servers: LocalServers, moto: Server, lane: str, sealed: ObjectLocation
+) -> None:
+    proxy = FaultProxy(local_servers.s3_endpoint)
+    store, operation = moto._replace(endpoint=proxy.endpoint).store(lane), Operation("get", sealed)
+    read(store, sealed, operation)
+    proxy.rule = lambda *_: Fault("close-after")
+    for _ in range(3):
+        assert read(store, sealed, operation) == CONTENT
+        threading.Event().wait(0.05)  # the end of the connection arrives
+    proxy.close()
+    assert operation.requests == 4
+
+
+class _Regions(BaseHTTPRequestHandler):
+    """An S3 whose bucket lives in eu-west-1, once `moved` is set."""
+
+    protocol_version = "HTTP/1.1"
+    moved = False
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        region = self.headers["Authorization"].split("/")[2]
+        type(self).asked.append(region)
+        if type(self).moved and region != "eu-west-1":
+            body = (
+                b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is wrong; expecting "
+                b"'eu-west-1'</Message><Region>eu-west-1</Region></Error>"
+            )
+            self.answer(400, body, {"x-amz-bucket-region": "eu-west-1"})
+        else:
+            size = len(CONTENT)
+            headers = {"Content-Range": f"bytes 0-{size - 1}/{size}", "ETag": '"etag"', "x-amz-meta-x-amz-key-v2": "AA"}
+            self.answer(206, CONTENT, headers | {"Last-Modified": "Tue, 17 Nov 2026 10:00:00 GMT"})
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def regions() -> Iterator[tuple[str, type[_Regions]]]:
+    handler = type("Regions", (_Regions,), {"asked": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", handler
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_bucket_in_another_region_is_followed_there_and_then_asked_there(
+    regions: tuple[str, type[_Regions]], lane: str
+) -> None:
+    endpoint, handler = regions
+    store = Server("", endpoint, lambda: boto3.Session("access", "secret", region_name="us-east-1")).store(lane)
+    location = ObjectLocation("bucket", "directory/key")
+    assert [read(store, location), read(store, location)] == [CONTENT] * 2
+    handler.moved = True
+    assert read(store, location) == CONTENT
+    handler.asked.clear()
+    assert [read(store, location), read(store, location)] == [CONTENT] * 2
+    assert handler.asked == ["eu-west-1"] * 2
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_forked_child_reads_on(moto: Server, lane: str, sealed: ObjectLocation) -> None:
+    store = moto.store(lane)
+    assert [read(store, sealed), read(store, sealed)] == [CONTENT] * 2
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        try:
+            found = [read(store, sealed).decode(), read(store, sealed).decode()]
+            os.write(writable, json.dumps(found).encode())
+        finally:
+            os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable) as answers:
+        found = json.loads(answers.read() or "null")
+    os.waitpid(child, 0)
+    assert found == [CONTENT.decode()] * 2
+    assert read(store, sealed) == CONTENT
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_no_lane_logs_the_secret_key(
+    moto: Server, lane: str, sealed: ObjectLocation, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = moto.session()
+    credentials = session.get_credentials()
+    assert credentials is not None
+    with caplog.at_level(logging.DEBUG):
+        store = moto.store(lane, session)
+        for _ in range(3):
+            read(store, sealed)
+    assert credentials.secret_key
+    assert credentials.secret_key not in caplog.text
