@@ -65,7 +65,7 @@ class Client:
             attached (`arrowseal[progress]`); a function is told instead: see `arrowseal.progress.ReportProgress`.
         lane: what carries short reads: obstore where it is installed (`arrowseal[fast]`) and does as boto3 would
             (`"auto"`), boto3 always (`"boto3"`), or obstore, which must be there (`"obstore"`). An S3 client that was
-            handed in is always used as it is. Reads over obstore do not see how the server encrypts.
+            handed in is always used as it is, and plain objects are boto3's: obstore hides how the server encrypts.
 
     Raises:
         ConfigurationError: the options contradict each other (`PolicyConflictError` where the policy forbids a format).
