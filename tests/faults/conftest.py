@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from arrowseal.local import LocalServers
 
 PART = 2**20
+LANE = os.environ.get("ARROWSEAL_TEST_LANE", "auto")
+"""What carries the requests of clients that make their S3 client themselves."""
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +73,7 @@ def s3_through_proxy(lane: str, impatient_session: Any, proxied_s3: Any, listeni
     """The options of a client that reaches S3 through the proxy."""
     if lane == "given":
         return {"s3": proxied_s3}
-    return {"session": impatient_session, "endpoint_url": listening_proxy.endpoint}
+    return {"session": impatient_session, "endpoint_url": listening_proxy.endpoint, "lane": LANE}
 
 
 @pytest.fixture
