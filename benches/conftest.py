@@ -11,11 +11,46 @@ import pytest
 
 from arrowseal.local import LocalServers
 from official_process import OfficialClient, official_environment
-from servers import BUCKET, SERVERS, Endpoint, discarding, server
+from servers import BUCKET, SERVERS, Endpoint, available, discarding, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+QUICK_ROUNDS = 7
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`."""
+    parser.addoption("--quick", action="store_true", help="benchmarks: small sizes and few rounds, within 5 minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What modules say of their benchmarks."""
+    config.addinivalue_line("markers", "full: takes too long for --quick")
+    config.addinivalue_line("markers", "one_server: the client is what matters; runs on the first server that is there")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what was not asked for."""
+    first = available()[0]
+
+    def wanted(item: pytest.Item) -> bool:
+        if config.getoption("--quick") and item.get_closest_marker("full"):
+            return False
+        on = item.callspec.params.get("endpoint", first) if hasattr(item, "callspec") else first
+        return on == first or item.get_closest_marker("one_server") is None
+
+    left_out = [item for item in items if not wanted(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if wanted(item)]
+
+
+@pytest.fixture(scope="session")
+def rounds(pytestconfig: pytest.Config) -> Callable[[int], int]:
+    """How many rounds a comparison has that wants so many: fewer with `--quick`, but never fewer than seven."""
+    return lambda many: QUICK_ROUNDS if pytestconfig.getoption("--quick") else many
 
 
 @pytest.fixture(scope="session", autouse=True)

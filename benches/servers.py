@@ -80,6 +80,11 @@ def running(command: list[str], port: int) -> Iterator[None]:
         process.wait()
 
 
+def available() -> list[str]:
+    """Those of `SERVERS` that can be started here."""
+    return [name for name in SERVERS if name != "versitygw" or shutil.which(name)]
+
+
 @contextlib.contextmanager
 def versitygw(root: Path) -> Iterator[Endpoint]:
     """A folder served by versitygw. Raises `LookupError` where it is not on the PATH."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from arrowseal.local import LocalServers
     from official_process import OfficialClient
 
-MEBIBYTES = [256, 1024]
+MEBIBYTES = [256, pytest.param(1024, marks=pytest.mark.one_server)]
+pytestmark = pytest.mark.full
 ARMS = ["CSE V3", "PLAIN", *READERS, "official client", "PLAIN + 1.15 one-shot"]
 _measured: dict[tuple[Endpoint, int], Seconds] = {}
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from arrowseal.local import LocalServers
     from official_process import OfficialClient
 
-MEBIBYTES = [256, 1024]
+MEBIBYTES = [256, pytest.param(1024, marks=pytest.mark.one_server)]
+pytestmark = pytest.mark.full
 ARMS = ["CSE V3", "PLAIN", "boto3 upload_fileobj"]
 CPU_ARMS = ["CSE V3", "PLAIN", "boto3 upload_fileobj", "official client"]
 _measured: dict[tuple[Endpoint, int], Seconds] = {}

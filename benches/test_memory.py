@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from arrowseal.local import LocalServers
 
 MIB = 1 << 20
+pytestmark = pytest.mark.full
 PEAK = """
 import json, re
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MEBIBYTES = 256
 ARMS = ["CSE V3", "PLAIN"]
+pytestmark = [pytest.mark.full, pytest.mark.one_server]
 _measured: dict[tuple[Endpoint, int, str], Seconds] = {}
 
 

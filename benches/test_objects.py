@@ -3,48 +3,58 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from arrowseal import CSE, PLAIN, V2, V3, CommitmentPolicy
 from interleaved import REPLAY, Seconds, measure, show
+from protections import ARMS, protections
 
 if TYPE_CHECKING:
-    from arrowseal.local import LocalServers
+    from collections.abc import Callable
 
-SIZES = {"10 KB": 10_000, "1 MB": 1_000_000, "16 MB": 16_000_000, "64 MB": 64_000_000}
-ARMS = {"PLAIN": PLAIN, "CSE V2": CSE(format=V2), "CSE V3": CSE(format=V3)}
+    from arrowseal.local import LocalServers
+    from servers import Endpoint
+
+SIZES = {"10 KB": 10_000, "1 MB": 1_000_000, "16 MB": 16_000_000, "64 MB": 64_000_000, "1 GB": 1_000_000_000}
+FULL = ["64 MB", "1 GB"]
+pytestmark = pytest.mark.one_server
 _measured: dict[tuple[str, str], Seconds] = {}
 
 
-def measured(servers: LocalServers, operation: str, size: str) -> Seconds:
+def measured(endpoint: Endpoint, servers: LocalServers, operation: str, size: str, rounds: int) -> Seconds:
     """The seconds of all arms of one comparison, measured once; answers are checked before the clock starts."""
     if (operation, size) not in _measured:
-        policies = {
-            "CSE V2": CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT,
-            "CSE V3": CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT,
-        }
         content = os.urandom(SIZES[size])
-        arms = {}
-        for name, encryption in ARMS.items():
-            policy = policies.get(name)
-            client = servers.client(commitment_policy=policy, format=V2 if name == "CSE V2" else V3)
-            url = f"s3://{servers.bucket}/{name}/{size}"
-            client.put(url, content, encryption=encryption)
-            assert client.get(url, allow_plaintext=True) == content
+        arms: dict[str, Callable[[], object]] = {}
+        for arm in protections(endpoint, servers):
+            url, how = arm.url(size), {"encryption": arm.encryption}
+            arm.client.put(url, content, **how)
+            assert arm.client.get(url, allow_plaintext=True) == content, arm.name
             if operation == "put":
-                arms[name] = lambda client=client, url=url, arm=encryption: client.put(url, content, encryption=arm)
+                arms[arm.name] = partial(arm.client.put, url, content, **how)
             else:
-                arms[name] = lambda client=client, url=url: client.get(url, allow_plaintext=True)
-        _measured[operation, size] = measure(arms, rounds=9 if SIZES[size] > 10_000_000 else 31)
+                arms[arm.name] = partial(arm.client.get, url, allow_plaintext=True)
+        _measured[operation, size] = measure(arms, rounds=rounds, warmup=1 if SIZES[size] > 10_000_000 else 2)
     return _measured[operation, size]
 
 
 @pytest.mark.parametrize("arm", ARMS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "size", [pytest.param(size, marks=pytest.mark.full) if size in FULL else size for size in SIZES]
+)
 @pytest.mark.parametrize("operation", ["put", "get"])
 @pytest.mark.benchmark(timer=REPLAY, disable_gc=False)
-def test_objects(benchmark: Any, servers: LocalServers, operation: str, size: str, arm: str) -> None:
-    seconds = measured(servers, operation, size)
+def test_objects(
+    benchmark: Any,
+    endpoint: Endpoint,
+    servers: LocalServers,
+    rounds: Callable[[int], int],
+    operation: str,
+    size: str,
+    arm: str,
+) -> None:
+    many = 31 if SIZES[size] < 10_000_000 else 9 if SIZES[size] < 10**9 else 7
+    seconds = measured(endpoint, servers, operation, size, rounds(many))
     show(benchmark, f"{operation} {size}", seconds, arm, ["PLAIN"], SIZES[size])

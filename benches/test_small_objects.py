@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from arrowseal.local import LocalServers
 
+pytestmark = pytest.mark.full
 OBJECTS, ROUND, SIZE = 10_000, 1_000, 10_000
 ARMS = ["CSE V3, obstore", "PLAIN, obstore", "CSE V3, boto3", "PLAIN, boto3", "boto3 itself", "obstore itself"]
 _written: dict[Endpoint, bytes] = {}
