@@ -13,8 +13,8 @@ from arrowseal.bench.limits import limits
 from arrowseal.bench.prices import LOOKED_UP, Prices
 from arrowseal.bench.samples import Machine, Run, Sample, Settings
 from arrowseal.cli import estimate as command
-from arrowseal.cli.tables import WIDTH
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.text_tables import WIDTH
 
 if TYPE_CHECKING:
     from pathlib import Path

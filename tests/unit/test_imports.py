@@ -43,7 +43,7 @@ LAYERS = [
     {"progress"},
     {"retries"},
     {"learnt_endpoints", "server_clock"},
-    {"location", "extras", "cancellation"},
+    {"location", "extras", "cancellation", "text_tables"},
     {"suites"},
     {"exceptions", "_core"},
 ]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.cli import DONE, FAILED, flights, say
-from arrowseal.cli.tables import WIDTH, columns, shortened, table
 from arrowseal.exceptions import (
     ArrowSealError,
     AuthenticationError,
@@ -19,6 +18,7 @@ from arrowseal.exceptions import (
     NotEncryptedError,
 )
 from arrowseal.extras import require
+from arrowseal.text_tables import WIDTH, columns, shortened, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.cli import DONE
-from arrowseal.cli.tables import WIDTH, table
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.text_tables import WIDTH, table
 
 if TYPE_CHECKING:
     from arrowseal.bench.estimate import CpuCost

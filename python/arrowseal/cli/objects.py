@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from arrowseal.cli import DONE, FAILED, copy, describe, say
 from arrowseal.cli.connection import connect, list_buckets
-from arrowseal.cli.tables import columns
 from arrowseal.exceptions import ArrowSealError, ConfigurationError
 from arrowseal.location import locate, locate_prefix
+from arrowseal.text_tables import columns
 
 if TYPE_CHECKING:
     import argparse

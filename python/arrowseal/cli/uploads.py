@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.cli import DONE, FAILED, describe, say
 from arrowseal.cli.connection import connect, list_buckets
-from arrowseal.cli.tables import columns
 from arrowseal.exceptions import ArrowSealError, CredentialsError
 from arrowseal.location import locate_prefix
+from arrowseal.text_tables import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
