@@ -90,16 +90,19 @@ class LearntEndpoints:
         if not self.learns or location.bucket in self._endpoints:
             yield
             return
-        self._local.sent = None
+        sent: list[tuple[str, dict[str, Any]]] = []
+        self._local.sent = sent
         try:
             yield
-            if self._local.sent is not None:
-                self._endpoints[location.bucket] = self._endpoint(location, *self._local.sent)
         finally:
             self._local.sent = None
+        if sent:
+            self._endpoints[location.bucket] = self._endpoint(location, *sent[-1])
 
     def _sent(self, request: Any, **_: Any) -> None:
-        self._local.sent = request.url, dict(request.headers)
+        sent = getattr(self._local, "sent", None)
+        if sent is not None:
+            sent.append((request.url, dict(request.headers)))
 
     def _endpoint(self, location: ObjectLocation, url: str, headers: dict[str, Any]) -> BucketEndpoint | None:
         fields = {name.lower(): _text(value) for name, value in headers.items()}

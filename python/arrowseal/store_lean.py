@@ -105,6 +105,8 @@ def _ask(
     S3SigV4Auth(credentials, "s3", endpoint.region).add_auth(request)
     response = s3._endpoint.http_session.send(request)  # type: ignore[attr-defined]  # noqa: SLF001 - boto3's own pool
     if response.status_code < 300:
+        if action == "HeadObject":
+            response.content  # noqa: B018 - there is none, and reading it gives the connection back
         return _in_botocores_words(response)
     body = response.content
     refusal = {"status_code": response.status_code, "headers": response.headers, "body": body}

@@ -128,24 +128,13 @@ class ObstoreStore(LeanStore):
         try:
             with operation.timed("s3"):
                 result = obstore.get(store, location.key, options=options)
-        except (BaseError, FileNotFoundError, ValueError) as error:
-            self._refused(location, str(error))
+        except ValueError:
+            operation.requests -= 1  # a key that obstore cannot write was not asked for
+            return None
+        except (BaseError, FileNotFoundError) as error:
+            _refused(location, str(error))
             return None
         return _stored_object(location, result), ObstoreBody(location, result)
-
-    def _refused(self, location: ObjectLocation, text: str) -> None:
-        """Raise the error of ours for one of obstore; return if boto3 shall ask again and say."""
-        text = text.partition("\n\nDebug source:")[0]
-        refusal = _REFUSAL.search(text)
-        if refusal is None:
-            if "HTTP error" in text:
-                raise StoreUnansweredError(f"{location}: GetObject failed: no answer, or a broken one") from None
-            return
-        status = int(refusal[1])
-        if status in (404, 412) or status >= 500:
-            code, message = _code_and_message(refusal[2] or "", status)
-            raise store_error(code, status, message, location, "GetObject") from None
-        # An empty object, another Region, refused or expired credentials: boto3 knows how to go on.
 
 
 class _Neighbours:
@@ -230,6 +219,21 @@ def _stored_object(location: ObjectLocation, result: Any) -> StoredObject:
         content_type=attributes.get("Content-Type"),
         ranged=True,  # obstore refuses an answer that is not
     )
+
+
+def _refused(location: ObjectLocation, text: str) -> None:
+    """Raise the error of ours for one of obstore; return if boto3 shall ask again and say."""
+    text = text.partition("\n\nDebug source:")[0]
+    refusal = _REFUSAL.search(text)
+    if refusal is None:
+        if "HTTP error" in text:
+            raise StoreUnansweredError(f"{location}: GetObject failed: no answer, or a broken one") from None
+        return
+    status = int(refusal[1])
+    if status in (404, 412) or status >= 500:
+        code, message = _code_and_message(refusal[2] or "", status)
+        raise store_error(code, status, message, location, "GetObject") from None
+    # An empty object, another Region, refused or expired credentials: boto3 knows how to go on.
 
 
 def _code_and_message(body: str, status: int) -> tuple[str, str]:

@@ -234,3 +234,15 @@ def test_no_lane_logs_the_secret_key(
             read(store, sealed)
     assert credentials.secret_key
     assert credentials.secret_key not in caplog.text
+
+
+@pytest.mark.parametrize("lane", SHORT_WAYS)
+def test_heads_give_their_connection_back(local_servers: LocalServers, sealed: ObjectLocation, lane: str) -> None:
+    connections = Server("moto", local_servers.s3_endpoint, local_servers.session).connections()
+    store, operation = lane_over(connections, lane), Operation("head", sealed)
+    read(store, sealed)
+    for _ in range(5):
+        store.head(sealed, operation, arguments={})
+    pools = connections.s3()._endpoint.http_session._manager.pools  # type: ignore[attr-defined]
+    (pool,) = (pools[key] for key in pools.keys())  # noqa: SIM118 - urllib3's container iterates nothing else
+    assert pool.num_connections == 1
