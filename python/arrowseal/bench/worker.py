@@ -98,7 +98,7 @@ class Worker:
         return answer | sections
 
     def first_row(self) -> dict[str, Any]:
-        """How long until the first row is there, if the contestant has a way that does not take the whole; else null."""
+        """How long until the first row is there, if the contestant has a way that does not take the whole; or null."""
         first_row = getattr(self._work, "first_row", None)
         if first_row is None:
             return {"first_row_seconds": None}
