@@ -6,6 +6,7 @@ import ipaddress
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -53,8 +54,8 @@ class Connections:
         self._made: dict[str, Any] = {}
         self._renewed_at = 0.0
         self._seconds_ahead = 0.0
-        self._pid = os.getpid()
         self._lock = threading.Lock()
+        _all.add(self)
         if kms is not None:
             self._check_kms_endpoint(kms)
 
@@ -98,9 +99,6 @@ class Connections:
             return self._kept(service, endpoint_url)
 
     def _kept(self, service: str, endpoint_url: str | None) -> Any:
-        if self._pid != os.getpid():
-            # Sockets of the parent's pools must not be shared with it.
-            self._made, self._pid = {}, os.getpid()
         if service not in self._made:
             client = self._make(service, endpoint_url)
             if service == "kms":
@@ -168,6 +166,13 @@ class Connections:
         found += [client._get_credentials() for client in self._given.values() if hasattr(client, "_get_credentials")]  # noqa: SLF001
         return list({id(credentials): credentials for credentials in found}.values())
 
+    def forget(self) -> None:
+        """Start without clients, after a fork: sockets must not be shared with the parent, and a thread that is not
+        here may have held the lock, or those of clients, when it was forked.
+        """
+        self._made = {}
+        self._lock = threading.Lock()
+
     def _check_kms_endpoint(self, kms: KMSClient) -> None:
         url = urlsplit(kms.meta.endpoint_url)
         if url.scheme == "https" or self._options.allow_insecure_kms_endpoint or _is_loopback(url.hostname or ""):
@@ -176,6 +181,17 @@ class Connections:
             f"the KMS endpoint {url.scheme}://{url.netloc} is not https: data keys would cross the network in clear. "
             "Use https, or say allow_insecure_kms_endpoint=True"
         )
+
+
+_all: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for connections in list(_all):
+        connections.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def _is_loopback(host: str) -> bool:

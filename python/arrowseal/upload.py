@@ -78,6 +78,7 @@ class Upload:
         self._sent = 0
         self._stop = threading.Event()
         self._unanswered: timedelta | None = None
+        self._beginning: Future[str] | None = None
         self._process = os.getpid()
 
     def put(self, payload: Payload) -> WrittenObject:
@@ -109,8 +110,10 @@ class Upload:
         """
         cancellation().check()
         if self._upload_id is None or self._pool is None:
-            self._upload_id = self._begin()
             self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-write")
+            # On another thread, which Ctrl-C does not strike: whatever it begins, it comes back with the id.
+            self._beginning = self._pool.submit(copy_context().run, self._begin)
+            self._upload_id = self._beginning.result()
         self._operation.hold(payload.own_bytes)  # also while it waits
         self._collect(at_most=self._concurrency - 1)
         self._sent += 1
@@ -135,11 +138,15 @@ class Upload:
 
     def abort(self) -> None:
         """Give up what was sent so far; nothing of it stays. Warns where S3 does not confirm that, and never raises."""
-        if self._upload_id is None or os.getpid() != self._process:
+        if os.getpid() != self._process:
             return  # a forked child leaves its parent's upload alone
         self._stop.set()
         self._finish()
-        upload_id, self._upload_id = self._upload_id, None
+        if self._upload_id is None and self._beginning is not None and self._beginning.exception() is None:
+            self._upload_id = self._beginning.result()
+        upload_id, self._upload_id, self._beginning = self._upload_id, None, None
+        if upload_id is None:
+            return
         try:
             with shielded():
                 self._give_up_unanswered(upload_id)

@@ -1,0 +1,280 @@
+"""What befalls a whole process: Ctrl-C, no place for files, no memory, forks in the midst of the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from broken_bodies import operation_of, part_of
+from broken_servers import BrokenServers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Run = Callable[..., subprocess.Popen[str]]
+
+MIB = 2**20
+LARGE = 11 * MIB
+PREAMBLE = """
+import os, sys
+import arrowseal
+from arrowseal import RetryOptions, TransferOptions
+from arrowseal.exceptions import ArrowSealError
+transfer = TransferOptions(part_bytes=2**20, concurrency=3, retries=RetryOptions(base_seconds=0.001))
+client = arrowseal.Client(
+    sys.argv[1], region_name="eu-west-1", endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3], transfer=transfer
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[BrokenServers]:
+    servers = BrokenServers()
+    yield servers
+    servers.close()
+
+
+@pytest.fixture
+def servers(listening: BrokenServers) -> BrokenServers:
+    """Empty servers without faults so far."""
+    listening.s3.reset()
+    listening.s3.server.objects.clear()
+    listening.s3.server.open_uploads.clear()
+    return listening
+
+
+@pytest.fixture
+def run(servers: BrokenServers) -> Iterator[Run]:
+    """Starts a child process in which `client` is a client on the servers."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(code: str, **environ: str) -> subprocess.Popen[str]:
+        given = {"AWS_ACCESS_KEY_ID": "TESTS", "AWS_SECRET_ACCESS_KEY": "not checked", "PYTHONDONTWRITEBYTECODE": "1"}
+        script = PREAMBLE + textwrap.dedent(code)
+        arguments = [sys.executable, "-c", script, servers.key.arn, servers.s3.endpoint, servers.kms_proxy.endpoint]
+        pipe = subprocess.PIPE
+        child = subprocess.Popen(arguments, env=os.environ | given | environ, stdout=pipe, stderr=pipe, text=True)
+        started.append(child)
+        return child
+
+    yield run
+    for child in started:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
+def finished(child: subprocess.Popen[str]) -> str:
+    """What a child printed that ended well."""
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    return out
+
+
+@pytest.mark.parametrize("how", ["put", "open"])
+@pytest.mark.parametrize(
+    ("operation", "part"),
+    [("CreateMultipartUpload", None), *(("UploadPart", part) for part in (1, 2, 3)), ("CompleteMultipartUpload", None)],
+)
+def test_ctrl_c_under_a_write_in_parts_leaves_the_object_whole_or_nothing(
+    servers: BrokenServers, run: Run, operation: str, part: int | None, how: str
+) -> None:
+    child: list[Any] = []
+
+    def interrupt(method: str, path: str, headers: dict[str, str]) -> None:
+        if operation_of(method, path, headers) == operation and part_of(path) == part and len(child) == 1:
+            child.append(child[0].send_signal(signal.SIGINT))
+
+    servers.s3.rule = interrupt
+    write = {
+        "put": 'client.put("s3://bucket/o", bytes(11 * 2**20))',
+        "open": """
+            with client.open("s3://bucket/o", "wb") as file:
+                for _ in range(11):
+                    file.write(bytes(2**20))
+        """,
+    }[how]
+    child.append(run(write))
+    _, err = child[0].communicate(timeout=60)
+    assert len(child) == 2
+    assert child[0].returncode != 0
+    assert "KeyboardInterrupt" in err
+    assert not servers.s3.server.open_uploads
+    stored = servers.s3.server.objects.get("/bucket/o")
+    if operation != "CompleteMultipartUpload":
+        assert stored is None
+    elif stored is not None:
+        assert servers.client().get("s3://bucket/o") == bytes(LARGE)
+
+
+@pytest.mark.parametrize("start", [0, 5, 10])
+def test_ctrl_c_under_a_read_ends_it(servers: BrokenServers, run: Run, start: int) -> None:
+    servers.client().put("s3://bucket/o", bytes(LARGE))
+    child: list[Any] = []
+
+    def interrupt(method: str, path: str, headers: dict[str, str]) -> None:
+        wanted = operation_of(method, path, headers) == "GetObject" and seen.append(path) is None
+        if wanted and len(seen) == 1 + start // 4 and len(child) == 1:
+            child.append(child[0].send_signal(signal.SIGINT))
+
+    seen: list[str] = []
+    servers.s3.rule = interrupt
+    child.append(run('client.get("s3://bucket/o")'))
+    _, err = child[0].communicate(timeout=60)
+    assert child[0].returncode != 0
+    assert "KeyboardInterrupt" in err
+
+
+def test_no_operation_takes_a_file(servers: BrokenServers, run: Run) -> None:
+    code = """
+        import io, resource
+        import pandas as pd, polars as pl, pyarrow as pa
+
+        opened = []
+        def hook(event, arguments):
+            if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                opened.append(arguments[0])
+
+        client.put("s3://bucket/warm", b"x")
+        sys.addaudithook(hook)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # also what no hook of Python sees
+        content, columns = os.urandom(7 * 2**20), {"a": list(range(5000)), "b": ["x" * 500] * 5000}
+        for data in (b"small", content, io.BytesIO(content)):
+            client.put("s3://bucket/o", data)
+        assert client.get("s3://bucket/o") == content
+        for ending, write, read in (
+            ("parquet", arrowseal.arrow.write_table, arrowseal.arrow.read_table),
+            ("arrow", arrowseal.arrow.write_table, arrowseal.arrow.read_table),
+            ("csv", arrowseal.arrow.write_table, arrowseal.arrow.read_table),
+        ):
+            write(pa.table(columns), f"s3://bucket/t.{ending}", client=client)
+            assert read(f"s3://bucket/t.{ending}", client=client).num_rows == 5000
+        arrowseal.pandas.to_csv(pd.DataFrame(columns), "s3://bucket/p.csv", client=client, index=False)
+        assert len(arrowseal.pandas.read_csv("s3://bucket/p.csv", client=client)) == 5000
+        arrowseal.pandas.to_parquet(pd.DataFrame(columns), "s3://bucket/p.parquet", client=client)
+        assert len(arrowseal.pandas.read_parquet("s3://bucket/p.parquet", client=client)) == 5000
+        arrowseal.polars.write_parquet(pl.DataFrame(columns), "s3://bucket/l.parquet", client=client)
+        assert arrowseal.polars.read_parquet("s3://bucket/l.parquet", client=client).height == 5000
+        print([name for name in opened if name != os.devnull])
+    """
+    assert finished(run(code, TMPDIR="/nowhere/at/all")).strip() == "[]"
+
+
+def test_memory_that_is_not_there_is_an_error_and_the_client_goes_on(servers: BrokenServers, run: Run) -> None:
+    servers.client().put("s3://bucket/large", bytes(192 * MIB))
+    servers.client().put("s3://bucket/small", b"small")
+    code = """
+        import resource
+
+        assert client.get("s3://bucket/small") == b"small"
+        content = bytes(192 * 2**20)
+        one = arrowseal.Client(
+            sys.argv[1], region_name="eu-west-1", endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3],
+            transfer=TransferOptions(part_bytes=256 * 2**20, concurrency=1),
+        )
+        one.put("s3://bucket/warm", b"x")
+        with open("/proc/self/statm") as statm:
+            in_use = int(statm.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + 96 * 2**20,) * 2)
+        for attempt in (
+            lambda: client.get("s3://bucket/large"),
+            lambda: one.put("s3://bucket/o", content),
+            lambda: one.open("s3://bucket/o", "wb").write(content),
+        ):
+            try:
+                attempt()
+            except (MemoryError, ArrowSealError) as error:
+                print(type(error).__name__)
+        assert client.get("s3://bucket/small") == b"small"
+        client.put("s3://bucket/new", b"new")
+    """
+    assert finished(run(code, MALLOC_ARENA_MAX="1")).split() == ["MemoryError"] * 3
+    assert sorted(servers.s3.server.objects) == ["/bucket/large", "/bucket/new", "/bucket/small", "/bucket/warm"]
+    assert not servers.s3.server.open_uploads
+
+
+def test_children_that_are_forked_in_the_midst_of_the_work_go_on(servers: BrokenServers, run: Run) -> None:
+    servers.client().put("s3://bucket/o", bytes(3 * MIB))
+    code = """
+        import threading, warnings
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, which is what this is about
+        done = threading.Event()
+
+        def work():
+            while not done.is_set():
+                assert client.get("s3://bucket/o") == bytes(3 * 2**20)
+
+        def fork(number):
+            child = os.fork()
+            if child == 0:
+                assert client.get("s3://bucket/o") == bytes(3 * 2**20)
+                client.put(f"s3://bucket/{number}", b"child")
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+
+        client.get("s3://bucket/o")  # boto3 is imported: a fork under an import is beyond any library
+        workers = [threading.Thread(target=work) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        forks = [threading.Thread(target=lambda: [fork(number) for number in range(3)]) for _ in range(2)]
+        for thread in forks:
+            thread.start()
+        for thread in forks:
+            thread.join()
+        done.set()
+        for worker in workers:
+            worker.join()
+    """
+    finished(run(code))
+    assert all(f"/bucket/{number}" in servers.s3.server.objects for number in range(3))
+
+
+def test_an_upload_that_a_parent_has_open_is_left_alone_by_its_children(servers: BrokenServers, run: Run) -> None:
+    code = """
+        file = client.open("s3://bucket/o", "wb")
+        file.write(bytes(11 * 2**20))
+        child = os.fork()
+        if child == 0:
+            file.abort()
+            sys.exit(0)  # with all that is done at an exit
+        os.waitpid(child, 0)
+        file.commit()
+    """
+    finished(run(code))
+    assert servers.client().get("s3://bucket/o") == bytes(LARGE)
+
+
+def test_writers_that_the_garbage_collector_finds_under_other_calls_are_aborted(
+    servers: BrokenServers, run: Run
+) -> None:
+    code = """
+        import gc, threading, warnings
+
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.set_threshold(50, 2, 2)
+
+        def drop(number):
+            for turn in range(3):
+                file = client.open(f"s3://bucket/dropped-{number}-{turn}", "wb")
+                file.write(bytes(6 * 2**20))
+                file.itself = file  # a cycle, so that only the collector frees it, on whichever thread
+                del file
+                client.put(f"s3://bucket/{number}", b"x" * 1000)
+                assert client.get(f"s3://bucket/{number}") == b"x" * 1000
+
+        threads = [threading.Thread(target=drop, args=[number]) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        gc.collect()
+    """
+    finished(run(code))
+    assert sorted(servers.s3.server.objects) == [f"/bucket/{number}" for number in range(4)]
+    assert not servers.s3.server.open_uploads
