@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from arrowseal import Client
 
-EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("ARROWSEAL_TEST_FAULT_EXAMPLES", "150"))
 MIB = 2**20
 LARGE = os.urandom(10 * MIB + 100_000)  # three parts of a write
 MEDIUM = LARGE[: 3 * MIB + 12_345]  # four ranges of a read, one part of a write
