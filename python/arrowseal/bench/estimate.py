@@ -41,8 +41,8 @@ MODEL: Final = (
     "CSE V3 with data key reuse: one GenerateDataKey for 10,000 objects, 1 TiB or 15 minutes, and one Decrypt for each "
     "of these keys in each five minutes of a cache. A day's reads, and its writes, are one job, shared among clients "
     "that know nothing of each other.",
-    "CPU is that of sealing and opening. A call to KMS takes some more in the client: a saved run, if one is given, has "
-    "that in as far as its own reads and writes called.",
+    "CPU is that of sealing and opening. A call to KMS takes some more in the client: a saved run, if one is given, "
+    "has that in as far as its own reads and writes called.",
     "Storage and traffic cost the same in every arm, and are left out.",
 )
 """Where it is uncertain it is kind to the others."""
