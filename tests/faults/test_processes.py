@@ -235,6 +235,27 @@ def test_children_that_are_forked_in_the_midst_of_the_work_go_on(servers: Broken
     assert all(f"/bucket/{number}" in servers.s3.server.objects for number in range(3))
 
 
+def test_a_child_that_is_forked_while_another_thread_makes_a_client_makes_its_own(
+    servers: BrokenServers, run: Run
+) -> None:
+    servers.client().put("s3://bucket/o", b"x")
+    code = """
+        import signal
+
+        assert client.get("s3://bucket/o") == b"x"
+        parents = client._connections.s3()
+        with client._connections._lock:  # as by a thread that the child does not have
+            child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            assert client.get("s3://bucket/o") == b"x"
+            assert client._connections.s3() is not parents, "and with it the parent's sockets"
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    """
+    finished(run(code))
+
+
 def test_an_upload_that_a_parent_has_open_is_left_alone_by_its_children(servers: BrokenServers, run: Run) -> None:
     code = """
         file = client.open("s3://bucket/o", "wb")
