@@ -1,7 +1,7 @@
 """The Rust core: AES-GCM over memory that it owns, and the keys.
 
 No dicts, paths, callbacks or Arrow types cross this border. Every class is safe to share between threads. Work over
-more than a few KiB runs with the GIL released. Objects that hold keys or content cannot be pickled, copied or printed.
+more than 64 KiB runs with the GIL released. Objects that hold keys or content cannot be pickled, copied or printed.
 Formats: Amazon S3 Encryption Client V2 and V3.
 """
 
@@ -201,6 +201,10 @@ class Opener:
         """The window over the stored bytes `[offset, offset + length)`. Borders between windows lie at multiples of 16.
         Raises `ValueError` for a range outside the object, off the borders, or claimed already.
         """
+    def receive(self, content: Buffer, /) -> PlaintextBuffer:
+        """The proven plaintext of a whole stored message that is there already: what a window over all of it and
+        `finish` do. `content` is copied, GIL held. Raises like those, and `ValueError` for another length.
+        """
     def finish(self) -> PlaintextBuffer:
         """The proven plaintext. Raises `arrowseal.exceptions.AuthenticationError`, after wiping the buffer, if the tag
         does not fit, `ValueError` if ranges are missing or it was called before.
@@ -212,6 +216,7 @@ class PlainReceiver:
 
     def __new__(cls, stored_bytes: int, /) -> PlainReceiver: ...
     def window(self, offset: int, length: int, /) -> Window: ...
+    def receive(self, content: Buffer, /) -> UnauthenticatedBuffer: ...
     def finish(self) -> UnauthenticatedBuffer: ...
 
 def open_engine() -> Literal["switched", "two-pass"]:

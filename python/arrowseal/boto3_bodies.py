@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from arrowseal.exceptions import TransferError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from arrowseal.location import ObjectLocation
 
 _SENT_AT_ONCE: Final = 2**20
@@ -28,14 +30,21 @@ class Boto3Body:
         self._direct: Any = getattr(self._raw, "_fp", None)
         if not (hasattr(self._direct, "readinto") and hasattr(self._raw, "release_conn")):
             self._direct = None
-        self._readinto = (self._direct or body).readinto
+        self._source = self._direct or body
 
     def readinto(self, target: memoryview, /) -> int:
+        return int(self._received(self._source.readinto, target))
+
+    def take(self, size: int, /) -> bytes:
+        content: bytes = self._received(self._source.read, size)
+        return content
+
+    def _received(self, receive: Callable[[Any], Any], wanted: Any) -> Any:
         from botocore.exceptions import BotoCoreError
         from urllib3.exceptions import HTTPError
 
         try:
-            return int(self._readinto(target))
+            return receive(wanted)
         except (BotoCoreError, HTTPError, HTTPException, OSError, ValueError) as error:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import re
 from dataclasses import dataclass, field
@@ -271,11 +272,16 @@ def _decode(fields: Mapping[str, str], name: str, size: int | None = None) -> by
 
 def _string_map(fields: Mapping[str, str], name: str) -> dict[str, str]:
     """A flat JSON object of strings; absent, empty and `null` are writers' ways to say that there is nothing."""
-    text = fields.get(name, "")
+    return dict(_entries(fields.get(name, ""), name))
+
+
+@functools.lru_cache(maxsize=1024)
+def _entries(text: str, name: str) -> tuple[tuple[str, str], ...]:
+    """Those of a text that mostly is the same for many objects."""
     if text.startswith("=?"):
         text = _undo_double_encoding(text, name)
     if text in ("", "null"):
-        return {}
+        return ()
     if len(text) > _MAX_JSON_CHARACTERS:
         raise MetadataError(f"{name} is too long")
     try:
@@ -291,7 +297,7 @@ def _string_map(fields: Mapping[str, str], name: str) -> dict[str, str]:
         if entry in entries:
             raise MetadataError(f"{name} names an entry twice")
         entries[entry] = value
-    return entries
+    return tuple(entries.items())
 
 
 class _Pairs(list[tuple[str, object]]):

@@ -47,10 +47,15 @@ class Reader:
         self._store = store
         self._keyrings = keyrings
         self._options = options
+        self._usual = self._rules(options.encryption_context, options.allow_plaintext)
 
     def rules(self, context: Mapping[str, str] | AnyContext | None, allow_plaintext: bool) -> ReadRules:
         """What a read accepts: the call's own words, or else the client's."""
-        expected = self._options.encryption_context if context is None else context
+        if context is None and allow_plaintext == self._options.allow_plaintext:
+            return self._usual
+        return self._rules(self._options.encryption_context if context is None else context, allow_plaintext)
+
+    def _rules(self, expected: Mapping[str, str] | AnyContext | None, allow_plaintext: bool) -> ReadRules:
         return ReadRules(
             commitment_policy=self._options.commitment_policy,
             allow_plaintext=allow_plaintext,

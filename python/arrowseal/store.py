@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
 
+    from typing_extensions import Buffer
+
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
 
@@ -119,6 +121,11 @@ class Body(Protocol):
 
     def readinto(self, target: memoryview, /) -> int:
         """Receive up to `len(target)` bytes; 0 at the end. Raises `TransferError` when the connection fails."""
+
+    def take(self, size: int, /) -> Buffer:
+        """The next `size` bytes in one piece, fewer at the end: for bodies so small that a place of their own costs
+        more than a copy. Raises like `readinto`.
+        """
 
     def close(self) -> None:
         """Give the connection back, or end it if bytes are left."""

@@ -187,6 +187,19 @@ class ObstoreBody:
         self._chunk = self._chunk[count:]
         return count
 
+    def take(self, size: int, /) -> Any:
+        if not self._chunk:
+            self._chunk = memoryview(self._next() or b"")
+        if len(self._chunk) < size:
+            content = bytearray(size)
+            filled = 0
+            with memoryview(content) as target:
+                while filled < size and (count := self.readinto(target[filled:])):
+                    filled += count
+            return bytes(content[:filled])
+        taken, self._chunk = self._chunk[:size], self._chunk[size:]
+        return taken
+
     def _next(self) -> Any:
         from obstore.exceptions import BaseError
 

@@ -8,7 +8,6 @@ resumed at the byte it reached. Bytes leave only through `finish`, which proves 
 from __future__ import annotations
 
 import contextlib
-import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -22,9 +21,12 @@ from arrowseal.retries import STORE_RETRIES, RetryOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from typing_extensions import Buffer
+
     from arrowseal._core import Window
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
+    from arrowseal.retries import Budget
     from arrowseal.retrying import RetryingStore
     from arrowseal.store import Body, StoredObject
 
@@ -32,6 +34,8 @@ PIECE_BYTES: Final = 2**19
 """What is received and opened in one step: small enough to be in cache still, large enough that calls cost nothing."""
 
 _BLOCK: Final = 16
+_AT_ONCE: Final = 2**18
+"""Up to this size an object is received in one piece: copying it costs less than the steps of receiving it in place."""
 _LONGEST: Final = 8  # times part_bytes: the longest range
 
 Buffer_co = TypeVar("Buffer_co", covariant=True)
@@ -85,6 +89,7 @@ class Receiver(Protocol[Buffer_co]):
     """What takes an object in: `_core.Opener` proves it, `_core.PlainReceiver` does not."""
 
     def window(self, offset: int, length: int, /) -> Window: ...
+    def receive(self, content: Buffer, /) -> Buffer_co: ...
     def finish(self) -> Buffer_co: ...
 
 
@@ -104,23 +109,49 @@ class Download:
         self._arguments = arguments
         self.operation = operation
         self.options = options
-        self._stop = threading.Event()
+        self._stopped = False
+        self._first: Body | None
         self.stored, self._first = store.repeat(operation, lambda: self.request(0, options.part_bytes, None))
 
     def close(self) -> None:
         """Give up what is left of the first body."""
-        self._first.close()
+        if self._first is not None:
+            self._first.close()
+            self._first = None
 
     def receive(self, receiver: Receiver[Buffer_co]) -> Buffer_co:
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
-        self.operation.progress.begin(self.stored.stored_bytes)
-        first, *others = ranges(self.stored.stored_bytes, self.options, ranged=self.stored.ranged)
+        size, budget = self.stored.stored_bytes, self.store.budget()
+        self.operation.progress.begin(size)
+        content = self._at_once(size, budget) if 0 < size <= _AT_ONCE else None
+        if content is not None:
+            with self.operation.timed("crypto"):
+                return receiver.receive(content)
+        first, *others = ranges(size, self.options, ranged=self.stored.ranged)
         if not others:
-            self._part(receiver, first, self._first)
+            self._part(receiver, first, self._first, budget)
         else:
             self._side_by_side(receiver, first, others)
         with self.operation.timed("crypto"):
             return receiver.finish()
+
+    def _at_once(self, size: int, budget: Budget) -> Buffer | None:
+        """A small object in one piece; None after its body broke off: then it is received like a large one."""
+        cancellation().check()
+        if self._first is None:
+            return None
+        try:
+            with self.operation.timed("s3"):
+                content = self._first.take(size)
+            if len(memoryview(content)) < size:
+                raise TransferError(f"{self.location}: the body ended before its {size:,} bytes")
+        except UnavailableError as error:
+            self.close()
+            budget.pause(error)
+            self.operation.count_retry()
+            return None
+        self.operation.progress.advance(size)
+        return content
 
     def _side_by_side(self, receiver: Receiver[Any], first: tuple[int, int], others: list[tuple[int, int]]) -> None:
         workers = min(self.options.concurrency, len(others) + 1)
@@ -130,22 +161,24 @@ class Download:
                 tasks += [pool.submit(copy_context().run, self._part, receiver, each) for each in others]
                 done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
             except BaseException:
-                self._stop.set()
+                self._stopped = True
                 pool.shutdown(cancel_futures=True)
                 raise
             failed = [error for task in done if (error := task.exception()) is not None]
             if failed:
-                self._stop.set()
+                self._stopped = True
                 pool.shutdown(cancel_futures=True)
                 raise failed[0]
 
-    def _part(self, receiver: Receiver[Any], asked: tuple[int, int], body: Body | None = None) -> None:
+    def _part(
+        self, receiver: Receiver[Any], asked: tuple[int, int], body: Body | None = None, budget: Budget | None = None
+    ) -> None:
         """Receive one range, resumed where it breaks off for as long as the budget lasts."""
         start, end = asked
-        source = _Source(self, start, end, body)
+        source = _Source(self, start, end, body, budget or self.store.budget())
         with contextlib.closing(source):
             for offset in range(start, end, PIECE_BYTES):
-                if self._stop.is_set():
+                if self._stopped:
                     return
                 cancellation().check()
                 window = receiver.window(offset, min(PIECE_BYTES, end - offset))
@@ -164,13 +197,13 @@ class Download:
 class _Source:
     """The bytes of one part, over as many requests as it takes."""
 
-    def __init__(self, download: Download, start: int, end: int, body: Body | None) -> None:
+    def __init__(self, download: Download, start: int, end: int, body: Body | None, budget: Budget) -> None:
         self._download = download
         self._position = start
         self._begun = start
         self._end = end
         self._body = body
-        self._budget = download.store.budget()
+        self._budget = budget
 
     def close(self) -> None:
         if self._body is not None:

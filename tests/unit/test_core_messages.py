@@ -271,3 +271,35 @@ def test_suites_compare_hash_and_pickle_by_their_id() -> None:
     assert len({*SUITES, AlgorithmSuite(0x70)}) == 5
     with pytest.raises(ValueError, match="no algorithm suite"):
         AlgorithmSuite(0x75)
+
+
+@pytest.mark.parametrize("length", [0, 1, 10_000, 300_000])
+def test_a_message_that_is_there_as_a_whole_is_opened_at_once(length: int) -> None:
+    content = pattern(length)
+    message = reference(content, V3, MESSAGE_IDS[V3])
+    assert opener(message).receive(message.stored) == content
+    assert opener(message).receive(bytearray(message.stored)) == content
+
+
+@pytest.mark.parametrize("place", [0, 9_999, 10_000, 10_015])
+def test_a_flipped_bit_is_refused_at_once_too(place: int) -> None:
+    message = seal(pattern(10_000))
+    stored = bytearray(message.stored)
+    stored[place] ^= 1
+    with pytest.raises(AuthenticationError):
+        opener(message).receive(stored)
+
+
+def test_what_is_not_the_whole_object_is_not_taken_at_once() -> None:
+    message = seal(pattern(10_000))
+    with pytest.raises(ValueError, match="whole object"):
+        opener(message).receive(message.stored[:-1])
+    with pytest.raises(ValueError, match="whole object"):
+        opener(message).receive(memoryview(message.stored + message.stored)[::2])
+    begun = opener(message)
+    land(begun, message.stored, [(0, 16)])
+    with pytest.raises(ValueError, match=r"claimed|overlap|taken"):
+        begun.receive(message.stored)
+    with pytest.raises(ValueError, match="whole object"):
+        PlainReceiver(3).receive(b"four")
+    assert PlainReceiver(4).receive(b"four") == b"four"

@@ -1,4 +1,4 @@
-//! Sealing and opening messages. The GIL is released for all work over a few KiB.
+//! Sealing and opening messages. The GIL is released for all work over some dozens of KiB.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,8 +18,8 @@ use crate::memory::{Claim, Landing, Memory};
 use crate::part::PartBuffer;
 use crate::pool::Trace;
 
-/// Below this the work is over before another thread could have taken the GIL.
-const GIL_BYTES: usize = 8 << 10;
+/// Below this the work is over before another thread could have taken the GIL, and taking it back costs more.
+const GIL_BYTES: usize = 64 << 10;
 /// A window is opened in pieces of this size, each a segment: few enough to cost nothing, small enough to stay in cache.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -254,6 +254,15 @@ impl Opener {
         Ok(Window { claim, message: Some(Arc::clone(&self.message)) })
     }
 
+    #[pyo3(signature = (content, /))]
+    fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<PlaintextBuffer> {
+        let claim = self.landing.claim_all()?;
+        let length = claim.length();
+        let opened = claim.filled(py, content, |bytes| detached(py, length, || self.message.open(0, bytes)))?;
+        opened.map_err(exception)?;
+        self.finish(py)
+    }
+
     fn finish(&self, py: Python<'_>) -> PyResult<PlaintextBuffer> {
         let mut memory = self.landing.finish()?;
         let (length, opener) = (memory.as_mut_slice().len(), &self.message.opener);
@@ -287,6 +296,12 @@ impl PlainReceiver {
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
         let claim = self.0.claim(count(offset, "offset")?, count(length, "length")?)?;
         Ok(Window { claim, message: None })
+    }
+
+    #[pyo3(signature = (content, /))]
+    fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<UnauthenticatedBuffer> {
+        self.0.claim_all()?.filled(py, content, |_| Ok::<(), Error>(()))?.map_err(exception)?;
+        self.finish()
     }
 
     fn finish(&self) -> PyResult<UnauthenticatedBuffer> {

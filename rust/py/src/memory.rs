@@ -166,13 +166,7 @@ impl Memory {
     /// Copies as much of a contiguous buffer as `room` takes, while the GIL keeps Python from changing it. Returns how
     /// much that was.
     pub(crate) fn copy_at(&mut self, _attached: Python<'_>, room: Range<usize>, source: &PyUntypedBuffer) -> usize {
-        let target = self.as_mut_slice().get_mut(room).unwrap_or_default();
-        let length = target.len().min(source.len_bytes());
-        // SAFETY: source and target hold `length` bytes: the source is contiguous and exported to us, so it cannot be
-        // freed or resized; the target is a region of ours that was never exported. Only code that runs without the GIL
-        // could write to the source meanwhile; the bytes copied are then old or new ones, as with any such race there.
-        unsafe { std::ptr::copy_nonoverlapping(source.buf_ptr().cast::<u8>(), target.as_mut_ptr(), length) };
-        length
+        copy(self.as_mut_slice().get_mut(room).unwrap_or_default(), source)
     }
 
     /// Leaves the first `length` bytes only.
@@ -187,6 +181,16 @@ impl Drop for Memory {
             pool::give(self.trace, region);
         }
     }
+}
+
+/// Copies as much of a contiguous buffer as `target` takes. Returns how much that was. The caller holds the GIL.
+fn copy(target: &mut [u8], source: &PyUntypedBuffer) -> usize {
+    let length = target.len().min(source.len_bytes());
+    // SAFETY: source and target hold `length` bytes: the source is contiguous and exported to us, so it cannot be freed or
+    // resized; the target is memory of ours that nobody else refers to. Only code that runs without the GIL could write to
+    // the source meanwhile; the bytes copied are then old or new ones, as with any such race there.
+    unsafe { std::ptr::copy_nonoverlapping(source.buf_ptr().cast::<u8>(), target.as_mut_ptr(), length) };
+    length
 }
 
 /// Whether a contiguous buffer holds exactly these bytes.
@@ -229,6 +233,11 @@ impl Landing {
         state.claimed.claim(offset, length).map_err(exception)?;
         let stage = Mutex::new(Stage::Receiving { exports: 0 });
         Ok(Claim { landing: Arc::clone(self), offset, start, length: length as usize, stage })
+    }
+
+    /// Claims the whole.
+    pub(crate) fn claim_all(self: &Arc<Self>) -> PyResult<Claim> {
+        self.claim(0, self.length)
     }
 
     /// The memory, once every byte of it was received.
@@ -295,6 +304,23 @@ impl Claim {
         if let Stage::Receiving { exports } = &mut *lock(&self.stage) {
             *exports = exports.saturating_sub(1);
         }
+    }
+
+    /// Fills the range with a contiguous buffer of its length, and lets `work` have the bytes.
+    pub(crate) fn filled<E>(
+        &self,
+        _attached: Python<'_>,
+        content: &Bound<'_, PyAny>,
+        work: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> PyResult<Result<(), E>> {
+        let source = PyUntypedBuffer::get(content)?;
+        if !source.is_c_contiguous() || source.len_bytes() != self.length {
+            return Err(PyValueError::new_err("this is not the whole object in one piece"));
+        }
+        self.received(|bytes| {
+            copy(bytes, &source);
+            work(bytes)
+        })
     }
 
     /// Ends receiving, for good, and lets `work` have the bytes. If it fails the landing stays incomplete for ever.
