@@ -284,8 +284,8 @@ class _Handler(BaseHTTPRequestHandler):
             pass
 
     def _refuse(self, fault: Fault) -> None:
-        if fault.kind in ("reset-before", "close-before", "lost-answer"):
-            self._hang_up(reset=fault.kind == "reset-before")
+        if fault.kind in ("reset-before", "close-before", "lost-answer", "cut-request"):
+            self._hang_up(reset=fault.kind in ("reset-before", "cut-request"))
             return
         message = fault.message
         if "X-Amz-Target" in self.headers:
