@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _PLAIN = "PLAIN"
 _ORDER = (_PLAIN, "SSE-S3", "SSE-KMS", "SSE-C", "CSE V2", "CSE V3")
-_ARM_COLOURS = dict(zip(_ORDER, ("#b8bec6", "#98a1ac", "#7b8692", "#626d79", "#7ab6e0", "#1f77b4"), strict=True))
-_SECTION_COLOURS = {"kms": "#e69f00", "s3": "#009e73", "crypto": "#cc4778", "decode": "#8c6bb1", "other": "#d9dce0"}
-_SECTION_LABELS = {
+ARM_COLOURS = dict(zip(_ORDER, ("#b8bec6", "#98a1ac", "#7b8692", "#626d79", "#7ab6e0", "#1f77b4"), strict=True))
+SECTION_COLOURS = {"kms": "#e69f00", "s3": "#009e73", "crypto": "#cc4778", "decode": "#8c6bb1", "other": "#d9dce0"}
+SECTION_LABELS = {
     "kms": "KMS",
     "s3": "S3",
     "crypto": "crypto",
@@ -179,7 +179,7 @@ def draw(summary: pa.Table, path: str | os.PathLike[str] | None = None, *, title
 
     for bar in bars:
         seconds = bar.arm["wall_seconds_median"] * scale
-        colour = _ARM_COLOURS.get(bar.arm["encryption"], "#444444")
+        colour = ARM_COLOURS.get(bar.arm["encryption"], "#444444")
         medians.barh(bar.position, seconds, height=0.82, color=colour)
         medians.annotate(
             _bar_label(bar.arm),
@@ -190,7 +190,7 @@ def draw(summary: pa.Table, path: str | os.PathLike[str] | None = None, *, title
             fontsize=8,
         )
         left = 0.0
-        for name, section_colour in _SECTION_COLOURS.items():
+        for name, section_colour in SECTION_COLOURS.items():
             width = bar.arm[f"{name}_seconds_mean"] * scale
             sections.barh(bar.position, width, left=left, height=0.82, color=section_colour)
             left += width
@@ -216,7 +216,7 @@ def draw(summary: pa.Table, path: str | os.PathLike[str] | None = None, *, title
         axes.grid(axis="x", color="#e6e8eb", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
-    handles = [patches.Patch(color=_SECTION_COLOURS[name], label=_SECTION_LABELS[name]) for name in _SECTION_COLOURS]
+    handles = [patches.Patch(color=SECTION_COLOURS[name], label=SECTION_LABELS[name]) for name in SECTION_COLOURS]
     handles.append(
         lines.Line2D([], [], color="#222222", linewidth=1.2, label="wall time (less than the parts where they overlap)")
     )
