@@ -97,6 +97,7 @@ def test_boto3_is_imported_where_clients_are_made_and_nowhere_else() -> None:
         "connections",
         "server_clock",
         "local",
+        "bench",
         "cli",
     }
     for name, path in modules():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import boto3
 import plain_seed
 import tables
 from work import Work
@@ -15,7 +16,7 @@ class Arm:
     PACKAGES = ("boto3", "pandas", "polars", "pyarrow")
 
     def __init__(self, _name: str) -> None:
-        self._s3 = plain_seed.s3()
+        self._s3: Any = boto3.client("s3")
 
     def prepare(self, workload: Any) -> Work:
         bucket = workload.bucket

@@ -1,4 +1,4 @@
-"""Parquet Modular Encryption: columns and footer encrypted inside the file, keys wrapped by KMS.
+"""Parquet Modular Encryption: columns and footer encrypted inside the file, by pyarrow or polars.
 
 pyarrow calls a KMS client of ours for the footer's key; it keeps the wrapped key in the file.
 """
@@ -6,7 +6,6 @@ pyarrow calls a KMS client of ours for the footer's key; it keeps the wrapped ke
 from __future__ import annotations
 
 import base64
-import inspect
 import os
 from datetime import timedelta
 from typing import Any
@@ -15,6 +14,7 @@ import boto3
 import pyarrow as pa
 import pyarrow.parquet
 import pyarrow.parquet.encryption as pe
+from polars_ import storage_options
 from pyarrow_ import file_system
 from work import Work
 from worker_errors import AbsentError
@@ -38,9 +38,9 @@ class AwsKms(pe.KmsClient):
 
 
 class Arm:
-    """pyarrow on its own S3FileSystem; all columns under the footer's key."""
+    """All columns under the footer's key, on the library's own S3."""
 
-    PACKAGES = ("pyarrow",)
+    PACKAGES = ("pyarrow", "polars")
 
     def __init__(self, _name: str) -> None:
         self._files = file_system()
@@ -48,13 +48,9 @@ class Arm:
         self._connection = pe.KmsConnectionConfig()
 
     def prepare(self, workload: Any) -> Work:
-        if workload.face == "polars":
-            import polars as pl
+        return self._by_polars(workload) if workload.face == "polars" else self._by_pyarrow(workload)
 
-            known = [name for name in inspect.signature(pl.scan_parquet).parameters if "crypt" in name]
-            raise AbsentError(
-                f"polars {pl.__version__} reads no encrypted Parquet: scan_parquet takes {known or 'no key'}"
-            )
+    def _by_pyarrow(self, workload: Any) -> Work:
         bucket, key_id = workload.bucket, os.environ["ARROWSEAL_KMS_KEY_ID"]
         writing = pe.EncryptionConfiguration(footer_key=key_id, uniform_encryption=True, plaintext_footer=False)
         reading = pe.DecryptionConfiguration(cache_lifetime=timedelta(minutes=5))
@@ -75,3 +71,27 @@ class Arm:
             write(key, pyarrow.parquet.read_table(pa.BufferReader(content)))
 
         return Work(workload, read=read, write=write, seed=seed)
+
+    @staticmethod
+    def _by_polars(workload: Any) -> Work:
+        """Polars takes keys as bytes: one data key of KMS for all files of the workload, kept by who reads."""
+        import polars as pl
+
+        if not hasattr(pl, "ParquetDecryptionProperties"):
+            raise AbsentError(f"polars {pl.__version__} has no Parquet encryption")
+        kms: Any = boto3.client("kms")
+        answer = kms.generate_data_key(KeyId=os.environ["ARROWSEAL_KMS_KEY_ID"], KeySpec="AES_256")
+        told: Any = {"storage_options": storage_options(), "credential_provider": None}
+        sealed = told | {"encryption": pl.ParquetEncryptionProperties(footer_key=answer["Plaintext"])}
+        opened = told | {"decryption": pl.ParquetDecryptionProperties(footer_key=answer["Plaintext"])}
+
+        def url(key: str) -> str:
+            return f"s3://{workload.bucket}/{key}"
+
+        return Work(
+            workload,
+            read=lambda key: pl.scan_parquet(url(key), **opened).collect(),
+            write=lambda key, frame: frame.write_parquet(url(key), **sealed),
+            seed=lambda key, content: pl.read_parquet(content).write_parquet(url(key), **sealed),
+            read_all=lambda keys: pl.scan_parquet([url(key) for key in keys], **opened).collect(),
+        )

@@ -10,19 +10,24 @@ import polars as pl
 from work import Work
 
 
+def storage_options() -> dict[str, str]:
+    """Of the server that the environment names."""
+    return {
+        "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
+        "aws_region": os.environ["AWS_REGION"],
+        "aws_endpoint_url": os.environ["AWS_ENDPOINT_URL_S3"],
+        "aws_allow_http": "true",
+    }
+
+
 class Arm:
     """Reads and writes as its users do."""
 
     PACKAGES = ("polars",)
 
     def __init__(self, _name: str) -> None:
-        self._options = {
-            "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
-            "aws_region": os.environ["AWS_REGION"],
-            "aws_endpoint_url": os.environ["AWS_ENDPOINT_URL_S3"],
-            "aws_allow_http": "true",
-        }
+        self._options = storage_options()
 
     def prepare(self, workload: Any) -> Work:
         scan = getattr(pl, f"scan_{workload.format}")

@@ -55,7 +55,7 @@ def fingerprint(table: Any) -> list[Any]:
 
     if isinstance(table, list):
         parts = [fingerprint(part) for part in table]
-        sums = [round(sum(column), 3) for column in zip(*(part[2] for part in parts), strict=True)]
+        sums = [_rounded(sum(column)) for column in zip(*(part[2] for part in parts), strict=True)]
         return [sum(part[0] for part in parts), parts[0][1], sums]
     if type(table).__module__.startswith("pandas"):
         table = pa.Table.from_pandas(table, preserve_index=False)
@@ -67,5 +67,10 @@ def fingerprint(table: Any) -> list[Any]:
             values = pc.if_else(pc.is_finite(column.cast(pa.float64())), column.cast(pa.float64()), 0.0)
         else:
             values = pc.binary_length(column.cast(pa.large_string())).cast(pa.float64())
-        sums.append(round(pc.sum(values).as_py() or 0.0, 3))
+        sums.append(_rounded(pc.sum(values).as_py() or 0.0))
     return [table.num_rows, table.column_names, sums]
+
+
+def _rounded(number: float) -> float:
+    """To nine digits: the order of a sum shows behind them."""
+    return float(f"{number:.9g}")
