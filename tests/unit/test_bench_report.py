@@ -173,6 +173,25 @@ def test_modelled_calls_have_a_column_of_their_own() -> None:
     )
 
 
+@pytest.mark.parametrize("overlap", [1, 10])
+def test_sections_add_up_to_the_wall_time_side_by_side_or_not(overlap: int) -> None:
+    times = {"wall_seconds": 1.0, "kms_seconds": 0.1, "s3_seconds": 0.3, "crypto_seconds": 0.2, "decode_seconds": 0.2}
+    run = made_up_run(arms=("CSE V3",), sizes=(10_000,), rounds=3)
+    changed = {name: seconds * (1 if name == "wall_seconds" else overlap) for name, seconds in times.items()}
+    run = with_samples(run, lambda sample: replace(sample, **changed))
+    for arms in results(run).values():
+        sections = arms["CSE V3"].sections()
+        assert sum(sections.values()) == pytest.approx(1.0)
+        assert sections["s3"] == pytest.approx(0.3 if overlap == 1 else 3 / 8)
+        assert sections["other"] == pytest.approx(0.2 if overlap == 1 else 0.0, abs=1e-9)
+
+
+def test_reads_that_ask_kms_nothing_are_explained() -> None:
+    run = made_up_run(sizes=(), faces=("pandas",), files=(10,))
+    run = with_samples(run, lambda sample: replace(sample, kms_calls=0.0))
+    assert "no KMS call (its data keys are cached)" in report.telling_lines(run)[0]
+
+
 def test_the_terminal_gets_lines_of_100_columns() -> None:
     lines = report.text(with_everything()).splitlines()
     assert max(map(len, lines)) <= WIDTH
@@ -209,45 +228,40 @@ def test_what_a_library_says_is_no_markup() -> None:
     assert odd not in shown
 
 
-def test_a_chart_is_linked_as_given_but_never_by_an_absolute_path(tmp_path: Path) -> None:
-    run = made_up_run()
-    path = charts.draw(run, tmp_path)[0]
-    assert f"]({path.name})" in report.results_markdown(run, [path])
-    linked = report.results_markdown(run, [path.relative_to(tmp_path.parent)])
-    assert f"]({tmp_path.name}/{path.name})" in linked
-    assert str(tmp_path) not in report.results_markdown(run, [path])
-
-
-def a_bit_of_everything() -> Run:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[Path]]:
+    """A run with a bit of everything, and its charts."""
     arms = ("PLAIN", "SSE-KMS", "CSE V3", "CSE V3, data key reuse", "official client")
-    return made_up_run(arms=arms, faces=("pandas",), files=(10,))
+    run = made_up_run(arms=arms, faces=("pandas",), files=(10,))
+    return run, charts.draw(run, tmp_path_factory.mktemp("charts"))
 
 
-def test_every_chart_has_its_sentence_and_the_page_holds_it(tmp_path: Path) -> None:
-    run = with_everything()
-    drawn = charts.draw(run, tmp_path)
-    assert [path.name for path in drawn] == [
-        "ratio-by-size.png",
-        "cost-breakdown.png",
-        "kms-calls.png",
-        "throughput.png",
-    ]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
-    shown = page.html(run, drawn)
+def test_a_chart_is_linked_as_given_but_never_by_an_absolute_path(drawn: tuple[Run, list[Path]]) -> None:
+    run, paths = drawn
+    path, folder = paths[0], paths[0].parent
+    assert f"]({path.name})" in report.results_markdown(run, [path])
+    assert f"]({folder.name}/{path.name})" in report.results_markdown(run, [path.relative_to(folder.parent)])
+    assert str(folder) not in report.results_markdown(run, paths)
+
+
+def test_every_chart_has_its_sentence_and_the_page_holds_it(drawn: tuple[Run, list[Path]]) -> None:
+    run, paths = drawn
+    assert [path.stem for path in paths] == ["ratio-by-size", "cost-breakdown", "kms-calls", "throughput"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    shown = page.html(run, paths)
     pictures = re.findall(r'<img alt="[^"]+" src="data:image/png;base64,[A-Za-z0-9+/=]+">\n<p>[A-Z][^<]+\.</p>', shown)
-    assert len(pictures) == len(drawn)
+    assert len(pictures) == len(paths)
 
 
-def test_the_page_needs_no_other_host_and_no_script(tmp_path: Path) -> None:
-    run = a_bit_of_everything()
-    shown = page.html(run, charts.draw(run, tmp_path))
+def test_the_page_needs_no_other_host_and_no_script(drawn: tuple[Run, list[Path]]) -> None:
+    shown = page.html(*drawn)
     assert not re.search(r"https?:|//[a-z]|<script|<link|@import|url\(", re.sub(r"base64,[^\"]+", "", shown))
 
 
 def test_what_has_no_data_is_not_drawn(tmp_path: Path) -> None:
     run = made_up_run(arms=("boto3", "obstore"))
     assert charts.draw(run, tmp_path) == []
-    only_objects = [path.stem for path in charts.draw(made_up_run(), tmp_path)]
+    only_objects = [path.stem for path in charts.draw(made_up_run(sizes=(10_000,)), tmp_path)]
     assert only_objects == ["ratio-by-size", "kms-calls", "throughput"]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from arrowseal.bench.intervals import FEWEST_ROUNDS
 from arrowseal.bench.readings import CHARTS, LIMITS, OPERATIONS, cases, kms_calls
-from arrowseal.bench.results import PLAIN, REUSE, SECTIONS, V2, V3, Case, Result, Results, results
+from arrowseal.bench.results import PLAIN, REUSE, V2, V3, Case, Result, Results, results
 from arrowseal.bench.units import count, duration, figures, size
 from arrowseal.comparison import SECTION_COLOURS, SECTION_LABELS
 from arrowseal.extras import require
@@ -191,30 +191,26 @@ def _draw_breakdown(figure: Figure, found: Results) -> None:
             else:
                 _draw_case(axes, case, found[case], arms)
     patches = require("matplotlib.patches", "plot")
-    lines = require("matplotlib.lines", "plot")
     handles = [patches.Patch(color=SECTION_COLOURS[name], label=SECTION_LABELS[name]) for name in SECTION_COLOURS]
-    wall = "wall time, mean (parts that overlap reach beyond it)"
-    handles.append(lines.Line2D([], [], color="#222222", linewidth=1.5, label=wall))
-    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=_SMALL, frameon=False)
+    title = "wall time, mean of the rounds; what is done side by side is shown by its share"
+    look: dict[str, Any] = {"fontsize": _SMALL, "title_fontsize": _SMALL, "frameon": False}
+    figure.legend(handles=handles, title=title, loc="outside lower right", ncols=len(handles), **look)
 
 
 def _draw_case(axes: Axes, case: Case, results_of: dict[str, Result], arms: list[str]) -> None:
     rows = [(place, results_of[arm]) for place, arm in enumerate(arms) if arm in results_of]
-    scale, unit = (1.0, "s") if max(result.mean("wall_seconds") or 0.0 for _, result in rows) >= 1 else (1e3, "ms")
+    longest = max(result.mean("wall_seconds") or 0.0 for _, result in rows)
+    scale, unit = (1.0, "s") if longest >= 1 else (1e3, "ms")
     for place, result in rows:
         wall = result.mean("wall_seconds") or 0.0
-        seconds = {name: result.mean(f"{name}_seconds") or 0.0 for name in SECTIONS}
-        seconds["other"] = max(0.0, wall - sum(seconds.values()))
         left = 0.0
-        for name, colour in SECTION_COLOURS.items():
-            axes.barh(
-                place, seconds[name] * scale, left=left, height=0.78, color=colour, edgecolor="white", linewidth=0.6
-            )
-            left += seconds[name] * scale
-        axes.plot([wall * scale] * 2, [place - 0.42, place + 0.42], color="#222222", linewidth=1.5)
+        for name, seconds in result.sections().items():
+            width, colour = seconds * scale, SECTION_COLOURS[name]
+            axes.barh(place, width, left=left, height=0.78, color=colour, edgecolor="white", linewidth=0.6)
+            left += width
         axes.annotate(
             duration(wall),
-            (max(left, wall * scale), place),
+            (wall * scale, place),
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
@@ -224,8 +220,7 @@ def _draw_case(axes: Axes, case: Case, results_of: dict[str, Result], arms: list
     axes.set_ylim(len(arms) - 0.4, -0.6)
     axes.set_yticks([place for place, _ in rows], [result.arm for _, result in rows])
     axes.set_xlabel(unit, fontsize=_SMALL)
-    axes.margins(x=0.15)  # room for the labels right of the bars
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, longest * scale * 1.16)  # room for the labels right of the bars
     axes.tick_params(axis="y", length=0)
 
 

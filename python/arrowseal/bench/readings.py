@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from arrowseal.bench.losses import MEASURES, Comparison, comparisons
-from arrowseal.bench.results import PLAIN, REUSE, SECTIONS, V3, Case, Result, Results
+from arrowseal.bench.results import PLAIN, REUSE, V3, Case, Result, Results
 from arrowseal.bench.units import count, duration, figures, size, times
 from arrowseal.comparison import SECTION_LABELS
 
@@ -78,12 +78,11 @@ def _cost_breakdown(results: Results, _: Limits) -> str | None:
 
 
 def _shares(result: Result | None) -> dict[str, float]:
-    """Of the mean wall time, section by section; the four may overlap. Empty for arms without counters."""
+    """Of the wall time, section by section. Empty for arms without counters."""
     wall = result.mean("wall_seconds") if result is not None else None
-    if result is None or not wall:
+    if result is None or not wall or result.mean("crypto_seconds") is None:
         return {}
-    seconds = {section: result.mean(f"{section}_seconds") for section in SECTIONS}
-    return {section: value / wall for section, value in seconds.items() if value is not None}
+    return {section: seconds / wall for section, seconds in result.sections().items()}
 
 
 def kms_calls(results: Results, operation: str) -> dict[int, dict[str, tuple[float, bool]]]:
@@ -109,14 +108,16 @@ def _kms_by_files(results: Results, _: Limits) -> str | None:
             others = [f"{count(arms[REUSE][0])} with data key reuse"] if REUSE in arms else []
             others += [f"S3 would make {count(arms['SSE-KMS'][0])} for SSE-KMS (modelled)"] if "SSE-KMS" in arms else []
             texts.append(", ".join([text, *others]))
-    return _sentence("; ".join(texts)) if texts else None
+    return f"{_capital('; '.join(texts))}." if texts else None
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _calls(number: float) -> str:
+    if not number:
+        return "no KMS call (its data keys are cached)"
     return f"{count(number)} KMS call{'s' * (number != 1)}"
 
 
@@ -194,8 +195,8 @@ def _most_files(results: Results) -> str | None:
                 f"{lead}{times(arms[arm].ratio(arms[PLAIN]))} times and {_calls(arms[arm].median('kms_calls') or 0.0)}"
                 for arm, lead in takes
             ]
-            texts.append(f"to {case.title}: {', '.join(told)}")
-    return f"Many files: {'; '.join(texts)}." if texts else None
+            texts.append(f"to {case.title}, {'; '.join(told)}")
+    return f"Many files against PLAIN: {'. '.join([texts[0], *map(_capital, texts[1:])])}." if texts else None
 
 
 def _worst(results: Results) -> str | None:

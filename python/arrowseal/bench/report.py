@@ -144,8 +144,9 @@ def _notes(run: Run, found: Results) -> list[str]:
         "anew each round.",
         "x PLAIN: wall time against the PLAIN arm of the same case, the median of the ratios of the rounds. 1st: until "
         "the first row, or byte, is in the caller's hands.",
-        "Requests, KMS calls and bytes are of one run after another of the same kind, counted on the wire. KMS model: "
-        "calls that S3 would make inside, which no client sees; a model, not a count.",
+        "Requests, KMS calls and bytes were counted on the wire in a run of its own, after another one: connections "
+        "and cached data keys are there, as they are in the timed runs.",
+        "KMS model: calls that S3 would make inside, which no client sees; a model, not a count.",
     ]
     rounds = {result.rounds for arms in found.values() for result in arms.values()}
     if rounds and min(rounds) < FEWEST_ROUNDS:

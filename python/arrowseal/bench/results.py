@@ -81,6 +81,18 @@ class Result:
         values = self.by_round(of).values()
         return fmean(values) if values else None
 
+    def sections(self) -> dict[str, float]:
+        """Mean seconds by section, with `"other"`, that add up to the mean of the wall seconds.
+
+        Where work was done side by side and its seconds are more than passed, each gets its share of those that did.
+        Without counters of sections there is only `"other"`.
+        """
+        wall = self.mean("wall_seconds") or 0.0
+        seconds = {name: self.mean(f"{name}_seconds") or 0.0 for name in SECTIONS}
+        shrunk = min(1.0, wall / max(sum(seconds.values()), 1e-12))
+        shares = {name: value * shrunk for name, value in seconds.items()}
+        return shares | {"other": max(0.0, wall - sum(shares.values()))}
+
     def ratio(self, other: Result | None, of: str = "wall_seconds") -> Interval | None:
         """How many times what the other took: paired by round, the median and its interval."""
         return of_ratio(self.by_round(of), other.by_round(of)) if other is not None else None
