@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.bench import readings
+from arrowseal.bench import earlier, readings
 from arrowseal.bench.document import Block, Code, Heading, Items, Paragraph, Picture, Table, markdown
 from arrowseal.bench.intervals import FEWEST_ROUNDS, Interval
 from arrowseal.bench.losses import MEASURES, comparisons
@@ -106,7 +106,8 @@ def telling_lines(run: Run) -> list[str]:
 def document(run: Run, charts: list[Path]) -> list[Block]:
     """All of the report: how it was measured, the charts, where CSE V3 loses, all tables, what is missing."""
     found = results(run)
-    return [*_about(run, found), *_charts(run, found, charts), *_where_we_lose(found), *_tables(found), *_missing(run)]
+    parts = _about(run, found), _charts(run, found, charts), _where_we_lose(found), _before(run, found), _tables(found)
+    return [block for part in (*parts, _missing(run)) for block in part]
 
 
 def _about(run: Run, found: Results) -> Iterator[Block]:
@@ -198,6 +199,14 @@ def _where_we_lose(found: Results) -> Iterator[Block]:
     if lost:
         rows = [[title, measure, "; ".join(against)] for (title, measure), against in lost.items()]
         yield Table(["case", "CSE V3 takes more", "how many times"], rows, left=[1, 2])
+
+
+def _before(run: Run, found: Results) -> Iterator[Block]:
+    rows = earlier.rows(found, run.settings)
+    if rows:
+        yield Heading(2, "Measured before, and again")
+        yield Paragraph("Ratios of wall time that were measured by hand earlier, as medians without intervals.")
+        yield Table(["", "then", "now", "whether they agree"], rows, left=[3])
 
 
 def _tables(found: Results) -> Iterator[Block]:
