@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from arrowseal.bench.intervals import FEWEST_ROUNDS, Interval, of_median, of_ratio
+from arrowseal.bench.intervals import FEWEST_ROUNDS, Interval, _resampled, of_median, of_ratio
 
 
 def test_up_to_seven_values_the_interval_is_their_whole_range() -> None:
@@ -75,3 +75,9 @@ def test_exchanging_both_inverts_a_ratio_and_its_interval(count: int) -> None:
     assert inverse is not None
     expected = (1 / ratio.middle, 1 / ratio.high, 1 / ratio.low)
     assert inverse == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("count", [2, 7, 8, 11])
+def test_no_end_of_an_interval_is_favoured(count: int) -> None:
+    drawn = _resampled(count)
+    assert {(count - 1 - high, count - 1 - low): times for (low, high), times in drawn.items()} == drawn

@@ -139,7 +139,7 @@ def test_losses_are_those_whose_interval_lies_wholly_above_one() -> None:
     walls = {
         "PLAIN": [1.0] * 7,
         "CSE V3": [1.2, 1.3, 1.2, 1.2, 1.3, 1.2, 1.1],
-        "boto3": [0.5, 1.0, 1.25, 1.5, 1.5, 1.5, 1.5],
+        "boto3": [0.5, 1.0, 1.0, 1.0, 1.5, 1.5, 1.5],  # less in the median, and not surely
         "s3fs": [9.0] * 7,
     }
     found = {each.against: each for each in comparisons(results(with_walls(walls))) if each.measure == "wall_seconds"}
