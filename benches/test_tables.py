@@ -29,8 +29,8 @@ _measured: dict[tuple[str, ...], Seconds] = {}
 
 
 def comparisons() -> Iterator[Any]:
-    """Operation, face, format and size. The largest table is only read, as IPC by pyarrow: others take minutes to encode
-    or parse it, in which encryption would not show, and `test_objects.py` writes as many bytes.
+    """Operation, face, format and size. The largest table is only read, as IPC by pyarrow: other formats take minutes
+    to encode or parse, in which encryption would not show, and `test_objects.py` writes as many bytes.
     """
     for size in SIZES:
         for face in faces.FACES:
