@@ -7,6 +7,7 @@ import secrets
 import sys
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from arrowseal.local import LocalServers
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from arrowseal import Client
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("arrowseal", deadline=None)
+hypothesis.settings.load_profile("arrowseal")
 
 
 @pytest.fixture(autouse=True)

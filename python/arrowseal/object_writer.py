@@ -7,7 +7,7 @@ import io
 import threading
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from arrowseal import _core
 from arrowseal.encryption import CSE
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from arrowseal.sealing import Sealing
     from arrowseal.upload import Upload
     from arrowseal.writing import PutResult, Target, Writer
+
+_COLLECTOR_SECONDS: Final = 1.0
+"""What a dropped writer delays whoever dropped it at most; its abort goes on."""
 
 
 class ObjectWriter(io.RawIOBase):
@@ -144,7 +147,19 @@ class ObjectWriter(io.RawIOBase):
             return
         if self._position:
             warnings.warn(f"{self.url}: dropped before commit(): given up", ResourceWarning, stacklevel=2, source=self)
-        self.abort()
+        self._abort_aside()
+
+    def _abort_aside(self) -> None:
+        """`abort` for the garbage collector, which comes at any moment: under any lock, and on any thread, those of the
+        upload itself included. So another thread does it, and is waited for as long as that does no harm.
+        """
+        aside = threading.Thread(target=self.abort, name="arrowseal-abort")
+        try:
+            aside.start()
+        except RuntimeError:  # the interpreter is ending
+            self.abort()
+        else:
+            aside.join(_COLLECTOR_SECONDS)
 
     def __repr__(self) -> str:
         state = "committed" if self._result else "closed" if self.closed else "open"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -154,7 +155,9 @@ def test_pytest_benchmark_keeps_the_seconds_that_were_measured(tmp_path: Path) -
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", f"pythonpath={benches}", "--rootdir", tmp_path]
     kept = tmp_path / "kept.json"
     command = [sys.executable, "-m", "pytest", tmp_path, *options, f"--benchmark-json={kept}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    # pytest-benchmark does nothing on a worker of pytest-xdist, which it knows by the environment.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = {each["params"]["arm"]: each for each in json.loads(kept.read_text())["benchmarks"]}
     assert found["slow"]["stats"]["data"] == [0.5, 0.25, 1.0]

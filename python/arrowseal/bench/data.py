@@ -125,8 +125,10 @@ def _encoded(folder: Path, rows: int, name: str) -> Path:
     return path
 
 
-def of_arm(told: dict[str, Any], arm: str, bucket: str) -> Workload:
+def of_arm(told: dict[str, Any], arm: str, bucket: str, prefix: str) -> Workload:
     """A workload as one arm does it: under keys of its own."""
     slug = "-".join(word for word in "".join(c if c.isalnum() else " " for c in arm).split())
     name = told["name"].replace(" ", "-").replace(",", "")
-    return Workload(**told, bucket=bucket, prefix=f"{slug}/{told['operation']}/{name}-{told['face'] or 'bytes'}/")
+    return Workload(
+        **told, bucket=bucket, prefix=f"{prefix}{slug}/{told['operation']}/{name}-{told['face'] or 'bytes'}/"
+    )

@@ -10,7 +10,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from arrowseal.bench import worker
 from arrowseal.bench.arms import kms_calls_modelled
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from arrowseal.bench.arms import ArmOf
-    from arrowseal.local.proxy import Proxy
-
-_COUNTED: Final = ("requests", "kms_calls", "bytes_up", "bytes_down")
+    from arrowseal.bench.stage import Stage
 
 
 class AbsentError(Exception):
@@ -73,16 +71,9 @@ class Process:
 
 @dataclass
 class Bench:
-    """Where the arms run, and what came of it so far.
+    """Where the arms run, how often, and what came of it so far."""
 
-    `environ` names the servers to measure on, `counting` the same ones behind proxies that count S3 and KMS.
-    """
-
-    bucket: str
-    environ: Mapping[str, str]
-    counting: Mapping[str, str]
-    s3_proxy: Proxy
-    kms_proxy: Proxy
+    stage: Stage
     rounds: int
     seed: int
     say: Callable[[str], None]
@@ -96,7 +87,7 @@ class Bench:
             started: dict[str, tuple[Process, Process]] = {}
             for arm in arms:
                 try:
-                    process, counted = (Process(arm, environ) for environ in (self.environ, self.counting))
+                    process, counted = (Process(arm, environ) for environ in (self.stage.environ, self.stage.counting))
                     stack.callback(process.close)
                     stack.callback(counted.close)
                     versions = process.ask("versions")["versions"]
@@ -115,10 +106,10 @@ class Bench:
     ) -> None:
         title = " ".join(word for word in (told["operation"], told["name"], told["face"]) if word)
         prepared: list[ArmOf] = []
-        counts: dict[str, dict[str, float]] = {}
+        counts: dict[str, dict[str, Any]] = {}
         expected: list[Any] | None = None
         for arm in arms:
-            workload = of_arm(told, arm.name, self.bucket)
+            workload = of_arm(told, arm.name, self.stage.bucket, self.stage.prefix)
             if not arm.takes_part(workload):
                 continue
             try:
@@ -144,18 +135,16 @@ class Bench:
                 if number >= 0:
                     self.samples.append(_sample(told, arm.name, number, taken, counts[arm.name]))
 
-    def _counts(self, process: Process, workload: worker.Workload) -> dict[str, float]:
-        """What one run asks of S3 and KMS: the second one, when connections and cached data keys are there."""
+    def _counts(self, process: Process, workload: worker.Workload) -> dict[str, Any]:
+        """What one run asks of S3 and KMS: the first one, when no data key is cached yet."""
         process.ask("prepare", **asdict(workload))
+        before = self.stage.tally()
         process.ask("run", repeat=1)
-        before = self.s3_proxy.tally(), self.kms_proxy.tally()
-        process.ask("run", repeat=1)
-        after = self.s3_proxy.tally(), self.kms_proxy.tally()
-        s3 = [b - a for a, b in zip(before[0], after[0], strict=True)]
-        return dict(zip(_COUNTED, (s3[0], after[1].requests - before[1].requests, *s3[1:]), strict=True))
+        after = self.stage.tally()
+        return {name: after[name] - before[name] for name in before}
 
 
-def _sample(told: dict[str, Any], arm: str, number: int, taken: dict[str, Any], counts: dict[str, float]) -> Sample:
+def _sample(told: dict[str, Any], arm: str, number: int, taken: dict[str, Any], counts: dict[str, Any]) -> Sample:
     described = {
         name: told[name] for name in ("name", "operation", "kind", "format", "face", "plaintext_bytes", "files")
     }

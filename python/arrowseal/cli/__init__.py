@@ -77,7 +77,7 @@ def describe(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from arrowseal.cli import demo, local, objects, uploads
+    from arrowseal.cli import bench, demo, local, objects, uploads
 
     parser = argparse.ArgumentParser(
         prog="arrowseal",
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     uploads.add_command(commands, options)
     local.add_command(commands)
     demo.add_command(commands)
+    bench.add_command(commands)
     return parser
 
 
