@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal import metadata as content_metadata
 from arrowseal.connections import Connections
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.location import ObjectLocation
     from arrowseal.store import ListedObject, OpenUpload
+
+
+_USUAL_ARM: Final = CSE()
 
 
 class Client:
@@ -275,7 +278,7 @@ class Client:
         """
         location = locate(url, bucket=bucket, key=key)
         no_cse = encryption if isinstance(encryption, Plain) else None
-        arm = encryption if isinstance(encryption, CSE) else CSE()
+        arm = encryption if isinstance(encryption, CSE) else _USUAL_ARM
         rules = self._reader.rules(
             arm.encryption_context if encryption_context is None else encryption_context,
             no_cse is not None or (self._options.allow_plaintext if allow_plaintext is None else allow_plaintext),

@@ -10,7 +10,7 @@ import html
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -96,7 +96,7 @@ class Operation:
     def __init__(self, operation: str, location: Located, file_type: str | None = None) -> None:
         self.operation = operation
         self.location = location
-        self.file_type = file_type or _extension(location.key)
+        self.file_type = file_type
         self.encryption: str | None = None
         self.rows: int | None = None
         self.plaintext_bytes = 0
@@ -113,7 +113,7 @@ class Operation:
         self._inside: dict[Section, int] = dict.fromkeys(self._seconds, 0)
         self._entered: dict[Section, float] = {}
         self._lock = threading.Lock()
-        self._timestamp = datetime.now(UTC)
+        self._started = time.time()
         self._cpu = time.process_time()
         self._wall = time.perf_counter()
 
@@ -164,48 +164,35 @@ class Operation:
         """
         return _Timed(self, section)
 
-    def enter(self, section: Section) -> None:
-        """Begin a block of `timed`."""
-        with self._lock:
-            self._inside[section] += 1
-            if self._inside[section] == 1:
-                self._entered[section] = time.perf_counter()
-
-    def leave(self, section: Section) -> None:
-        """End a block of `timed`."""
-        with self._lock:
-            self._inside[section] -= 1
-            if self._inside[section] == 0:
-                self._seconds[section] += time.perf_counter() - self._entered[section]
-
-    def record(self) -> OperationRecord:
-        """The row as of now."""
-        return OperationRecord(
-            timestamp=self._timestamp,
-            bucket=self.location.bucket,
-            key=self.location.key,
-            file_type=self.file_type,
-            operation=self.operation,
-            encryption=self.encryption,
-            rows=self.rows,
-            plaintext_bytes=self.plaintext_bytes,
-            stored_bytes=self.stored_bytes,
-            wall_seconds=time.perf_counter() - self._wall,
-            cpu_seconds=time.process_time() - self._cpu,
-            kms_seconds=self.kms_seconds,
-            s3_seconds=self.s3_seconds,
-            crypto_seconds=self.crypto_seconds,
-            decode_seconds=self.decode_seconds,
-            peak_memory_bytes=self.peak_memory_bytes,
-            requests=self.requests,
-            kms_calls=self.kms_calls,
-            retries=self.retries,
-            resumed_bytes=self.resumed_bytes,
+    def row(self) -> tuple[Any, ...]:
+        """What `_record` makes a record of, as of now. Most rows are never looked at, so that they cost little."""
+        seconds = self._seconds
+        return (
+            self._started,
+            self.location.bucket,
+            self.location.key,
+            self.file_type,
+            self.operation,
+            self.encryption,
+            self.rows,
+            self.plaintext_bytes,
+            self.stored_bytes,
+            time.perf_counter() - self._wall,
+            time.process_time() - self._cpu,
+            seconds["kms"],
+            seconds["s3"],
+            seconds["crypto"],
+            seconds["decode"],
+            self._most_held,
+            self.requests,
+            self.kms_calls,
+            self.retries,
+            self.resumed_bytes,
         )
 
 
 class _Timed:
-    """A block of `Operation.timed`. A class, since a generator costs several times as much, ten times an object."""
+    """A block of `Operation.timed`. A class, since a generator costs several times as much, several times an object."""
 
     __slots__ = ("_operation", "_section")
 
@@ -214,10 +201,26 @@ class _Timed:
         self._section = section
 
     def __enter__(self) -> None:
-        self._operation.enter(self._section)
+        operation, section = self._operation, self._section
+        with operation._lock:  # noqa: SLF001 - its other half
+            operation._inside[section] += 1  # noqa: SLF001
+            if operation._inside[section] == 1:  # noqa: SLF001
+                operation._entered[section] = time.perf_counter()  # noqa: SLF001
 
     def __exit__(self, *_: object) -> None:
-        self._operation.leave(self._section)
+        operation, section = self._operation, self._section
+        with operation._lock:  # noqa: SLF001
+            operation._inside[section] -= 1  # noqa: SLF001
+            if operation._inside[section] == 0:  # noqa: SLF001
+                operation._seconds[section] += time.perf_counter() - operation._entered[section]  # noqa: SLF001
+
+
+def _record(row: tuple[Any, ...]) -> OperationRecord:
+    """A record of what an operation left."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    values["timestamp"] = datetime.fromtimestamp(values["timestamp"], UTC)
+    values["file_type"] = values["file_type"] or _extension(values["key"])
+    return OperationRecord(**values)
 
 
 _under_way: ContextVar[tuple[tuple[Counters, Operation], ...]] = ContextVar("arrowseal_operations", default=())
@@ -237,27 +240,19 @@ class Counters:
     """
 
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
-        self._records: deque[OperationRecord] = deque(maxlen=max_records)
+        self._rows: deque[tuple[Any, ...]] = deque(maxlen=max_records)
         self._lock = threading.Lock()
 
-    @contextmanager
-    def operation(self, operation: str, location: Located, *, file_type: str | None = None) -> Iterator[Operation]:
+    def operation(
+        self, operation: str, location: Located, *, file_type: str | None = None
+    ) -> AbstractContextManager[Operation]:
         """Counts the block as one operation. Inside another operation of the same counters it joins that one and
         leaves no row of its own: the `get` within a `read_csv`. A block that raises leaves no row.
 
         Threads started within the block do not join it by themselves; hand them the `Operation`.
         """
         outer = self._joined()
-        if outer is not None:
-            yield outer
-            return
-        started = Operation(operation, location, file_type)
-        token = _under_way.set((*_under_way.get(), (self, started)))
-        try:
-            yield started
-        finally:
-            _under_way.reset(token)
-        self._keep(started)
+        return nullcontext(outer) if outer is not None else _Counted(self, Operation(operation, location, file_type))
 
     def begin(self, operation: str, location: Located) -> tuple[Operation, Callable[[], None]]:
         """`operation` for work that is no block: also what to call when it has succeeded, which leaves the row."""
@@ -265,28 +260,30 @@ class Counters:
         if outer is not None:
             return outer, lambda: None
         started = Operation(operation, location)
-        return started, lambda: self._keep(started)
+        return started, lambda: self.keep(started)
 
     def _joined(self) -> Operation | None:
         return next((outer for counters, outer in _under_way.get() if counters is self), None)
 
-    def _keep(self, finished: Operation) -> None:
-        record = finished.record()
+    def keep(self, finished: Operation) -> None:
+        """Leave the row of an operation."""
+        row = finished.row()
         with self._lock:
-            self._records.append(record)
+            self._rows.append(row)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._rows)
 
     def __iter__(self) -> Iterator[OperationRecord]:
         """The rows of this moment; operations that end meanwhile do not disturb."""
         with self._lock:
-            return iter(tuple(self._records))
+            rows = tuple(self._rows)
+        return map(_record, rows)
 
     def clear(self) -> None:
         """Forgets all rows. Operations under way still leave theirs."""
         with self._lock:
-            self._records.clear()
+            self._rows.clear()
 
     def to_arrow(self) -> pa.Table:
         """One row an operation, with the columns of `OperationRecord`."""
@@ -342,6 +339,25 @@ class Counters:
         )
         caption = f"{len(records)} operations" + (f", the last {len(shown)}" if len(shown) < len(records) else "")
         return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+class _Counted:
+    """The block of `Counters.operation`."""
+
+    __slots__ = ("_counters", "_operation", "_token")
+
+    def __init__(self, counters: Counters, operation: Operation) -> None:
+        self._counters = counters
+        self._operation = operation
+
+    def __enter__(self) -> Operation:
+        self._token = _under_way.set((*_under_way.get(), (self._counters, self._operation)))
+        return self._operation
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _under_way.reset(self._token)
+        if kind is None:
+            self._counters.keep(self._operation)
 
 
 def _extension(key: str) -> str | None:

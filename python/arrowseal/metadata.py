@@ -11,6 +11,7 @@ import binascii
 import functools
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -96,11 +97,10 @@ def parse(metadata: Mapping[str, str]) -> EncryptedMetadata | None:
     spelled exactly as the formats spell them. Liberal only where writers differ: case of names, absent or empty
     descriptions, a missing tag length, non-ASCII contexts that S3 returned as RFC 2047 words.
     """
-    fields: dict[str, str] = {}
-    for name, value in metadata.items():
-        if name.lower() in fields:
-            raise MetadataError(f"the metadata name {name.lower()} occurs twice")
-        fields[name.lower()] = value
+    fields = {name.lower(): value for name, value in metadata.items()}
+    if len(fields) < len(metadata):
+        doubled = Counter(name.lower() for name in metadata).most_common(1)[0][0]
+        raise MetadataError(f"the metadata name {doubled} occurs twice")
     present = fields.keys() & _FORMAT_NAMES
     exclusive = present & _EXCLUSIVE
     if len(exclusive) > 1:
@@ -254,14 +254,14 @@ def _listed(names: set[str]) -> str:
 
 
 def _encode(value: bytes) -> str:
-    return base64.b64encode(value).decode("ascii")
+    return binascii.b2a_base64(value, newline=False).decode("ascii")
 
 
 def _decode(fields: Mapping[str, str], name: str, size: int | None = None) -> bytes:
     """Canonical base64 only: no spaces, no URL alphabet, no stray bits, so that one value has one spelling."""
     try:
-        decoded = base64.b64decode(fields[name].encode("ascii"), validate=True)
-    except (binascii.Error, ValueError):
+        decoded = binascii.a2b_base64(fields[name], strict_mode=True)
+    except ValueError:
         raise MetadataError(f"{name} is not base64") from None
     if not decoded or _encode(decoded) != fields[name]:
         raise MetadataError(f"{name} is empty or not canonical base64")

@@ -240,12 +240,18 @@ class Tracked(Protocol):
     progress: ObjectProgress
 
 
-@contextlib.contextmanager
-def tracked(operation: Tracked, option: ProgressOption, doing: str, location: ObjectLocation) -> Iterator[None]:
+def tracked(
+    operation: Tracked, option: ProgressOption, doing: str, location: ObjectLocation
+) -> contextlib.AbstractContextManager[None]:
     """Inside this block, `operation` tells how far one object is; without an option it goes on as it did."""
-    if option is False:
-        yield
-        return
+    return _AS_BEFORE if option is False else _tracked(operation, option, doing, location)
+
+
+_AS_BEFORE: Final = contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _tracked(operation: Tracked, option: ProgressOption, doing: str, location: ObjectLocation) -> Iterator[None]:
     before, operation.progress = operation.progress, object_progress(option, doing, location)
     try:
         yield

@@ -6,6 +6,7 @@ Specification: algorithm suites, key commitment (S3 Encryption Client specificat
 from __future__ import annotations
 
 import enum
+import functools
 from typing import Final
 
 from arrowseal import _core
@@ -37,12 +38,12 @@ class Format(enum.Enum):
     V2 = "V2"
     V3 = "V3"
 
-    @property
+    @functools.cached_property
     def suite(self) -> _core.AlgorithmSuite:
         """The algorithm suite that seals content in this format."""
         return SUITES[0x0073 if self is Format.V3 else 0x0072]
 
-    @property
+    @functools.cached_property
     def content_algorithm(self) -> str:
         """How metadata and encryption context spell the suite: `115` in V3, `AES/GCM/NoPadding` in V2."""
         name = self.suite.content_algorithm

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from arrowseal.comparison import summarise
-from arrowseal.counters import Counters, OperationRecord
+from arrowseal.counters import COLUMNS, Counters, OperationRecord
 from arrowseal.exceptions import MissingExtraError
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def rows(*records: OperationRecord) -> dict[tuple[str, str | None, str], dict[st
 
 def counters_with(*records: OperationRecord) -> Counters:
     counters = Counters()
-    counters._records.extend(records)
+    for each in records:
+        row = [getattr(each, name) for name in COLUMNS]
+        counters._rows.append((each.timestamp.timestamp(), *row[1:]))
     return counters
 
 
