@@ -156,7 +156,7 @@ def test_the_chart_is_saved_and_shows_every_arm_with_its_ratio(tmp_path: Path) -
         record(encryption="PLAIN", wall_seconds=1.0),
         record(wall_seconds=1.5, kms_seconds=0.1, s3_seconds=0.5, crypto_seconds=0.2, decode_seconds=0.3),
         record("get", file_type="bin"),
-        record("get", file_type=None),
+        record("get", file_type=None, key="no extension"),
     )
     path = tmp_path / "chart.png"
     figure = counters.plot(path, title="Flights")

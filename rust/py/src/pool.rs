@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::memory::Region;
 
-/// What is kept at most while nobody uses it: one sealed object of 1 GiB, with its tag and what rounding adds. It is lent
-/// rather than kept: the system may take the pages of a large idle region whenever it runs short of memory. Larger regions
-/// go back at once.
-const MAX_BYTES: usize = (1 << 30) + (8 << 20);
+/// What is kept at most while nobody uses it: an encrypted and a plain object of 1 GiB, which never take each other's
+/// place, with tags and what rounding adds. It is lent rather than kept: the system may take the pages of a large idle
+/// region whenever it runs short of memory. Larger regions go back at once.
+const MAX_BYTES: usize = (2 << 30) + (16 << 20);
 /// Small regions are cheap to get: a few for each thread of a busy reader.
 const MAX_REGIONS: usize = 64;
 /// A region serves a request of half its size at least, so that a small buffer does not keep a large one.
