@@ -1,0 +1,33 @@
+"""A contestant of known delay and known bytes, to measure the harness of `arrowseal bench` by."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+from urllib.request import Request, urlopen
+
+
+class Arm:
+    """Sleeps as long as `DUMMY_SECONDS` says for its name, and sends `DUMMY_BYTES` bytes to S3."""
+
+    PACKAGES = ()
+
+    def __init__(self, name: str) -> None:
+        self._seconds = json.loads(os.environ["DUMMY_SECONDS"])[name]
+        self._content = bytes(int(os.environ["DUMMY_BYTES"]))
+
+    def prepare(self, _workload: Any) -> Arm:
+        return self
+
+    def run(self) -> None:
+        time.sleep(self._seconds)
+        with urlopen(Request(os.environ["AWS_ENDPOINT_URL_S3"] + "/b/k", self._content, method="PUT")) as answer:
+            answer.read()
+
+    def fingerprint(self) -> str:
+        return "done"
+
+    def forget(self) -> None:
+        """Nothing is kept."""

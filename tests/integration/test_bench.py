@@ -1,0 +1,133 @@
+"""The harness of `arrowseal bench` measures what is there, and favours no arm."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import arrowseal.cli
+from arrowseal.bench.arms import ARMS, OBJECTS, ArmOf
+from arrowseal.bench.rounds import Bench
+from arrowseal.bench.samples import Machine, Run, Settings, load
+from arrowseal.bench.stage import Stage
+from arrowseal.local.proxy import Proxy
+from servers import discarding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SENT = 100_000
+WORKLOAD: dict[str, Any] = {
+    "name": "object",
+    "operation": "write",
+    "kind": "object",
+    "format": "bytes",
+    "face": "",
+    "plaintext_bytes": SENT,
+    "files": 1,
+    "source": "",
+}
+
+
+@dataclass(frozen=True)
+class Dummy(ArmOf):
+    """An arm whose script is the dummy."""
+
+    @property
+    def path(self) -> Path:
+        return Path(__file__).parents[1] / "dummy_contestant.py"
+
+
+@pytest.fixture(scope="module")
+def measure() -> Iterator[Any]:
+    """Runs dummies that sleep for so many seconds, by the names of their arms."""
+    with discarding() as server, Proxy(server.url) as s3, Proxy(server.url) as kms:
+
+        def run(**seconds: float) -> Bench:
+            told = {"DUMMY_SECONDS": json.dumps(seconds), "DUMMY_BYTES": str(SENT)}
+            environ = told | {"AWS_ENDPOINT_URL_S3": server.url, "AWS_ENDPOINT_URL_KMS": server.url}
+            counting = environ | {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_ENDPOINT_URL_KMS": kms.endpoint}
+            bench = Bench(Stage("b", "p/", "discarding", environ, counting, (s3, kms)), 7, 2013, lambda _: None)
+            bench.run([WORKLOAD], [Dummy(name, "dummy", OBJECTS) for name in seconds])
+            return bench
+
+        yield run
+
+
+def walls(bench: Bench, arm: str) -> list[float]:
+    return [sample.wall_seconds for sample in bench.samples if sample.arm == arm]
+
+
+def test_a_known_delay_and_known_bytes_are_measured_within_5_percent(measure: Any) -> None:
+    bench = measure(PLAIN=0.2)
+    assert not bench.absences
+    assert len(walls(bench, "PLAIN")) == 7
+    # The quickest round: on a busy machine a sleep ends late, and the clock is right to say so.
+    assert 0.2 <= min(walls(bench, "PLAIN")) <= 0.21
+    for sample in bench.samples:
+        assert (sample.requests, sample.kms_calls) == (1, 0)
+        assert sample.bytes_up is not None
+        assert SENT <= sample.bytes_up <= 1.05 * SENT
+
+
+def test_swapping_the_names_of_two_arms_swaps_the_result(measure: Any) -> None:
+    found = []
+    for seconds in ({"PLAIN": 0.25, "CSE": 0.5}, {"PLAIN": 0.5, "CSE": 0.25}):
+        bench = measure(**seconds)
+        found.append(min(walls(bench, "CSE")) / min(walls(bench, "PLAIN")))
+    assert found[0] * found[1] == pytest.approx(1, rel=0.05)
+    assert found[0] == pytest.approx(2, rel=0.05)
+
+
+def test_arms_take_turns_and_each_round_has_all_of_them(measure: Any) -> None:
+    bench = measure(PLAIN=0.0, CSE=0.0, other=0.0)
+    rounds = [[sample.arm for sample in bench.samples if sample.round == number] for number in range(7)]
+    assert all(sorted(each) == ["CSE", "PLAIN", "other"] for each in rounds)
+    assert len({tuple(each) for each in rounds}) > 1
+    assert statistics.fmean(walls(bench, "PLAIN")) > 0
+
+
+def test_an_arm_that_cannot_start_is_absent_and_says_why(measure: Any) -> None:
+    with discarding() as server:
+        stage = Stage("b", "p/", "discarding", {"AWS_ENDPOINT_URL_S3": server.url}, {}, None)
+        bench = Bench(stage, 1, 1, lambda _: None)
+        bench.run([WORKLOAD], [Dummy("PLAIN", "dummy", OBJECTS)])
+    assert [(absence.arm, absence.reason) for absence in bench.absences] == [("PLAIN", "KeyError: 'DUMMY_SECONDS'")]
+    assert not bench.samples
+
+
+def test_a_run_that_is_saved_is_read_back(measure: Any, tmp_path: Path) -> None:
+    bench = measure(PLAIN=0.0)
+    settings = Settings(True, 7, 2013, "discarding", "arrowseal bench", "2026-01-01T00:00:00+00:00")
+    machine = Machine("processor", ["aes"], 2, 1, "Linux", "3.11", {}, {"seal": 1.0})
+    run = Run(settings, machine, bench.samples, bench.absences)
+    run.save(tmp_path)
+    assert load(tmp_path) == run
+
+
+def test_every_arm_has_its_script_and_its_name_once() -> None:
+    assert all(arm.path.is_file() for arm in ARMS)
+    assert len({arm.name for arm in ARMS}) == len(ARMS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--rounds", "0"],
+        ["--latency", "fast"],
+        ["--bandwidth", "1GB"],
+        ["--bucket", "lake"],
+        ["--arm", "no such arm"],
+        ["--endpoint-url", "https://s3.us-east-1.amazonaws.com"],
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_exit_code_of_misuse(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert arrowseal.cli.main(["bench", *words]) == arrowseal.cli.MISUSED
+    assert capfd.readouterr().err
