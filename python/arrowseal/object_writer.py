@@ -60,7 +60,7 @@ class ObjectWriter(io.RawIOBase):
         self._number = 1
         self._position = 0
         self._result: PutResult | None = None
-        self._at_exit: weakref.finalize[[], ObjectWriter] | None = None
+        self._at_exit: weakref.finalize[..., ObjectWriter] | None = None
 
     @property
     def result(self) -> PutResult | None:
@@ -147,19 +147,7 @@ class ObjectWriter(io.RawIOBase):
             return
         if self._position:
             warnings.warn(f"{self.url}: dropped before commit(): given up", ResourceWarning, stacklevel=2, source=self)
-        self._abort_aside()
-
-    def _abort_aside(self) -> None:
-        """`abort` for the garbage collector, which comes at any moment: under any lock, and on any thread, those of the
-        upload itself included. So another thread does it, and is waited for as long as that does no harm.
-        """
-        aside = threading.Thread(target=self.abort, name="arrowseal-abort")
-        try:
-            aside.start()
-        except RuntimeError:  # the interpreter is ending
-            self.abort()
-        else:
-            aside.join(_COLLECTOR_SECONDS)
+        _aside(self.abort)
 
     def __repr__(self) -> str:
         state = "committed" if self._result else "closed" if self.closed else "open"
@@ -206,7 +194,7 @@ class ObjectWriter(io.RawIOBase):
         sealing = self._writer.sealing(self._target, size, self._operation)
         upload = self._writer.upload(self._target, sealing, self._operation, size, in_parts=size is None)
         if size is None:
-            self._at_exit = weakref.finalize(self, upload.abort)
+            self._at_exit = weakref.finalize(self, _aside, upload.abort)  # in a cycle, it comes before __del__
         return sealing, upload
 
     @contextlib.contextmanager
@@ -227,6 +215,18 @@ class ObjectWriter(io.RawIOBase):
         if self._at_exit is not None:
             self._at_exit.detach()
         super().close()
+
+
+def _aside(abort: Callable[[], None]) -> None:
+    """Abort for the garbage collector, which comes at any moment: under any lock, and on any thread, those of the
+    upload itself included. So another thread does it, and is waited for as long as that does no harm.
+    """
+    if not threading.main_thread().is_alive():  # the interpreter is ending: no lock is held, and no thread waited for
+        abort()
+        return
+    thread = threading.Thread(target=abort, name="arrowseal-abort")
+    thread.start()
+    thread.join(_COLLECTOR_SECONDS)
 
 
 def fill(writer: ObjectWriter, file: Any) -> PutResult:

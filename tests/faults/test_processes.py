@@ -299,3 +299,14 @@ def test_writers_that_the_garbage_collector_finds_under_other_calls_are_aborted(
     finished(run(code))
     assert sorted(servers.s3.server.objects) == [f"/bucket/{number}" for number in range(4)]
     assert not servers.s3.server.open_uploads
+
+
+def test_a_writer_that_is_open_when_the_interpreter_ends_is_aborted(servers: BrokenServers, run: Run) -> None:
+    code = """
+        file = client.open("s3://bucket/o", "wb")
+        file.write(bytes(11 * 2**20))
+        kept = sys.modules["kept"] = file  # which no reference count ends
+    """
+    finished(run(code))
+    assert not servers.s3.server.objects
+    assert not servers.s3.server.open_uploads
