@@ -10,18 +10,24 @@ from urllib.request import Request, urlopen
 
 
 class Arm:
-    """Sleeps as long as `DUMMY_SECONDS` says for its name, and sends `DUMMY_BYTES` bytes to S3."""
+    """Sleeps as long as `DUMMY_SECONDS` says for its name, and sends `DUMMY_BYTES` bytes to S3. One called `tired` gives
+    up at its third run.
+    """
 
     PACKAGES = ()
 
     def __init__(self, name: str) -> None:
         self._seconds = json.loads(os.environ["DUMMY_SECONDS"])[name]
         self._content = bytes(int(os.environ["DUMMY_BYTES"]))
+        self._left = 2 if name == "tired" else 1_000
 
     def prepare(self, _workload: Any) -> Arm:
         return self
 
     def run(self) -> None:
+        if self._left == 0:
+            raise RuntimeError("no more")
+        self._left -= 1
         time.sleep(self._seconds)
         with urlopen(Request(os.environ["AWS_ENDPOINT_URL_S3"] + "/b/k", self._content, method="PUT")) as answer:
             answer.read()

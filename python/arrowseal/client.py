@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from arrowseal import metadata as content_metadata
 from arrowseal.connections import Connections
 from arrowseal.counters import Counters
 from arrowseal.data_keys import DataKeyCache, Reuse
-from arrowseal.encryption import CSE, PLAIN, Encryption, Plain
+from arrowseal.encryption import PLAIN, Encryption, Plain
 from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
 from arrowseal.keyrings import Keyrings
 from arrowseal.lanes import store_of
 from arrowseal.location import Url, locate, locate_prefix
+from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.options import ClientOptions, Lane
 from arrowseal.outgoing import check_put_arguments, remaining_bytes, split_metadata
@@ -35,10 +36,8 @@ if TYPE_CHECKING:
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.location import ObjectLocation
+    from arrowseal.objects import EncryptedObject
     from arrowseal.store import ListedObject, OpenUpload
-
-
-_USUAL_ARM: Final = CSE()
 
 
 class Client:
@@ -196,6 +195,12 @@ class Client:
         with self.counters.operation("put", location) as operation, tracked(operation, shown, "writing", location):
             return self._writer.write(target, data, operation)
 
+    @overload
+    def open(self, url: Url | None = None, mode: Literal["wb", "xb"] = "wb", **arguments: Any) -> ObjectWriter: ...
+
+    @overload
+    def open(self, url: Url | None, mode: Literal["rb"], **arguments: Any) -> ObjectReader: ...
+
     def open(
         self,
         url: Url | None = None,
@@ -204,25 +209,44 @@ class Client:
         bucket: str | None = None,
         key: str | None = None,
         encryption: Encryption | None = None,
-        encryption_context: Mapping[str, str] | None = None,
+        encryption_context: Mapping[str, str] | AnyContext | None = None,
         kms_key_id: str | None = None,
         s3_additional_kwargs: Mapping[str, Any] | None = None,
         if_match: str | None = None,
         if_none_match: str | None = None,
         progress: ProgressOption | None = None,
-    ) -> ObjectWriter:
-        """A file to write an object into, which appears when it is committed: at the end of a `with` block that does
-        not raise. `"wb"` creates or replaces, `"xb"` only creates. Arguments and errors are those of `put`; the first
-        request is sent when a part is full or at the commit.
+        **reading: Any,
+    ) -> ObjectWriter | ObjectReader:
+        """A file to write an object into, or to read one from.
+
+        `"wb"` creates or replaces, `"xb"` only creates: the object appears when the file is committed, at the end of a
+        `with` block that does not raise. Arguments and errors are those of `put`; the first request is sent when a part
+        is full or at the commit. `"rb"` reads, with random access: arguments and errors are those of `object`.
 
         >>> with client.open("s3://lake/log.csv", "wb") as file:  # doctest: +SKIP
         ...     file.write(b"time,level")
+        >>> with client.open("s3://lake/log.csv", "rb") as file:  # doctest: +SKIP
+        ...     header = file.readline()
         """
+        shared: dict[str, Any] = {"encryption": encryption, "kms_key_id": kms_key_id}
+        if mode == "rb":
+            writing: dict[str, Any] = {"s3_additional_kwargs": s3_additional_kwargs, "if_none_match": if_none_match}
+            writing |= {"if_match": if_match, "progress": progress}
+            wrong = next((name for name, value in writing.items() if value is not None), None)
+            if wrong is not None:
+                raise ConfigurationError(f"{wrong}= is for writing: mode 'rb' does not take it")
+            shared |= {"encryption_context": encryption_context, **reading}
+            return ObjectReader(self.object(url, bucket=bucket, key=key, **shared))
         if mode not in ("wb", "xb"):
-            raise ConfigurationError(f"mode {mode!r} is not known: 'wb' writes, 'xb' only creates; get() reads")
+            raise ConfigurationError(f"mode {mode!r} is not known: 'rb' reads, 'wb' writes, 'xb' only creates")
+        if reading:
+            message = f"open() got an unexpected keyword argument {next(iter(reading))!r}: it is for mode 'rb'"
+            raise TypeError(message)
+        if isinstance(encryption_context, AnyContext):
+            raise ConfigurationError("encryption_context=ANY is for reads: a write binds a context, or none")
         target = self._target(
             locate(url, bucket=bucket, key=key),
-            self._writer.encryption(encryption, encryption_context, kms_key_id),
+            self._writer.encryption(context=encryption_context, **shared),
             check_put_arguments(s3_additional_kwargs, if_match, "*" if mode == "xb" else if_none_match),
         )
         return self._object_writer(target, progress)
@@ -277,20 +301,45 @@ class Client:
             ConfigurationError, KmsError, StoreError, CredentialsError: it could not be read.
         """
         location = locate(url, bucket=bucket, key=key)
-        no_cse = encryption if isinstance(encryption, Plain) else None
-        arm = encryption if isinstance(encryption, CSE) else _USUAL_ARM
-        rules = self._reader.rules(
-            arm.encryption_context if encryption_context is None else encryption_context,
-            no_cse is not None or (self._options.allow_plaintext if allow_plaintext is None else allow_plaintext),
+        request = self._reader.request(
+            location,
+            encryption=encryption,
+            encryption_context=encryption_context,
+            kms_key_id=kms_key_id,
+            allow_plaintext=allow_plaintext,
+            version_id=version_id,
         )
-        keyring = self._keyrings.for_key(kms_key_id or arm.kms_key_id)
-        if not rules.allow_plaintext:
-            keyring.check_read(location)
-            self._connections.kms()
-        arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
         shown = self._progress(progress)
         with self.counters.operation("get", location) as operation, tracked(operation, shown, "reading", location):
-            return self._reader.read(location, arguments, rules, keyring, operation, verify_checksum=verify_checksum)
+            return self._reader.read(request, operation, verify_checksum=verify_checksum)
+
+    def object(
+        self,
+        url: Url | None = None,
+        *,
+        bucket: str | None = None,
+        key: str | None = None,
+        encryption: Encryption | None = None,
+        encryption_context: Mapping[str, str] | AnyContext | None = None,
+        kms_key_id: str | None = None,
+        allow_plaintext: bool | None = None,
+        version_id: str | None = None,
+        unauthenticated_ranges: bool = False,
+        size_hint: int | None = None,
+    ) -> EncryptedObject:
+        """An object to read ranges of, pinned to the version that is there now. Arguments and errors as for `get`."""
+        del unauthenticated_ranges, size_hint
+        location = locate(url, bucket=bucket, key=key)
+        request = self._reader.request(
+            location,
+            encryption=encryption,
+            encryption_context=encryption_context,
+            kms_key_id=kms_key_id,
+            allow_plaintext=allow_plaintext,
+            version_id=version_id,
+        )
+        with self.counters.operation("object", location) as operation:
+            return self._reader.object(request, operation)
 
     def head(
         self,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal import _core
-from arrowseal.encryption import check_context
+from arrowseal.encryption import CSE, PLAIN, Encryption, Plain, check_context
 from arrowseal.envelope import ReadRules, admit
 from arrowseal.exceptions import (
     AuthenticationError,
@@ -22,6 +23,7 @@ from arrowseal.exceptions import (
 from arrowseal.head import encryption_label
 from arrowseal.kms_keyring import KmsKeyring
 from arrowseal.location import ObjectLocation
+from arrowseal.objects import EncryptedObject
 from arrowseal.store import Payload
 from arrowseal.suites import AnyContext, Format
 from arrowseal.transfer import Download
@@ -38,16 +40,53 @@ if TYPE_CHECKING:
     from arrowseal.store import StoredObject
 
 _INSTRUCTION_SUFFIX: Final = ".instruction"
+_USUAL_ARM: Final = CSE()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What a call asked to read: where, the arguments for S3, what it accepts, and under which keys."""
+
+    location: ObjectLocation
+    arguments: Mapping[str, Any]
+    rules: ReadRules
+    keyring: KmsKeyring
 
 
 class Reader:
-    """Reads whole objects for a client."""
+    """Reads objects for a client."""
 
     def __init__(self, store: RetryingStore, keyrings: Keyrings, options: ClientOptions) -> None:
         self._store = store
         self._keyrings = keyrings
         self._options = options
         self._usual = self._rules(options.encryption_context, options.allow_plaintext)
+
+    def request(
+        self,
+        location: ObjectLocation,
+        *,
+        encryption: Encryption | None,
+        encryption_context: Mapping[str, str] | AnyContext | None,
+        kms_key_id: str | None,
+        allow_plaintext: bool | None,
+        version_id: str | None,
+    ) -> ReadRequest:
+        """What the arguments of a call say, and where they are silent the client's options. Raises
+        `ConfigurationError` for a read that has no key, before any request.
+        """
+        no_cse = encryption if isinstance(encryption, Plain) else None
+        arm = encryption if isinstance(encryption, CSE) else _USUAL_ARM
+        rules = self.rules(
+            arm.encryption_context if encryption_context is None else encryption_context,
+            no_cse is not None or (self._options.allow_plaintext if allow_plaintext is None else allow_plaintext),
+        )
+        keyring = self._keyrings.for_key(kms_key_id or arm.kms_key_id)
+        if not rules.allow_plaintext:
+            keyring.check_read(location)
+            self._keyrings.kms()
+        arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
+        return ReadRequest(location, arguments, rules, keyring)
 
     def rules(self, context: Mapping[str, str] | AnyContext | None, allow_plaintext: bool) -> ReadRules:
         """What a read accepts: the call's own words, or else the client's."""
@@ -65,19 +104,12 @@ class Reader:
         )
 
     def read(
-        self,
-        location: ObjectLocation,
-        arguments: Mapping[str, Any],
-        rules: ReadRules,
-        keyring: KmsKeyring,
-        operation: Operation,
-        *,
-        verify_checksum: bool = False,
+        self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False
     ) -> PlaintextBuffer | UnauthenticatedBuffer:
-        """The object, whole and as `rules` demand it; `arguments` go to S3. Raises what `Client.get` does."""
+        """The object, whole and as the request demands it. Raises what `Client.get` does."""
 
         def once() -> PlaintextBuffer | UnauthenticatedBuffer:
-            return self._read_once(location, arguments, rules, keyring, operation, verify_checksum)
+            return self._read_once(request, operation, verify_checksum)[1]
 
         try:
             return once()
@@ -87,28 +119,24 @@ class Reader:
         try:
             return once()
         except PreconditionFailedError:
-            raise ObjectChangedError(f"{location}: overwritten twice while it was read: read it later") from None
+            raise ObjectChangedError(
+                f"{request.location}: overwritten twice while it was read: read it later"
+            ) from None
 
     def _read_once(
-        self,
-        location: ObjectLocation,
-        arguments: Mapping[str, Any],
-        rules: ReadRules,
-        keyring: KmsKeyring,
-        operation: Operation,
-        verify_checksum: bool,
-    ) -> PlaintextBuffer | UnauthenticatedBuffer:
-        download = Download(self._store, location, arguments, operation, self._options.transfer)
+        self, request: ReadRequest, operation: Operation, verify_checksum: bool
+    ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
+        download = Download(self._store, request.location, request.arguments, operation, self._options.transfer)
         with contextlib.closing(download):
             stored = download.stored
-            encrypted = self._admit(stored, rules, operation)
+            encrypted = self.admit(stored, request.rules, operation)
             operation.encryption = encryption_label(stored, encrypted)
             operation.hold(stored.stored_bytes)
             try:
                 if encrypted is not None:
-                    buffer: Any = self._open(download, encrypted, keyring, operation)
+                    buffer: Any = self._open(download, encrypted, request.keyring, operation)
                 else:
-                    expected = self._stored_crc32(stored, arguments, operation) if verify_checksum else None
+                    expected = self._stored_crc32(stored, request.arguments, operation) if verify_checksum else None
                     buffer = download.receive(_core.PlainReceiver(stored.stored_bytes))
                     if expected is not None:
                         _compare(buffer, expected, stored, operation)
@@ -116,7 +144,12 @@ class Reader:
                 operation.release(stored.stored_bytes)
         operation.plaintext_bytes += len(buffer)
         operation.stored_bytes += stored.stored_bytes
-        return buffer  # type: ignore[no-any-return]
+        return stored, buffer
+
+    def object(self, request: ReadRequest, operation: Operation) -> EncryptedObject:
+        """The object for reads of its ranges. Raises what `Client.object` does."""
+        stored, content = self._read_once(request, operation, verify_checksum=False)
+        return EncryptedObject(stored, content, content.encryption, None)
 
     def _open(
         self, download: Download, encrypted: EncryptedMetadata, keyring: KmsKeyring, operation: Operation
@@ -148,7 +181,8 @@ class Reader:
             )
         return crc32
 
-    def _admit(self, stored: StoredObject, rules: ReadRules, operation: Operation) -> EncryptedMetadata | None:
+    def admit(self, stored: StoredObject, rules: ReadRules, operation: Operation) -> EncryptedMetadata | None:
+        """The encryption of an object that `rules` accept; None for a plain one. Raises what `envelope.admit` does."""
         try:
             return admit(stored.location, stored.metadata, stored.stored_bytes, rules)
         except NotEncryptedError:

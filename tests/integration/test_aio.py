@@ -305,8 +305,10 @@ def test_errors_are_those_of_the_other_calls(client: Client, bucket: str) -> Non
         calls = AsyncClient(client)
         with pytest.raises(ObjectNotFoundError):
             await calls.get(url)
-        with pytest.raises(ConfigurationError, match="mode 'rb' is not known"):
-            await calls.open(url, "rb").write(b"")
+        with pytest.raises(ConfigurationError, match="AsyncClient"):
+            calls.open(url, "rb")
+        with pytest.raises(ConfigurationError, match="mode 'ab' is not known"):
+            await calls.open(url, "ab").write(b"")
         with pytest.raises(TypeError, match="unexpected keyword argument 'colums'"):
             await arrowseal.aio.pandas.read_csv(url, colums=["a"], client=calls)
         await arrowseal.aio.pandas.to_csv(pd.DataFrame({"a": [1]}), url, client=calls)

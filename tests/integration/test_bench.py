@@ -101,6 +101,13 @@ def test_an_arm_that_cannot_start_is_absent_and_says_why(measure: Any) -> None:
     assert not bench.samples
 
 
+def test_an_arm_that_fails_on_the_way_is_absent_with_all_its_rounds_and_the_others_go_on(measure: Any) -> None:
+    bench = measure(PLAIN=0.0, tired=0.0)
+    assert [(absence.arm, absence.reason) for absence in bench.absences] == [("tired", "RuntimeError: no more")]
+    assert len(walls(bench, "PLAIN")) == 7
+    assert not walls(bench, "tired")
+
+
 def test_a_run_that_is_saved_is_read_back(measure: Any, tmp_path: Path) -> None:
     bench = measure(PLAIN=0.0)
     settings = Settings(True, 7, 2013, "discarding", "arrowseal bench", "2026-01-01T00:00:00+00:00")

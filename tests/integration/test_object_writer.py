@@ -181,7 +181,7 @@ def test_conditions_hold_for_objects_in_parts_too(v3_client: Client, raw_s3: Any
     [
         ({"if_none_match": "abc"}, "one condition"),
         ({"if_none_match": "*", "if_match": "abc"}, "one condition"),
-        ({"mode": "rb"}, "mode 'rb'"),
+        ({"mode": "ab"}, "mode 'ab'"),
         ({"mode": "w"}, "mode 'w'"),
         ({"s3_additional_kwargs": {"NoSuchArgument": 1}}, "NoSuchArgument"),
     ],

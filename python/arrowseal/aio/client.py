@@ -28,7 +28,8 @@ Result = TypeVar("Result")
 class AsyncClient:
     """The calls of a `Client` (the default one if none is given), `await`-able: `put`, `get`, `head`, `exists`,
     `is_encrypted`, `list`, `copy`, `delete`, `uploads`, `abort_upload`, each with the arguments, result and errors that
-    it has there. `open` gives an `AsyncObjectWriter`; `data_key_reuse` is that of the client.
+    it has there. `open` gives an `AsyncObjectWriter`, and `object` what
+    `asyncio.to_thread` reads ranges of; `data_key_reuse` is that of the client.
 
     `concurrency` calls are at work at a time, each on a thread; more wait their turn. One client serves several event
     loops. It holds no connection of its own: closing it, by `close` or an `async with` block, ends idle threads only.
@@ -48,6 +49,7 @@ class AsyncClient:
         """What its calls run on."""
         self.put = awaitable(client.put, threads)
         self.get = awaitable(client.get, threads)
+        self.object = awaitable(client.object, threads)
         self.head = awaitable(client.head, threads)
         self.exists = awaitable(client.exists, threads)
         self.is_encrypted = awaitable(client.is_encrypted, threads)
@@ -133,9 +135,11 @@ class AsyncObjectWriter:
             await self.commit()
 
 
-def _opens(start: Callable[Arguments, ObjectWriter], threads: Threads) -> Callable[Arguments, AsyncObjectWriter]:
+def _opens(start: Callable[Arguments, Any], threads: Threads) -> Callable[Arguments, AsyncObjectWriter]:
     @functools.wraps(start)
     def opened(*args: Arguments.args, **kwargs: Arguments.kwargs) -> AsyncObjectWriter:
+        if "rb" in (*args[1:2], kwargs.get("mode")):
+            raise ConfigurationError("AsyncClient.open writes: `await object(url)` gives what ranges are read of")
         return AsyncObjectWriter(threads, lambda: start(*args, **kwargs))
 
     return opened

@@ -125,15 +125,21 @@ class Bench:
                 self.absences.append(Absence(arm.name, title, str(absent)))
         self.say(f"{title}: {len(prepared)} arms, {self.rounds} rounds")
         draw = random.Random(f"{self.seed} {title}")  # noqa: S311 - an order, not a key
-        order = list(prepared)
+        order, samples = list(prepared), []
         for number in range(-1, self.rounds):  # the first one warms up
             draw.shuffle(order)
-            for arm in order:
+            for arm in tuple(order):
                 process, _ = started[arm.name]
-                taken = process.ask("run", repeat=told.get("repeat", 1))
-                taken |= process.ask("first_row") if told["operation"] == "read" else {}
-                if number >= 0:
-                    self.samples.append(_sample(told, arm.name, number, taken, counts[arm.name]))
+                try:
+                    taken = process.ask("run", repeat=told.get("repeat", 1))
+                    taken |= process.ask("first_row") if told["operation"] == "read" else {}
+                except AbsentError as absent:
+                    # Half of its rounds would be compared with all of the others'.
+                    self.absences.append(Absence(arm.name, title, str(absent)))
+                    order.remove(arm)
+                else:
+                    samples += [_sample(told, arm.name, number, taken, counts[arm.name])] if number >= 0 else []
+        self.samples += [sample for sample in samples if sample.arm in {arm.name for arm in order}]
 
     def _counts(self, process: Process, workload: worker.Workload) -> dict[str, Any]:
         """What one run asks of S3 and KMS: the first one, when no data key is cached yet."""

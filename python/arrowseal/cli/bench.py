@@ -23,8 +23,8 @@ ROUNDS: Final = 7
 SEED: Final = 2013
 MEASURES: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
 RATES: Final = {"kbit": 125.0, "mbit": 125e3, "gbit": 125e6}
-QUICK_OBJECTS: Final = {"10 KB": 10_000, "1 MB": 1_000_000, "16 MB": 16_000_000}
-OBJECTS: Final = QUICK_OBJECTS | {"64 MB": 64_000_000, "256 MB": 256_000_000}
+QUICK_OBJECTS: Final = {"1 MB": 1_000_000, "16 MB": 16_000_000}
+OBJECTS: Final = {"10 KB": 10_000} | QUICK_OBJECTS | {"64 MB": 64_000_000, "256 MB": 256_000_000}
 
 
 def add_command(commands: Any) -> None:

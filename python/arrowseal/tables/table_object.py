@@ -102,7 +102,7 @@ class TableObject:
         """
         with self.client.counters.operation(operation, self.location, file_type=table_format.value) as counted:
             counted.rows = _rows(table)
-            with self.client.open(self.location, **self.keywords) as file:
+            with self.client.open(self.location, "wb", **self.keywords) as file:
                 with counted.timed("decode"):
                     write(Sink(file))
                 return file.commit()

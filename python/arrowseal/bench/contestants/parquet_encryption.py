@@ -74,16 +74,15 @@ class Arm:
 
     @staticmethod
     def _by_polars(workload: Any) -> Work:
-        """Polars takes keys as bytes: one data key of KMS for all files of the workload, kept by who reads."""
+        """Polars takes keys as bytes: one data key of KMS for all files, which lies wrapped in the bucket."""
         import polars as pl
 
         if not hasattr(pl, "ParquetDecryptionProperties"):
             raise AbsentError(f"polars {pl.__version__} has no Parquet encryption")
-        kms: Any = boto3.client("kms")
-        answer = kms.generate_data_key(KeyId=os.environ["ARROWSEAL_KMS_KEY_ID"], KeySpec="AES_256")
         told: Any = {"storage_options": storage_options(), "credential_provider": None}
-        sealed = told | {"encryption": pl.ParquetEncryptionProperties(footer_key=answer["Plaintext"])}
-        opened = told | {"decryption": pl.ParquetDecryptionProperties(footer_key=answer["Plaintext"])}
+        footer_key = _shared_key(workload.bucket)
+        sealed = told | {"encryption": pl.ParquetEncryptionProperties(footer_key=footer_key)}
+        opened = told | {"decryption": pl.ParquetDecryptionProperties(footer_key=footer_key)}
 
         def url(key: str) -> str:
             return f"s3://{workload.bucket}/{key}"
@@ -95,3 +94,16 @@ class Arm:
             seed=lambda key, content: pl.read_parquet(content).write_parquet(url(key), **sealed),
             read_all=lambda keys: pl.scan_parquet([url(key) for key in keys], **opened).collect(),
         )
+
+
+def _shared_key(bucket: str) -> bytes:
+    """The data key of the bucket: made by the process that comes first, unwrapped by the others."""
+    s3, kms, name = boto3.client("s3"), boto3.client("kms"), "parquet-footer-key"
+    try:
+        wrapped = s3.get_object(Bucket=bucket, Key=name)["Body"].read()
+    except s3.exceptions.NoSuchKey:
+        answer = kms.generate_data_key(KeyId=os.environ["ARROWSEAL_KMS_KEY_ID"], KeySpec="AES_256")
+        s3.put_object(Bucket=bucket, Key=name, Body=answer["CiphertextBlob"])
+        wrapped = answer["CiphertextBlob"]
+    key: bytes = kms.decrypt(CiphertextBlob=wrapped)["Plaintext"]
+    return key
