@@ -43,15 +43,19 @@
     ├── CredentialsError (PermissionError)        no credentials, or wrong ones
     │   ├── ExpiredCredentialsError (UnavailableError)
     │   └── ClockSkewError (UnavailableError)     the clock of this machine is wrong, which signatures show
-    └── TableError (ValueError)                   the bytes are fine, the table is not
-        ├── NotATableError
-        └── ColumnNotFoundError (KeyError)
+    ├── TableError (ValueError)                   the bytes are fine, the table is not
+    │   ├── NotATableError
+    │   ├── ColumnNotFoundError (KeyError)
+    │   └── SchemaMismatchError                   a file of a dataset does not fit the others
+    └── DatasetWriteError                         a dataset was not written to its end; names what was
 
 Not-found and access-denied are also the builtin `FileNotFoundError` and `PermissionError`. Messages name the object,
 the KMS key and the way out, and never contain plaintext, key bytes or values of an encryption context.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class ArrowSealError(Exception):
@@ -235,3 +239,17 @@ class NotATableError(TableError):
 
 class ColumnNotFoundError(TableError, KeyError):
     """A column that was asked for does not exist."""
+
+
+class SchemaMismatchError(TableError):
+    """A file of a dataset has a column that does not fit the schema of the dataset."""
+
+
+class DatasetWriteError(ArrowSealError):
+    """A dataset was not written to its end. Every file that is listed is whole; of the others there is nothing."""
+
+    written: tuple[Any, ...] = ()
+    """The files that were written, as `arrowseal.arrow.WrittenFile`."""
+    left: tuple[Any, ...] = ()
+    """The objects that were to be replaced and are still there, as `arrowseal.ObjectLocation`: none of them unless all
+    new files were written."""
