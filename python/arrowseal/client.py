@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
+    from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
     from arrowseal.objects import EncryptedObject
     from arrowseal.store import ListedObject, OpenUpload
@@ -326,8 +327,12 @@ class Client:
         version_id: str | None = None,
         unauthenticated_ranges: bool = False,
         size_hint: int | None = None,
+        counted: Operation | None = None,
     ) -> EncryptedObject:
-        """An object to read ranges of, pinned to the version that is there now. Arguments and errors as for `get`."""
+        """An object to read ranges of, pinned to the version that is there now. Arguments and errors as for `get`.
+
+        `counted` is the operation that all its requests belong to, on whichever thread.
+        """
         del unauthenticated_ranges, size_hint
         location = locate(url, bucket=bucket, key=key)
         request = self._reader.request(
@@ -338,6 +343,8 @@ class Client:
             allow_plaintext=allow_plaintext,
             version_id=version_id,
         )
+        if counted is not None:
+            return self._reader.object(request, counted)
         with self.counters.operation("object", location) as operation:
             return self._reader.object(request, operation)
 
