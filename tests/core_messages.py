@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from arrowseal._core import DataKey, Opener, PlainReceiver, PlaintextBuffer, Sealer
+from arrowseal._core import DataKey, Opener, PlainReceiver, PlaintextBuffer, ProvenRange, Sealer, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +54,9 @@ def opener(message: Message, key: bytes = KEY) -> Opener:
     return Opener(DataKey(key), suite_id, message_id, commitment, len(stored))
 
 
-def land(target: Opener | PlainReceiver, stored: bytes, ranges: Iterable[tuple[int, int]]) -> None:
+def land(
+    target: Opener | PlainReceiver | ProvenRange | Survey, stored: bytes, ranges: Iterable[tuple[int, int]]
+) -> None:
     """Receive these ranges `[from, to)` of the stored bytes, in this order."""
     for start, end in ranges:
         window = target.window(start, end - start)

@@ -17,9 +17,14 @@ __all__ = [
     "PartBuffer",
     "PlainReceiver",
     "PlaintextBuffer",
+    "ProvenRange",
     "SealedBuffer",
     "Sealer",
+    "SegmentOpener",
+    "Survey",
     "UnauthenticatedBuffer",
+    "UnauthenticatedOpener",
+    "UnauthenticatedRange",
     "Window",
     "__version__",
     "crc32",
@@ -122,6 +127,10 @@ class Sealer:
 
     def seal_range(self, content: bytes, begin: int, end: int, /, *, last: bool = False) -> SealedBuffer:
         """The ciphertext of `content[begin:end]`, where `content` is the whole message. Otherwise like `seal_part`."""
+    def index(self) -> bytes:
+        """The segment index of a message that was sealed in parts and is finished: 64 bytes and 16 for each 64 KiB. It
+        may be published: entries are masked. Raises `ValueError` for any other message.
+        """
 
 @final
 class PartBuffer:
@@ -157,17 +166,25 @@ class PlaintextBuffer:
     @property
     def encryption(self) -> str:
         """How the object was protected: `"CSE V3"` or `"CSE V2"`."""
+    def slice(self, offset: int, length: int, /) -> PlaintextBuffer:
+        """Those bytes of it, without a copy. Raises `ValueError` for a range outside of it."""
+    def joined(self, others: list[PlaintextBuffer], /) -> PlaintextBuffer:
+        """Its bytes and those of the others behind each other, copied, GIL held. Raises `MemoryError`."""
     def __len__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class UnauthenticatedBuffer:
-    """The bytes of an object that no key of ours protects, as the server sent them; otherwise a `PlaintextBuffer`."""
+    """The bytes of an object that no key of ours protects, as the server sent them, or what an `UnauthenticatedOpener`
+    made of them; otherwise a `PlaintextBuffer`.
+    """
 
     @property
     def encryption(self) -> str:
-        """Always `"PLAIN"`."""
+        """`"PLAIN"`, or `"CSE V3, unauthenticated"`."""
+    def slice(self, offset: int, length: int, /) -> UnauthenticatedBuffer: ...
+    def joined(self, others: list[UnauthenticatedBuffer], /) -> UnauthenticatedBuffer: ...
     def __len__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -212,9 +229,87 @@ class Opener:
 
 @final
 class PlainReceiver:
-    """Takes in an object that is not client-side encrypted through the same windows as `Opener`; proves nothing."""
+    """Takes in an object that is not client-side encrypted, or `stored_bytes` of it from `offset` on, through the same
+    windows as `Opener`; proves nothing.
+    """
 
-    def __new__(cls, stored_bytes: int, /) -> PlainReceiver: ...
+    def __new__(cls, stored_bytes: int, /, *, offset: int = 0) -> PlainReceiver: ...
+    def window(self, offset: int, length: int, /) -> Window: ...
+    def receive(self, content: Buffer, /) -> UnauthenticatedBuffer: ...
+    def finish(self) -> UnauthenticatedBuffer: ...
+
+@final
+class SegmentOpener:
+    """Opens ranges of one message, each proven on its own: by the object's index, or after a `Survey` of the whole."""
+
+    @staticmethod
+    def from_index(
+        data_key: DataKey,
+        suite_id: int,
+        message_id: bytes,
+        commitment: bytes | None,
+        stored_bytes: int,
+        index: bytes,
+        /,
+    ) -> SegmentOpener | None:
+        """By an index; None if these bytes are no index of this message. Raises
+        `arrowseal.exceptions.AuthenticationError` if the key commitment does not fit, `ValueError` as `Opener` does.
+        """
+    @property
+    def segment_bytes(self) -> int:
+        """The size of a segment; the last one of the message may be shorter."""
+    def range(self, offset: int, length: int, /) -> ProvenRange:
+        """A receiver for the content `[offset, offset + length)`, whose borders are those of segments. Memory of that
+        length. Raises `ValueError` for a range outside the content, `MemoryError`.
+        """
+    def index(self) -> bytes:
+        """The index of the message. GIL released."""
+
+@final
+class ProvenRange:
+    """A range on its way in. Each window consists of whole segments, and `received` opens and proves them: it wipes the
+    window and raises `arrowseal.exceptions.AuthenticationError` if one does not fit.
+    """
+
+    def window(self, offset: int, length: int, /) -> Window:
+        """The window over `[offset, offset + length)` of the object. Raises as that of `Opener`."""
+    def receive(self, content: Buffer, /) -> PlaintextBuffer:
+        """The range out of its stored bytes, which are copied, GIL held."""
+    def finish(self) -> PlaintextBuffer:
+        """The proven range. Raises `ValueError` if windows are missing or it was called before."""
+
+@final
+class Survey:
+    """Takes in a message of `stored_bytes` to prove it by its tag, and gives its content up as it comes: what it keeps
+    is 16 bytes for each 64 KiB. Borders between windows lie at multiples of 64 KiB. Raises as `Opener` does.
+    """
+
+    def __new__(
+        cls, data_key: DataKey, suite_id: int, message_id: bytes, commitment: bytes | None, stored_bytes: int, /
+    ) -> Survey: ...
+    def window(self, offset: int, length: int, /) -> Window: ...
+    def receive(self, content: Buffer, /) -> SegmentOpener: ...
+    def finish(self) -> SegmentOpener:
+        """What opens ranges of the proven message. Raises `arrowseal.exceptions.AuthenticationError` if the tag does not
+        fit, `ValueError` if ranges are missing, a window is held, or it was called before.
+        """
+
+@final
+class UnauthenticatedOpener:
+    """Decrypts ranges of one message and proves nothing: whoever can write to the object decides what comes out, bit by
+    bit. The key commitment is checked. Raises as `Opener` does.
+    """
+
+    def __new__(
+        cls, data_key: DataKey, suite_id: int, message_id: bytes, commitment: bytes | None, stored_bytes: int, /
+    ) -> UnauthenticatedOpener: ...
+    def range(self, offset: int, length: int, /) -> UnauthenticatedRange:
+        """A receiver for the content `[offset, offset + length)`, `offset` a multiple of 16."""
+
+@final
+class UnauthenticatedRange:
+    """A range on its way in that is decrypted and not proven."""
+
     def window(self, offset: int, length: int, /) -> Window: ...
     def receive(self, content: Buffer, /) -> UnauthenticatedBuffer: ...
     def finish(self) -> UnauthenticatedBuffer: ...

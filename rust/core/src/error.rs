@@ -19,6 +19,8 @@ pub enum Error {
     CommitmentLength,
     /// A segment that does not begin at a multiple of 16 bytes, or one inside the message that does not end at one.
     Misaligned,
+    /// A size of segments that no index has.
+    SegmentSize,
     /// Content beyond the end of the message, or beyond what the suite allows.
     TooLong,
     /// A range that is claimed already: its key stream covers one plaintext only.
@@ -47,6 +49,7 @@ impl fmt::Display for Error {
             Self::MessageIdZero => "a message id or IV of zeros only is refused",
             Self::CommitmentLength => "a key commitment has 28 bytes in V3 and does not exist in V2",
             Self::Misaligned => "borders inside a message lie at multiples of 16 bytes",
+            Self::SegmentSize => "segments of an index have a power of two from 2^15 to 2^22 bytes",
             Self::TooLong => "the range lies outside the message, or the message is larger than the format allows",
             Self::Overlap => "the range overlaps one that is claimed already",
             Self::Incomplete => "ranges of the message are missing",

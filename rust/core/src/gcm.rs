@@ -48,8 +48,9 @@ pub(crate) struct SegmentCipher {
 }
 
 impl Partial {
-    pub(crate) fn copy(&self) -> Self {
-        Self(Element::from_bytes(*self.0.as_bytes()))
+    /// Of no content at all.
+    pub(crate) fn zero() -> Self {
+        Self(Element::zero())
     }
 
     /// For the self-test, whose key is public. Nothing else compares partials.
@@ -67,6 +68,11 @@ impl SegmentCipher {
         }
         let (times_h, inner_iv) = (Factor::new(&hash_key), OnceLock::new());
         Ok(Self { key, block, hash_key, times_h, inner_iv, contexts: Mutex::default(), engine })
+    }
+
+    /// A cipher that seals, or opens what it has tags for: how content is opened without does not matter.
+    pub(crate) fn for_known_tags(key: ContentKey) -> Result<Self> {
+        Self::new(key, OpenEngine::TwoPass)
     }
 
     /// Seals the segment at `offset`. That no key stream is used twice is the caller's business.
@@ -96,7 +102,7 @@ impl SegmentCipher {
                 // As additional data under the message's own IV: the mask is E_K(J0_0), the length stands on the left.
                 let first = self.start(0)?;
                 let tag = self.with_context(|context| context.authenticate(self.key.nonce(), text))?;
-                self.block.apply_keystream(&self.counter(offset, 2)?, text);
+                self.apply_keystream(offset, text)?;
                 Ok(self.partial(&first, &tag, &Element::from_lengths(length, 0)))
             }
         }
@@ -111,6 +117,32 @@ impl SegmentCipher {
             opening.update(Text::InPlace(text))?;
             opening.finish_expecting(&mut tag)
         })
+    }
+
+    /// Decrypts at `offset` and proves nothing.
+    pub(crate) fn apply_keystream(&self, offset: u64, text: &mut [u8]) -> Result<()> {
+        self.block.apply_keystream(&self.counter(offset, 2)?, text);
+        Ok(())
+    }
+
+    /// The partial of two pieces, of the first one's and of the second one's with its length.
+    pub(crate) fn fold(&self, first: &Partial, length: u64, second: &Partial) -> Partial {
+        if first.0.is_zero() {
+            return Partial(second.0.plus(&Element::zero()));
+        }
+        let shift = Factor::new(&power(&self.hash_key, length.div_ceil(BLOCK_BYTES as u64)));
+        Partial(shift.times(&first.0).plus(&second.0))
+    }
+
+    /// `P_i` of each partial, which is kept as `P_i · H`.
+    pub(crate) fn bare<'a>(&self, partials: &'a [Partial]) -> impl Iterator<Item = Element> + use<'a> {
+        let over_h = Factor::new(&inverse(&self.hash_key));
+        partials.iter().map(move |partial| over_h.times(&partial.0))
+    }
+
+    /// The partial of `P_i`.
+    pub(crate) fn partial_of_bare(&self, bare: &Element) -> Partial {
+        Partial(self.times_h.times(bare))
     }
 
     /// The tag of the message from the lengths and partials of its segments, in order.

@@ -21,6 +21,7 @@ const COMMITMENT_BYTES: usize = 28;
 const SUITE_LABEL: &[u8] = &[0x00, 0x73];
 const COMMITMENT_LABEL: &[u8] = b"COMMITKEY";
 const CONTENT_KEY_LABEL: &[u8] = b"DERIVEKEY";
+const INDEX_KEY_LABEL: &[u8] = b"arrowseal segment index v1";
 /// V3 stores no IV: a content key serves one message, so a constant is safe.
 const COMMITTING_NONCE: [u8; NONCE_BYTES] = [0x01; NONCE_BYTES];
 
@@ -36,6 +37,10 @@ pub struct MessageId {
 
 /// The value that ties a V3 object to one key. Public, stored with the object.
 pub struct KeyCommitment([u8; COMMITMENT_BYTES]);
+
+/// The key of the masks of a segment index.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct IndexKey(Box<[u8; KEY_BYTES]>);
 
 /// Key, IV and additional data of the content of one message.
 #[derive(ZeroizeOnDrop)]
@@ -82,9 +87,18 @@ impl DataKey {
         self.content_key(id)
     }
 
+    /// The key for the index of a message: bound to its suite, the size of the segments and the length of the content.
+    pub(crate) fn index_key(&self, id: &MessageId, segment_bytes: u64, content_bytes: u64) -> Result<IndexKey> {
+        let mut key = IndexKey(Box::new([0; KEY_BYTES]));
+        let (suite, size, length) =
+            (id.suite.id.to_be_bytes(), segment_bytes.to_be_bytes(), content_bytes.to_be_bytes());
+        self.expand(id, &[INDEX_KEY_LABEL, &suite, &size, &length], key.0.as_mut_slice())?;
+        Ok(key)
+    }
+
     fn commitment(&self, id: &MessageId) -> Result<KeyCommitment> {
         let mut commitment = KeyCommitment([0; COMMITMENT_BYTES]);
-        self.derive(id, COMMITMENT_LABEL, &mut commitment.0)?;
+        self.expand(id, &[SUITE_LABEL, COMMITMENT_LABEL], &mut commitment.0)?;
         Ok(commitment)
     }
 
@@ -94,7 +108,7 @@ impl DataKey {
         }
         let mut content = ContentKey { key: Box::new([0; KEY_BYTES]), nonce: COMMITTING_NONCE, additional_data: &[] };
         if id.suite.committing() {
-            self.derive(id, CONTENT_KEY_LABEL, content.key.as_mut_slice())?;
+            self.expand(id, &[SUITE_LABEL, CONTENT_KEY_LABEL], content.key.as_mut_slice())?;
             content.additional_data = SUITE_LABEL;
         } else {
             content.key.copy_from_slice(self.0.as_slice());
@@ -103,10 +117,9 @@ impl DataKey {
         Ok(content)
     }
 
-    fn derive(&self, id: &MessageId, label: &[u8], out: &mut [u8]) -> Result<()> {
+    fn expand(&self, id: &MessageId, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
         let key = hkdf::Salt::new(hkdf::HKDF_SHA512, id.as_bytes()).extract(self.0.as_slice());
-        let info = [SUITE_LABEL, label];
-        let material = key.expand(&info, OutputLength(out.len())).map_err(|_| Error::Cipher)?;
+        let material = key.expand(info, OutputLength(out.len())).map_err(|_| Error::Cipher)?;
         material.fill(out).map_err(|_| Error::Cipher)
     }
 }
@@ -155,6 +168,12 @@ impl KeyCommitment {
     /// The bytes to store with the object.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl IndexKey {
+    pub(crate) fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 }

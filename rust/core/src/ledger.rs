@@ -64,6 +64,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether the message was closed.
+    pub(crate) fn finished(&self) -> bool {
+        self.finished
+    }
+
     /// Gives a claim back. Never after sealing, not even after a failure.
     pub(crate) fn release(&mut self, offset: u64) {
         self.claimed.release(offset);
@@ -99,12 +104,6 @@ impl Ledger {
     /// Lengths and partials in the order of the message.
     pub(crate) fn segments(&self) -> impl Iterator<Item = (u64, &Partial)> {
         self.done.values().filter_map(|done| Some((done.length, self.partial(*done)?)))
-    }
-
-    /// The partial of exactly this segment.
-    pub(crate) fn segment(&self, offset: u64, length: usize) -> Option<&Partial> {
-        let done = self.done.get(&offset).filter(|done| done.length == length as u64)?;
-        self.partial(*done)
     }
 
     fn partial(&self, done: Done) -> Option<&Partial> {

@@ -3,7 +3,8 @@
 //! An object is one AES-GCM message, `ciphertext || tag`. Its segments are sealed or opened in place, at any offset, in any
 //! order, on any thread, by the fused cipher of aws-lc; their partials combine to the tag of the whole message.
 //!
-//! [`suite`] and [`keys`] say what the formats are, [`message`] seals and opens segments, [`parallel`] whole messages.
+//! [`suite`] and [`keys`] say what the formats are, [`message`] seals and opens segments, [`parallel`] whole messages,
+//! [`index`] proves segments on their own.
 //! No Python, no I/O, no clock.
 //!
 //! ```
@@ -33,6 +34,7 @@ pub mod error;
 mod evp;
 mod gcm;
 mod ghash;
+pub mod index;
 pub mod keys;
 mod ledger;
 pub mod message;

@@ -5,11 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::constant_time;
 
 use crate::error::{Error, Result};
-use crate::evp::{Text, wipe};
-use crate::gcm::{OpenEngine, Partial, SegmentCipher};
+use crate::evp::Text;
+use crate::gcm::{OpenEngine, SegmentCipher};
+use crate::ghash::BLOCK_BYTES;
+use crate::index::{IndexMasks, SegmentOpener, Segmentation, fold};
 use crate::keys::ContentKey;
 use crate::ledger::Ledger;
 use crate::self_test::open_engine;
+use crate::suite::MAX_GCM_CONTENT_BYTES;
 
 /// Bytes of the tag behind the content.
 pub const TAG_BYTES: usize = 16;
@@ -31,14 +34,16 @@ pub struct MessageOpener {
     proven: Mutex<bool>,
 }
 
+/// Decrypts the content of a message at any place, and proves nothing of it.
+pub struct UnauthenticatedOpener(SegmentCipher);
+
 impl MessageSealer {
     /// A sealer for one message under a key that serves no other.
     ///
     /// # Errors
     /// [`Error::WeakKey`], [`Error::Cipher`].
     pub fn new(key: ContentKey) -> Result<Self> {
-        // Sealing knows its tags: how content is opened does not matter here.
-        Ok(Self { cipher: SegmentCipher::new(key, OpenEngine::TwoPass)?, ledger: Mutex::default() })
+        Ok(Self { cipher: SegmentCipher::for_known_tags(key)?, ledger: Mutex::default() })
     }
 
     /// Seals the segment at `offset` in place.
@@ -69,6 +74,25 @@ impl MessageSealer {
         let mut ledger = lock(&self.ledger);
         ledger.finish()?;
         Ok(*self.cipher.tag(ledger.segments())?.as_bytes())
+    }
+
+    /// How much was sealed.
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
+        lock(&self.ledger).segments().map(|(length, _)| length).sum()
+    }
+
+    /// The index of the finished message. Whatever was sealed at once lies within one segment of it.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`] before [`MessageSealer::finish`]; [`Error::Misaligned`] if a piece crossed the border of a
+    /// segment.
+    pub fn index(&self, masks: &IndexMasks, segmentation: Segmentation) -> Result<Vec<u8>> {
+        let ledger = lock(&self.ledger);
+        if !ledger.finished() {
+            return Err(Error::Incomplete);
+        }
+        masks.index(&self.cipher, &fold(&self.cipher, segmentation, ledger.segments())?)
     }
 
     fn seal(&self, offset: u64, text: Text<'_>) -> Result<()> {
@@ -122,18 +146,42 @@ impl MessageOpener {
         Ok(())
     }
 
-    /// Opens a segment once more after the message was proven, for a second pass over one that is larger than memory.
-    /// The partial of the first pass proves it on its own; bytes that do not fit are wiped.
+    /// What opens segments of the proven message once more, each proven by the partial of the first time: for a second
+    /// pass over a message that is larger than memory.
     ///
     /// # Errors
-    /// [`Error::Authentication`]; [`Error::Incomplete`] before [`MessageOpener::finish`] or for other borders than the
-    /// first pass had; [`Error::Cipher`].
-    pub fn reopen_in_place(&self, offset: u64, segment: &mut [u8]) -> Result<()> {
+    /// [`Error::Incomplete`] before [`MessageOpener::finish`] has proven it; [`Error::SegmentSize`];
+    /// [`Error::Misaligned`] if a piece of the first pass crossed the border of a segment.
+    pub fn into_segments(self, segment_bytes: u64) -> Result<SegmentOpener> {
+        let ledger = self.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !*lock(&self.proven) {
             return Err(Error::Incomplete);
         }
-        let partial = lock(&self.ledger).segment(offset, segment.len()).map(Partial::copy).ok_or(Error::Incomplete)?;
-        self.cipher.open_expecting(offset, segment, &partial).inspect_err(|_| wipe(segment))
+        let content = ledger.segments().map(|(length, _)| length).sum();
+        let segmentation = Segmentation::new(segment_bytes, content)?;
+        let partials = fold(&self.cipher, segmentation, ledger.segments())?;
+        Ok(SegmentOpener::proven(self.cipher, segmentation, partials))
+    }
+}
+
+impl UnauthenticatedOpener {
+    /// # Errors
+    /// [`Error::WeakKey`], [`Error::Cipher`].
+    pub fn new(key: ContentKey) -> Result<Self> {
+        SegmentCipher::for_known_tags(key).map(Self)
+    }
+
+    /// Decrypts in place what lies at `offset`. Whoever could write to the object decides what comes out.
+    ///
+    /// # Errors
+    /// [`Error::Misaligned`] unless the offset is a multiple of 16, [`Error::TooLong`].
+    pub fn decrypt_unauthenticated(&self, offset: u64, content: &mut [u8]) -> Result<()> {
+        if !offset.is_multiple_of(BLOCK_BYTES as u64) {
+            return Err(Error::Misaligned);
+        }
+        let end = offset.checked_add(content.len() as u64).filter(|end| *end <= MAX_GCM_CONTENT_BYTES);
+        end.ok_or(Error::TooLong)?;
+        self.0.apply_keystream(offset, content)
     }
 }
 

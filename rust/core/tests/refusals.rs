@@ -8,6 +8,7 @@ use arrowseal_core::message::{MessageOpener, MessageSealer};
 use arrowseal_core::parallel::{Plan, open_in_place, seal_in_place, seal_into};
 use arrowseal_core::suite::{AES_256_GCM_COMMIT, MAX_GCM_CONTENT_BYTES, SUITES, supported_suite};
 
+const SEGMENT: usize = 1 << 15;
 const PLAN: Plan = Plan { threads: 2, segment_bytes: 64 };
 
 fn content_key() -> ContentKey {
@@ -56,28 +57,41 @@ fn two_swapped_segments_are_refused() {
 
 #[test]
 fn a_segment_that_changed_between_the_passes_is_refused_and_wiped() {
-    let (content, tag) = sealed(128);
-    let (opener, mut first) = (opener(128), content.clone());
-    open_in_place(&opener, &mut first, &tag, PLAN).unwrap();
+    let (content, tag) = sealed(2 * SEGMENT);
+    let (opener, mut first) = (opener(2 * SEGMENT as u64), content.clone());
+    open_in_place(&opener, &mut first, &tag, Plan { threads: 1, segment_bytes: SEGMENT }).unwrap();
+    let segments = opener.into_segments(SEGMENT as u64).unwrap();
     let mut second = content.clone();
-    second[70] ^= 1;
-    assert_eq!(opener.reopen_in_place(0, &mut second[..64]), Ok(()));
-    assert_eq!(opener.reopen_in_place(64, &mut second[64..]), Err(Error::Authentication));
-    assert_eq!(second, [[0xaa; 64], [0; 64]].concat());
+    second[SEGMENT + 6] ^= 1;
+    assert_eq!(segments.open_in_place(0, &mut second[..SEGMENT]), Ok(()));
+    assert_eq!(segments.open_in_place(SEGMENT as u64, &mut second[SEGMENT..]), Err(Error::Authentication));
+    assert_eq!(second, [vec![0xaa; SEGMENT], vec![0; SEGMENT]].concat());
 }
 
 #[test]
-fn a_second_pass_needs_a_proven_first_one_with_the_same_borders() {
-    let (content, mut tag) = sealed(128);
-    let unproven = opener(128);
-    assert_eq!(unproven.reopen_in_place(0, &mut content.clone()[..64]), Err(Error::Incomplete));
-    let proven = opener(128);
-    open_in_place(&proven, &mut content.clone(), &tag, PLAN).unwrap();
-    assert_eq!(proven.reopen_in_place(0, &mut content.clone()[..32]), Err(Error::Incomplete));
+fn a_second_pass_needs_a_proven_first_one_and_whole_segments() {
+    let (content, mut tag) = sealed(SEGMENT + 16);
+    let plan = Plan { threads: 1, segment_bytes: SEGMENT };
+    let length = content.len() as u64;
+    assert_eq!(opener(length).into_segments(SEGMENT as u64).err(), Some(Error::Incomplete));
+    let proven = opener(length);
+    open_in_place(&proven, &mut content.clone(), &tag, plan).unwrap();
+    let segments = proven.into_segments(SEGMENT as u64).unwrap();
+    for (offset, end, expected) in [
+        (0, SEGMENT, Ok(())),
+        (0, SEGMENT + 16, Ok(())),
+        (SEGMENT, SEGMENT + 16, Ok(())),
+        (0, SEGMENT - 16, Err(Error::Misaligned)),
+        (16, SEGMENT, Err(Error::Misaligned)),
+    ] {
+        assert_eq!(segments.open_in_place(offset as u64, &mut content.clone()[offset..end]), expected);
+    }
+    assert_eq!(segments.open_in_place(SEGMENT as u64, &mut [0; 32]), Err(Error::TooLong));
+    assert_eq!(segments.open_in_place(u64::MAX - 8, &mut [0; 32]), Err(Error::TooLong));
     tag[0] ^= 1;
-    let refused = opener(128);
-    assert_eq!(open_in_place(&refused, &mut content.clone(), &tag, PLAN), Err(Error::Authentication));
-    assert_eq!(refused.reopen_in_place(0, &mut content.clone()[..64]), Err(Error::Incomplete));
+    let refused = opener(length);
+    assert_eq!(open_in_place(&refused, &mut content.clone(), &tag, plan), Err(Error::Authentication));
+    assert_eq!(refused.into_segments(SEGMENT as u64).err(), Some(Error::Incomplete));
 }
 
 #[test]

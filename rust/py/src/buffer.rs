@@ -1,12 +1,16 @@
 //! Buffers that Python reads: sealed, proven, and not client-side encrypted at all. Three types, since they are not alike.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use pyo3::basic::CompareOp;
 use pyo3::buffer::PyUntypedBuffer;
-use pyo3::exceptions::PyBufferError;
+use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::error::stays_here;
+use crate::error::{count, stays_here};
 use crate::memory::{self, Memory};
+use crate::pool::Trace;
 
 /// Ciphertext and tag of one message.
 #[pyclass(frozen, module = "arrowseal._core")]
@@ -15,15 +19,19 @@ pub(crate) struct SealedBuffer(Memory);
 /// Plaintext that its tag has proven.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct PlaintextBuffer {
-    memory: Memory,
-    /// The tag lies behind the content.
-    content_bytes: usize,
+    memory: Arc<Memory>,
+    /// Slices share memory, and a tag may lie behind the content.
+    range: Range<usize>,
     encryption: &'static str,
 }
 
 /// The bytes of an object that is not client-side encrypted.
 #[pyclass(frozen, module = "arrowseal._core")]
-pub(crate) struct UnauthenticatedBuffer(Memory);
+pub(crate) struct UnauthenticatedBuffer {
+    memory: Arc<Memory>,
+    range: Range<usize>,
+    encryption: &'static str,
+}
 
 impl SealedBuffer {
     pub(crate) fn new(memory: Memory) -> Self {
@@ -37,22 +45,49 @@ impl SealedBuffer {
 
 impl PlaintextBuffer {
     pub(crate) fn new(memory: Memory, content_bytes: usize, encryption: &'static str) -> Self {
-        Self { memory, content_bytes, encryption }
+        Self { memory: Arc::new(memory), range: 0..content_bytes, encryption }
+    }
+
+    pub(crate) fn whole(memory: Memory, encryption: &'static str) -> Self {
+        let length = memory.as_slice().len();
+        Self::new(memory, length, encryption)
     }
 
     pub(crate) fn content(&self) -> &[u8] {
-        self.memory.as_slice().get(..self.content_bytes).unwrap_or_default()
+        self.memory.as_slice().get(self.range.clone()).unwrap_or_default()
     }
 }
 
 impl UnauthenticatedBuffer {
-    pub(crate) fn new(memory: Memory) -> Self {
-        Self(memory)
+    pub(crate) fn new(memory: Memory, encryption: &'static str) -> Self {
+        let range = 0..memory.as_slice().len();
+        Self { memory: Arc::new(memory), range, encryption }
     }
 
     pub(crate) fn content(&self) -> &[u8] {
-        self.0.as_slice()
+        self.memory.as_slice().get(self.range.clone()).unwrap_or_default()
     }
+}
+
+/// The part of `range` that a slice names. Raises `ValueError` for one outside of it.
+fn part_of(range: &Range<usize>, offset: i64, length: i64) -> PyResult<Range<usize>> {
+    let (offset, length) = (count(offset, "offset")? as usize, count(length, "length")? as usize);
+    let end = offset.checked_add(length).filter(|end| *end <= range.len());
+    let end = end.ok_or_else(|| PyValueError::new_err("the slice lies outside of the buffer"))?;
+    Ok(range.start + offset..range.start + end)
+}
+
+/// The bytes of several buffers behind each other, in memory of their own.
+fn joined<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, trace: Trace) -> PyResult<Memory> {
+    let length = parts.clone().map(|part| part.len() as u64).sum();
+    let mut memory = Memory::new(length, trace)?;
+    let mut rest = memory.as_mut_slice();
+    for part in parts {
+        let (to, behind) = rest.split_at_mut(part.len());
+        to.copy_from_slice(part);
+        rest = behind;
+    }
+    Ok(memory)
 }
 
 #[pymethods]
@@ -77,12 +112,25 @@ impl PlaintextBuffer {
         self.encryption
     }
 
+    #[pyo3(signature = (offset, length, /))]
+    fn slice(&self, offset: i64, length: i64) -> PyResult<Self> {
+        let range = part_of(&self.range, offset, length)?;
+        Ok(Self { memory: Arc::clone(&self.memory), range, encryption: self.encryption })
+    }
+
+    #[pyo3(signature = (others, /))]
+    fn joined(&self, others: Vec<Bound<'_, Self>>) -> PyResult<Self> {
+        let others = others.iter().map(|other| other.get().content());
+        joined(std::iter::once(self.content()).chain(others), Trace::Encrypted)
+            .map(|memory| Self::whole(memory, self.encryption))
+    }
+
     fn __len__(&self) -> usize {
-        self.content_bytes
+        self.content().len()
     }
 
     fn __repr__(&self) -> String {
-        format!("<PlaintextBuffer of {} bytes>", self.content_bytes)
+        format!("<PlaintextBuffer of {} bytes>", self.__len__())
     }
 
     fn __richcmp__(&self, other: &Bound<'_, PyAny>, operation: CompareOp) -> PyResult<Py<PyAny>> {
@@ -98,7 +146,20 @@ impl PlaintextBuffer {
 impl UnauthenticatedBuffer {
     #[getter]
     fn encryption(&self) -> &'static str {
-        "PLAIN"
+        self.encryption
+    }
+
+    #[pyo3(signature = (offset, length, /))]
+    fn slice(&self, offset: i64, length: i64) -> PyResult<Self> {
+        let range = part_of(&self.range, offset, length)?;
+        Ok(Self { memory: Arc::clone(&self.memory), range, encryption: self.encryption })
+    }
+
+    #[pyo3(signature = (others, /))]
+    fn joined(&self, others: Vec<Bound<'_, Self>>) -> PyResult<Self> {
+        let others = others.iter().map(|other| other.get().content());
+        joined(std::iter::once(self.content()).chain(others), Trace::Encrypted)
+            .map(|memory| Self::new(memory, self.encryption))
     }
 
     fn __len__(&self) -> usize {

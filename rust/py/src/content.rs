@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrowseal_core::error::Error;
+use arrowseal_core::index::{IndexMasks, SEGMENT_BYTES, Segmentation};
 use arrowseal_core::keys::{self, KeyCommitment, MessageId};
 use arrowseal_core::message::{MessageOpener, MessageSealer, TAG_BYTES};
 use arrowseal_core::parallel::{Plan, seal_in_place, seal_into};
@@ -14,22 +15,22 @@ use pyo3::types::PyBytes;
 
 use crate::buffer::{Frozen, PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer, frozen};
 use crate::error::{count, exception, stays_here};
-use crate::memory::{Claim, Landing, Memory};
+use crate::memory::{Landing, Memory};
 use crate::part::PartBuffer;
 use crate::pool::Trace;
+use crate::window::{Arrival, OpenMessage, Window};
 
 /// Below this the work is over before another thread could have taken the GIL, and taking it back costs more.
 const GIL_BYTES: usize = 64 << 10;
-/// A window is opened in pieces of this size, each a segment: few enough to cost nothing, small enough to stay in cache.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// The plaintext data key of one object.
 #[pyclass(frozen, module = "arrowseal._core")]
-pub(crate) struct DataKey(keys::DataKey);
+pub(crate) struct DataKey(pub(crate) keys::DataKey);
 
 /// Seals one message, once.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct Sealer {
+    data_key: Py<DataKey>,
     message_id: MessageId,
     commitment: Option<KeyCommitment>,
     state: Mutex<Sealing>,
@@ -39,6 +40,8 @@ pub(crate) struct Sealer {
 enum Sealing {
     Fresh(Box<MessageSealer>),
     InParts(Arc<MessageSealer>),
+    /// It was sealed in parts and has its tag: it can still give its index.
+    Finished(Arc<MessageSealer>),
     Done,
 }
 
@@ -52,18 +55,10 @@ pub(crate) struct Opener {
 
 /// Takes in an object that is not client-side encrypted.
 #[pyclass(frozen, module = "arrowseal._core")]
-pub(crate) struct PlainReceiver(Arc<Landing>);
-
-/// A range of an object on its way in.
-#[pyclass(frozen, module = "arrowseal._core")]
-pub(crate) struct Window {
-    claim: Claim,
-    message: Option<Arc<OpenMessage>>,
-}
-
-struct OpenMessage {
-    opener: MessageOpener,
-    content_bytes: u64,
+pub(crate) struct PlainReceiver {
+    landing: Arc<Landing>,
+    /// Where the object's range begins that it takes.
+    offset: u64,
 }
 
 #[pymethods]
@@ -84,10 +79,10 @@ impl DataKey {
 }
 
 impl Sealer {
-    fn for_message(data_key: &DataKey, message_id: MessageId) -> Result<Self, Error> {
-        let (key, commitment) = data_key.0.to_seal(&message_id)?;
+    fn for_message(data_key: Py<DataKey>, message_id: MessageId) -> Result<Self, Error> {
+        let (key, commitment) = data_key.get().0.to_seal(&message_id)?;
         let state = Mutex::new(Sealing::Fresh(Box::new(MessageSealer::new(key)?)));
-        Ok(Self { message_id, commitment, state })
+        Ok(Self { data_key, message_id, commitment, state })
     }
 
     /// The sealer of the message, to seal it at once.
@@ -108,11 +103,13 @@ impl Sealer {
         let sealer = match std::mem::replace(&mut *state, Sealing::Done) {
             Sealing::Fresh(sealer) => Arc::from(sealer),
             Sealing::InParts(sealer) => sealer,
-            Sealing::Done => return Err(exception(Error::Finished)),
+            other => {
+                *state = other;
+                return Err(exception(Error::Finished));
+            }
         };
-        if !last {
-            *state = Sealing::InParts(Arc::clone(&sealer));
-        }
+        let kept = Arc::clone(&sealer);
+        *state = if last { Sealing::Finished(kept) } else { Sealing::InParts(kept) };
         Ok(sealer)
     }
 
@@ -130,14 +127,14 @@ impl Sealer {
 impl Sealer {
     #[new]
     #[pyo3(signature = (data_key, suite_id, /))]
-    fn new(data_key: &DataKey, suite_id: u16) -> PyResult<Self> {
+    fn new(data_key: Py<DataKey>, suite_id: u16) -> PyResult<Self> {
         let message_id = supported_suite(suite_id).and_then(MessageId::generate);
         message_id.and_then(|id| Self::for_message(data_key, id)).map_err(exception)
     }
 
     #[staticmethod]
     #[pyo3(signature = (data_key, suite_id, message_id, /))]
-    fn with_fixed_message_id(data_key: &DataKey, suite_id: u16, message_id: &[u8]) -> PyResult<Self> {
+    fn with_fixed_message_id(data_key: Py<DataKey>, suite_id: u16, message_id: &[u8]) -> PyResult<Self> {
         let message_id = supported_suite(suite_id).and_then(|suite| MessageId::from_bytes(suite, message_id));
         message_id.and_then(|id| Self::for_message(data_key, id)).map_err(exception)
     }
@@ -181,12 +178,15 @@ impl Sealer {
         let sealer = self.part(last)?;
         let (content, tag) = filling.content_and_tag();
         let work = || {
-            for (at, piece) in (offset..).step_by(PIECE_BYTES).zip(content.chunks_mut(PIECE_BYTES)) {
-                sealer.seal_in_place(at, piece)?;
+            let mut rest = content;
+            for (at, length) in segments(offset, rest.len()) {
+                let (segment, behind) = rest.split_at_mut_checked(length).ok_or(Error::LengthMismatch)?;
+                sealer.seal_in_place(at, segment)?;
+                rest = behind;
             }
             close(&sealer, tag, last)
         };
-        detached(py, PIECE_BYTES, work).map_err(exception)?;
+        detached(py, GIL_BYTES, work).map_err(exception)?;
         filling.finished(last).map(SealedBuffer::new)
     }
 
@@ -206,15 +206,31 @@ impl Sealer {
         let sealer = self.part(last)?;
         let (sealed, tag) = memory.as_mut_slice().split_at_mut(range.len());
         let work = || {
-            let pieces = range.chunks(PIECE_BYTES).zip(sealed.chunks_mut(PIECE_BYTES));
-            for (at, (from, to)) in (offset..).step_by(PIECE_BYTES).zip(pieces) {
+            let (mut plain, mut rest) = (range, sealed);
+            for (at, length) in segments(offset, plain.len()) {
+                let (from, plain_behind) = plain.split_at_checked(length).ok_or(Error::LengthMismatch)?;
+                let (to, behind) = rest.split_at_mut_checked(length).ok_or(Error::LengthMismatch)?;
                 sealer.seal_into(at, from, to)?;
+                (plain, rest) = (plain_behind, behind);
             }
             close(&sealer, tag, last)
         };
-        detached(py, PIECE_BYTES, work).map_err(exception)?;
+        detached(py, GIL_BYTES, work).map_err(exception)?;
         memory.truncate(range.len() + if last { TAG_BYTES } else { 0 });
         Ok(SealedBuffer::new(memory))
+    }
+
+    fn index<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let sealer = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            Sealing::Finished(sealer) => Arc::clone(sealer),
+            _ => return Err(exception(Error::Incomplete)),
+        };
+        let index = || {
+            let segmentation = Segmentation::new(SEGMENT_BYTES, sealer.content_bytes())?;
+            let masks = IndexMasks::new(&self.data_key.get().0, &self.message_id, segmentation)?;
+            sealer.index(&masks, segmentation)
+        };
+        Ok(PyBytes::new(py, &py.detach(index).map_err(exception)?))
     }
 
     fn __repr__(&self) -> &'static str {
@@ -250,8 +266,8 @@ impl Opener {
 
     #[pyo3(signature = (offset, length, /))]
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
-        let claim = self.landing.claim(count(offset, "offset")?, count(length, "length")?)?;
-        Ok(Window { claim, message: Some(Arc::clone(&self.message)) })
+        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
+        Window::new(&self.landing, 0, offset, length, &Arrival::Open(Arc::clone(&self.message)))
     }
 
     #[pyo3(signature = (content, /))]
@@ -287,25 +303,26 @@ impl Opener {
 #[pymethods]
 impl PlainReceiver {
     #[new]
-    #[pyo3(signature = (stored_bytes, /))]
-    fn new(stored_bytes: i64) -> PyResult<Self> {
-        Ok(Self(Arc::new(Landing::new(count(stored_bytes, "stored_bytes")?, Trace::Plain)?)))
+    #[pyo3(signature = (stored_bytes, /, *, offset = 0))]
+    fn new(stored_bytes: i64, offset: i64) -> PyResult<Self> {
+        let landing = Arc::new(Landing::new(count(stored_bytes, "stored_bytes")?, Trace::Plain)?);
+        Ok(Self { landing, offset: count(offset, "offset")? })
     }
 
     #[pyo3(signature = (offset, length, /))]
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
-        let claim = self.0.claim(count(offset, "offset")?, count(length, "length")?)?;
-        Ok(Window { claim, message: None })
+        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
+        Window::new(&self.landing, self.offset, offset, length, &Arrival::Keep)
     }
 
     #[pyo3(signature = (content, /))]
     fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<UnauthenticatedBuffer> {
-        self.0.claim_all()?.filled(py, content, |_| Ok::<(), Error>(()))?.map_err(exception)?;
+        self.landing.claim_all()?.filled(py, content, |_| Ok::<(), Error>(()))?.map_err(exception)?;
         self.finish()
     }
 
     fn finish(&self) -> PyResult<UnauthenticatedBuffer> {
-        self.0.finish().map(UnauthenticatedBuffer::new)
+        self.landing.finish().map(|memory| UnauthenticatedBuffer::new(memory, "PLAIN"))
     }
 
     fn __repr__(&self) -> &'static str {
@@ -314,51 +331,6 @@ impl PlainReceiver {
 
     fn __reduce__(&self) -> PyResult<()> {
         Err(stays_here("PlainReceiver"))
-    }
-}
-
-impl Window {
-    pub(crate) fn claim(&self) -> &Claim {
-        &self.claim
-    }
-}
-
-#[pymethods]
-impl Window {
-    fn __len__(&self) -> usize {
-        self.claim.length()
-    }
-
-    fn received(&self, py: Python<'_>) -> PyResult<()> {
-        let (length, offset) = (self.claim.length(), self.claim.offset());
-        let opened = self.claim.received(|bytes| match &self.message {
-            Some(message) => detached(py, length, || message.open(offset, bytes)),
-            None => Ok(()),
-        })?;
-        opened.map_err(exception)
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<Window of {} bytes>", self.claim.length())
-    }
-
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(stays_here("Window"))
-    }
-}
-
-impl OpenMessage {
-    /// Opens the stored bytes at `offset`, except for those that are of the tag.
-    fn open(&self, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
-        let content =
-            usize::try_from(self.content_bytes.saturating_sub(offset)).map_or(stored.len(), |it| it.min(stored.len()));
-        let content = stored.get_mut(..content).unwrap_or_default();
-        let mut at = offset;
-        for piece in content.chunks_mut(PIECE_BYTES) {
-            self.opener.open_in_place(at, piece)?;
-            at += piece.len() as u64;
-        }
-        Ok(())
     }
 }
 
@@ -371,6 +343,18 @@ pub(crate) fn open_engine() -> &'static str {
     }
 }
 
+/// Offsets and lengths of what a part at `offset` is sealed in, so that none crosses the border of a segment of the index.
+fn segments(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize)> {
+    let end = offset + length as u64;
+    let first = (offset / SEGMENT_BYTES + 1) * SEGMENT_BYTES;
+    let borders = (first..).step_by(SEGMENT_BYTES as usize).map(move |border| border.min(end));
+    std::iter::once(offset)
+        .chain(borders.clone())
+        .zip(borders)
+        .map(|(from, to)| (from, (to - from) as usize))
+        .take_while(|(_, length)| *length > 0)
+}
+
 /// Ends the message with its tag behind its last part.
 fn close(sealer: &MessageSealer, tag: &mut [u8], last: bool) -> Result<(), Error> {
     if last {
@@ -379,7 +363,7 @@ fn close(sealer: &MessageSealer, tag: &mut [u8], last: bool) -> Result<(), Error
     Ok(())
 }
 
-fn encryption(suite: &AlgorithmSuite) -> &'static str {
+pub(crate) fn encryption(suite: &AlgorithmSuite) -> &'static str {
     if suite.committing() { "CSE V3" } else { "CSE V2" }
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn exception(error: Error) -> PyErr {
         | Error::MessageIdZero
         | Error::CommitmentLength
         | Error::Misaligned
+        | Error::SegmentSize
         | Error::TooLong
         | Error::Overlap
         | Error::Incomplete

@@ -8,7 +8,9 @@ mod error;
 mod memory;
 mod part;
 mod pool;
+mod segments;
 mod suite;
+mod window;
 
 /// The Rust core of arrowseal.
 ///
@@ -28,11 +30,15 @@ mod _core {
     #[pymodule_export]
     use crate::checksum::crc32;
     #[pymodule_export]
-    use crate::content::{DataKey, Opener, PlainReceiver, Sealer, Window, open_engine};
+    use crate::content::{DataKey, Opener, PlainReceiver, Sealer, open_engine};
     #[pymodule_export]
     use crate::part::PartBuffer;
     #[pymodule_export]
+    use crate::segments::{ProvenRange, SegmentOpener, Survey, UnauthenticatedOpener, UnauthenticatedRange};
+    #[pymodule_export]
     use crate::suite::AlgorithmSuite;
+    #[pymodule_export]
+    use crate::window::Window;
 
     /// The `sys` of the interpreter that came first: every interpreter has another one.
     static HOME: PyOnceLock<Py<PyModule>> = PyOnceLock::new();

@@ -20,9 +20,9 @@ use pyo3::exceptions::{PyBufferError, PyMemoryError, PyValueError};
 use pyo3::{ffi, prelude::*};
 
 use crate::buffer::{PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer};
-use crate::content::Window;
 use crate::error::exception;
 use crate::pool::{self, Trace};
+use crate::window::Window;
 
 const PAGE_BYTES: usize = 4096;
 const HUGE_PAGE_BYTES: usize = 2 << 20;

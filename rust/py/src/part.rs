@@ -105,7 +105,7 @@ impl PartBuffer {
         if self.trace == Trace::Encrypted {
             return Err(PyValueError::new_err("a part that is to be sealed is not handed over as it is"));
         }
-        Ok(UnauthenticatedBuffer::new(self.take()?.finished(false)?))
+        Ok(UnauthenticatedBuffer::new(self.take()?.finished(false)?, "PLAIN"))
     }
 
     fn __len__(&self) -> usize {
