@@ -30,7 +30,8 @@
     │   ├── BucketNotFoundError (FileNotFoundError)
     │   ├── StoreAccessDeniedError (PermissionError)
     │   ├── PreconditionFailedError
-    │   │   └── ObjectChangedError                overwritten again and again while it was read
+    │   │   ├── ObjectChangedError                overwritten again and again while it was read
+    │   │   └── ObjectExistsError (FileExistsError)
     │   ├── ChecksumMismatchError                 the bytes are not those of the checksum that is stored with them
     │   ├── NoChecksumError                       no checksum is stored that the bytes can be compared with
     │   ├── UncommittedWriteError                 a writer was closed before commit()
@@ -184,6 +185,10 @@ class PreconditionFailedError(StoreError):
 
 class ObjectChangedError(PreconditionFailedError):
     """The object was overwritten while it was read, and again while it was read anew."""
+
+
+class ObjectExistsError(PreconditionFailedError, FileExistsError):
+    """There is an object where a file was to be created."""
 
 
 class StoreUnavailableError(StoreError, UnavailableError):

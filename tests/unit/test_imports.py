@@ -21,6 +21,7 @@ LAYERS = [
     {"aio"},
     {"arrow", "pandas", "polars"},
     {"tables"},
+    {"fs"},
     {"defaults"},
     {"client"},
     {"object_writer", "object_reader"},
@@ -123,7 +124,7 @@ def run(code: str) -> str:
 
 def test_importing_arrowseal_imports_no_table_library_and_no_boto3() -> None:
     loaded = run("import arrowseal, sys; print(*sys.modules)").split()
-    assert not {"pandas", "polars", "boto3", "botocore", "pyarrow", "moto"} & set(loaded)
+    assert not {"pandas", "polars", "boto3", "botocore", "pyarrow", "moto", "fsspec"} & set(loaded)
 
 
 def test_a_client_is_built_without_importing_boto3() -> None:

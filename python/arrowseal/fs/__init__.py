@@ -1,0 +1,39 @@
+"""File systems over encrypted objects, for every library that takes one.
+
+`SealedFileSystem` is one of `pyarrow.fs`: datasets, `pyarrow.parquet`, pandas' `filesystem=`, Ray. The protocol `s3cse://`
+of fsspec (`arrowseal[fsspec]`, class `S3CseFileSystem`) is found by its name: pandas, Dask, DuckDB.
+
+Paths are `bucket/key`; directories are prefixes. Files read are random access and proven, and pinned to the version
+that was there when they were opened. Files written appear whole when they are closed, and not at all when an exception
+closes them, when they are dropped, or when the interpreter ends.
+
+>>> import pyarrow.dataset as ds, arrowseal.fs  # doctest: +SKIP
+>>> trips = ds.dataset("lake/trips", filesystem=arrowseal.fs.SealedFileSystem(client))  # doctest: +SKIP
+>>> pandas.read_parquet("s3cse://lake/trips.parquet", storage_options={"kms_key_id": "alias/tables"})  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from arrowseal.extras import require
+
+if TYPE_CHECKING:
+    from arrowseal.fs.arrow import SealedFileSystem
+    from arrowseal.fs.fsspec import S3CseFileSystem
+
+__all__ = ["S3CseFileSystem", "SealedFileSystem"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'arrowseal.fs' has no attribute {name!r}")
+    if name == "S3CseFileSystem":
+        require("fsspec", "fsspec")
+    home = "fsspec" if name == "S3CseFileSystem" else "arrow"
+    return getattr(import_module(f"arrowseal.fs.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

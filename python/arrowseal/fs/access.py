@@ -1,0 +1,109 @@
+"""What a file system is configured by: a client, and how its objects are read and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from arrowseal.defaults import default_client
+from arrowseal.encryption import Plain
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.location import locate, locate_prefix
+
+if TYPE_CHECKING:
+    from arrowseal.client import Client
+    from arrowseal.location import ObjectLocation
+    from arrowseal.object_writer import ObjectWriter
+    from arrowseal.objects import EncryptedObject
+
+_PROTOCOLS: Final = ("s3cse://", "s3://")
+_READING: Final = ("encryption", "encryption_context", "kms_key_id", "allow_plaintext")
+_WRITING: Final = ("encryption", "encryption_context", "kms_key_id", "s3_additional_kwargs")
+
+
+@dataclass(frozen=True, eq=False)
+class Access:
+    """A client with keywords of `Client.object` and `Client.open`. Two are equal if they pickle to the same thing, or
+    are of one client that cannot be pickled.
+    """
+
+    client: Client
+    keywords: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def through(cls, client: Client | None, **keywords: Any) -> Access:
+        """Through a client, or the default one of this moment. Raises `ConfigurationError` for what is no client."""
+        if client is not None and not hasattr(client, "counters"):
+            raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
+        given = {name: value for name, value in keywords.items() if value is not None}
+        return cls(default_client() if client is None else client, given)
+
+    @property
+    def plain(self) -> bool:
+        """Whether objects that are not encrypted are read as well."""
+        allowed = self.keywords.get("allow_plaintext", self.client.options.allow_plaintext)
+        return bool(allowed) or isinstance(self.keywords.get("encryption"), Plain)
+
+    def source(self, path: str, **keywords: Any) -> EncryptedObject:
+        """The object at a path. Raises what `Client.object` does."""
+        return self.client.object(location_of(path), **self._known(_READING) | keywords)
+
+    def writer(self, path: str, mode: str = "wb", **keywords: Any) -> ObjectWriter:
+        """A writer of the object at a path. Raises what `Client.open` does."""
+        arguments: dict[str, Any] = self._known(_WRITING) | keywords
+        writer: ObjectWriter = self.client.open(location_of(path), mode, **arguments)  # type: ignore[call-overload]
+        return writer
+
+    def head_keywords(self) -> dict[str, Any]:
+        """What `Client.head` takes of the keywords."""
+        return self._known(("encryption",))
+
+    def _known(self, names: tuple[str, ...]) -> dict[str, Any]:
+        return {name: self.keywords[name] for name in names if name in self.keywords}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Access):
+            return NotImplemented
+        return self.keywords == other.keywords and same_client(self.client, other.client)
+
+    def __hash__(self) -> int:
+        told = reference(self.client)
+        if told is None:
+            return id(self.client)
+        options = self.client.options
+        return hash((options.kms_key_id, options.endpoint_url, options.region_name, options.profile_name))
+
+
+def reference(client: Client) -> Any:
+    """What a client pickles to; None for one that holds objects, and cannot be pickled."""
+    try:
+        return client.__reduce__()
+    except TypeError:
+        return None
+
+
+def same_client(one: Client, other: Client) -> bool:
+    """Whether two clients are one, or would be after they were pickled."""
+    if one is other:
+        return True
+    told = reference(one)
+    return told is not None and told == reference(other)
+
+
+def bare(path: str) -> str:
+    """`bucket/key` of a path or URL, without slashes at its end."""
+    for protocol in _PROTOCOLS:
+        path = path.removeprefix(protocol)
+    return path.rstrip("/")
+
+
+def location_of(path: str) -> ObjectLocation:
+    """The object of a path. Raises `LocationError`, and `DirectoryKeyError` for a bucket or what ends in `/`."""
+    for protocol in _PROTOCOLS:
+        path = path.removeprefix(protocol)
+    return locate(f"s3://{path}")
+
+
+def prefix_of(path: str) -> ObjectLocation:
+    """Of a directory: the prefix of all that is below it. Raises `LocationError`."""
+    return locate_prefix(f"s3://{bare(path)}/")

@@ -1,0 +1,41 @@
+"""A short wait at the end of the interpreter, for threads of pyarrow that still hold Python objects.
+
+Arrow's pools let go of file systems, files and buffers a moment after the call that used them returned. A thread that
+does so while the interpreter ends takes the process down ("terminate called without an active exception"), since it
+cannot get the GIL any more: open upstream as apache/arrow #50482, #34314, #36389. So the interpreter waits until no
+file of ours is held, and a moment longer for what cannot be seen. That was found by trying, and proves nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from typing import Any, Final
+
+_SETTLE_SECONDS: Final = 0.03
+"""What pool threads get after the last file was let go of: they need the GIL once for each object that they hold."""
+_MOST_SECONDS: Final = 0.1
+"""Files that the program itself still holds are not waited for any longer."""
+
+_watched: weakref.WeakSet[Any] = weakref.WeakSet()
+_registered = False
+_lock = threading.Lock()
+
+
+def watch(file: Any) -> None:
+    """Wait for a file at the end of the interpreter. The first one makes it wait at all."""
+    global _registered
+    with _lock:
+        _watched.add(file)
+        if not _registered:
+            _registered = True
+            atexit.register(_wait)
+
+
+def _wait() -> None:
+    deadline = time.monotonic() + _MOST_SECONDS
+    while len(_watched) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(_SETTLE_SECONDS)

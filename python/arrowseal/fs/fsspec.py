@@ -1,0 +1,388 @@
+"""Encrypted objects as a file system of fsspec, by the protocol `s3cse://`."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.compression import compr
+from fsspec.core import get_compression
+from fsspec.spec import AbstractFileSystem
+
+from arrowseal.exceptions import ConfigurationError, ObjectExistsError, ObjectNotFoundError, PreconditionFailedError
+from arrowseal.fs.access import Access, location_of, reference
+from arrowseal.fs.files import OutputFile
+from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
+from arrowseal.fs.recent import Recent
+from arrowseal.fs.side_by_side import side_by_side
+from arrowseal.fs.storage_options import client_of, storage_options_of
+from arrowseal.fs.tree import Entry, Tree
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from arrowseal.client import Client
+
+_EXPIRY_SECONDS: Final = 1.0
+
+
+class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
+    """fsspec over encrypted objects: `s3cse://bucket/key`, wherever a library takes such URLs.
+
+    >>> import pandas  # doctest: +SKIP
+    >>> options = {"kms_key_id": "alias/tables", "region_name": "eu-west-1"}  # doctest: +SKIP
+    >>> pandas.read_parquet("s3cse://lake/trips.parquet", columns=["fare"], storage_options=options)  # doctest: +SKIP
+
+    A file is read as in `SealedBufferedFile`, and written as in `OutputFile`: it appears when it is closed, and not if
+    an exception closes it. Sizes are those of the plaintext: exact in `info` and of files, and in listings as
+    `arrowseal.fs.tree.Tree` says. What `info` found or `open` read is remembered for a second, `listings_expiry_time`;
+    what is done through this object is seen at once. Content is never remembered: each `open` asks anew.
+
+    An object may be overwritten between the requests of a library: a file stays with the version it was opened on.
+    `cat_ranges` raises errors unless it is told `on_error="return"`: refused bytes must not pass for an answer.
+
+    Safe to share between threads; equal if configured equally. fsspec does not cache instances: they are made at no
+    cost, and clients, which are not, are kept by their options.
+
+    Args:
+        client: a client to use as it is; instead of it, the options:
+        options: those of `arrowseal.Client` that are references: `kms_key_id`, `profile_name`, `region_name`,
+            `endpoint_url`, `allow_plaintext`, `encryption_context`, ... Without any, the default client of the moment.
+            No credentials: boto3 finds them wherever the file system is unpickled. They are what `to_json` shows.
+        listings_expiry_time: seconds; None for ever, until `invalidate_cache`.
+
+    Raises, in every method, what the client does: `FileNotFoundError` and `PermissionError` are among it.
+    `ConfigurationError` for options that do not exist.
+    """
+
+    protocol = "s3cse"
+    root_marker = ""
+    cachable = False
+
+    def __init__(
+        self,
+        *,
+        client: Client | None = None,
+        listings_expiry_time: float | None = _EXPIRY_SECONDS,
+        use_listings_cache: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(use_listings_cache=False)
+        self.access = Access.through(client_of(client, options))
+        lasting = math.inf if listings_expiry_time is None else listings_expiry_time
+        self._expiry = lasting if use_listings_cache else 0.0
+        self._recent = Recent(self._expiry)
+        self._tree = Tree(self.access)
+
+    # What it is
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """What makes an equal file system elsewhere: the options of the client that JSON has a form for."""
+        told = storage_options_of(self.access.client)
+        return told if self._expiry == _EXPIRY_SECONDS else told | {"listings_expiry_time": self._expiry}
+
+    @storage_options.setter
+    def storage_options(self, given: dict[str, Any]) -> None:
+        """Here fsspec notes what it was called with. What the client was told says more, and carries no objects."""
+
+    @property
+    def fsid(self) -> str:
+        return f"s3cse_{self._fs_token}"
+
+    @property
+    def _fs_token(self) -> str:
+        client = self.access.client
+        told = json.dumps(self.storage_options, sort_keys=True) + ("" if reference(client) else str(id(client)))
+        return sha256(told.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return self.access == other.access if isinstance(other, S3CseFileSystem) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.access)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.access.client, self._expiry)
+
+    def __repr__(self) -> str:
+        return f"<S3CseFileSystem through {self.access.client!r}>"
+
+    # What is there
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Of a file or directory: `name`, `type`, `size`, `LastModified`, `mtime`, `ETag`, `VersionId`."""
+        path = self._strip_protocol(path)
+        entry = self._recent.get(path)
+        if entry is None:
+            entry = self._tree.entry(path)
+            if entry is None:
+                raise ObjectNotFoundError(f"s3://{path}: no such object, and none below it")
+            self._recent.keep([entry])
+        return _info(entry)
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        """What is directly in a directory; of a file, itself."""
+        path = self._strip_protocol(path)
+        children = self._tree.children(path)
+        if children is None:
+            return [self.info(path) if detail else self.info(path)["name"]]
+        self._recent.keep(children)
+        ordered = sorted(children, key=lambda entry: entry.path)
+        return [_info(entry) for entry in ordered] if detail else [entry.path for entry in ordered]
+
+    def find(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_: Any
+    ) -> Any:
+        """All files below a path, by one listing; with `maxdepth`, by one for each directory, side by side."""
+        path = self._strip_protocol(path)
+        if maxdepth is not None and maxdepth < 1:
+            raise ConfigurationError("maxdepth is at least 1")
+        try:
+            entries = self._tree.below(path, maxdepth)
+            root = [Entry(path, is_directory=True)] if entries is not None else self._file(path)
+        except FileNotFoundError:  # no such bucket: nothing is found in it
+            entries, root = None, []
+        found = [entry for entry in [*root, *(entries or ())] if withdirs or not entry.is_directory]
+        self._recent.keep(entries or ())
+        infos = {entry.path: _info(entry) for entry in sorted(found, key=lambda entry: entry.path)}
+        return infos if detail else list(infos)
+
+    def _file(self, path: str) -> list[Entry]:
+        entry = self._tree.entry(path)
+        return [] if entry is None else [entry]
+
+    def exists(self, path: str, **keywords: Any) -> bool:
+        """Whether there is such a file or directory. What prevents an answer is raised."""
+        return bool(self._type(path, **keywords))
+
+    def isfile(self, path: str) -> bool:
+        return self._type(path) == "file"
+
+    def isdir(self, path: str) -> bool:
+        return self._type(path) == "directory"
+
+    def _type(self, path: str, **keywords: Any) -> str | None:
+        try:
+            found: str = self.info(path, **keywords)["type"]
+        except FileNotFoundError:
+            return None
+        return found
+
+    def modified(self, path: str) -> dt.datetime:
+        """When the object was written, by the server's clock."""
+        moment: dt.datetime | None = self.info(path).get("LastModified")
+        if moment is None:
+            raise ConfigurationError(f"s3://{self._strip_protocol(path)} is a directory: only objects have a time")
+        return moment
+
+    def created(self, path: str) -> dt.datetime:
+        """The same: an object is only ever written whole."""
+        return self.modified(path)
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget what `info` and listings found at and around a path, or all of it."""
+        self._recent.forget(None if path is None else self._strip_protocol(path))
+        super().invalidate_cache(path)
+
+    # Reading and writing
+
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **keywords: Any,
+    ) -> Any:
+        """A file, as `fsspec.AbstractFileSystem.open`. Keywords are also those of `Client.object`, to read, and of
+        `Client.open`, to write: `encryption_context`, `version_id`, `s3_additional_kwargs`, ...
+        """
+        codec = get_compression(path, compression)
+        if codec is None or "r" in mode:
+            return super().open(path, mode, block_size, cache_options, compression, **keywords)
+        texts = {name: keywords.pop(name) for name in ("encoding", "errors", "newline") if name in keywords}
+        below = super().open(path, mode.replace("t", "").replace("b", "") + "b", block_size, cache_options, **keywords)
+        file = CompressedFile(compr[codec](below, mode="w"), below)
+        return file if "b" in mode else io.TextIOWrapper(file, **texts)
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        cache_type: str = "none",
+        size: int | None = None,
+        **keywords: Any,
+    ) -> Any:
+        del size  # the object tells itself
+        path = self._strip_protocol(path)
+        if mode == "rb":
+            source = self.access.source(path, **keywords)
+            if keywords.get("version_id") is None:
+                self._recent.keep([Entry.of(source)])
+            caching: dict[str, Any] = {"cache_type": cache_type, "cache_options": cache_options}
+            return SealedBufferedFile(self, path, source, block_size=block_size, **caching, **keywords)
+        if mode not in ("wb", "xb"):
+            raise NotImplementedError(f"s3://{path}: mode {mode!r}: objects are read, or written whole, not changed")
+        if mode == "xb":
+            self._refuse_existing(path)
+        writer = self.access.writer(path, mode, **keywords)
+        return OutputFile(writer, mode, autocommit=autocommit, committed=lambda: self.invalidate_cache(path))
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **keywords: Any) -> bytes:
+        """The bytes of a file, or of a slice of it."""
+        path = self._strip_protocol(path)
+        if start is None and end is None:
+            return bytes(self.access.client.get(location_of(path), **keywords))
+        with self.access.source(path, **keywords) as source:
+            begin, stop, _ = slice(start, end).indices(source.size)
+            return bytes(source.read_at(begin, max(0, stop - begin)))
+
+    def cat_ranges(
+        self,
+        paths: list[str],
+        starts: Any,
+        ends: Any,
+        max_gap: int | None = None,
+        on_error: str = "raise",
+        **keywords: Any,
+    ) -> list[Any]:
+        """The bytes of many ranges: those of a file by one `EncryptedObject.read_ranges`, files side by side.
+
+        What lies close together is fetched together in any case: `max_gap` is not needed.
+        """
+        del max_gap
+        begins = starts if isinstance(starts, list) else [starts] * len(paths)
+        stops = ends if isinstance(ends, list) else [ends] * len(paths)
+        if not len(paths) == len(begins) == len(stops):
+            raise ConfigurationError("cat_ranges takes as many starts and ends as paths")
+        wanted: dict[str, list[int]] = {}
+        for at, path in enumerate(paths):
+            wanted.setdefault(self._strip_protocol(path), []).append(at)
+        results: list[Any] = [None] * len(paths)
+
+        def read(path: str) -> None:
+            try:
+                with self.access.source(path, **keywords) as source:
+                    slices = [slice(begins[at], stops[at]).indices(source.size) for at in wanted[path]]
+                    ranges = [(begin, max(0, stop - begin)) for begin, stop, _ in slices]
+                    contents: list[Any] = [bytes(content) for content in source.read_ranges(ranges)]
+            except Exception as error:
+                if on_error != "return":
+                    raise
+                contents = [error] * len(wanted[path])
+            for at, content in zip(wanted[path], contents, strict=True):
+                results[at] = content
+
+        side_by_side(read, wanted)
+        return results
+
+    def pipe_file(self, path: str, value: Any, mode: str = "overwrite", **keywords: Any) -> None:
+        """Write the bytes of a file. `mode="create"` raises `FileExistsError` where there is one."""
+        path = self._strip_protocol(path)
+        if self._intrans:
+            super().pipe_file(path, value, mode, **keywords)
+            return
+        if mode == "create":
+            keywords["if_none_match"] = "*"
+        try:
+            self.access.client.put(location_of(path), value, **keywords)
+        except PreconditionFailedError as error:
+            if mode != "create":
+                raise
+            raise ObjectExistsError(str(error)) from None
+        self.invalidate_cache(path)
+
+    def put_file(
+        self, lpath: Any, rpath: str, callback: Any = DEFAULT_CALLBACK, mode: str = "overwrite", **keywords: Any
+    ) -> None:
+        """Write a local file, in pieces: it appears whole."""
+        if os.path.isdir(lpath):  # noqa: PTH112 - fsspec's own paths are strings
+            self.makedirs(rpath, exist_ok=True)
+            return
+        if self._intrans:
+            super().put_file(lpath, rpath, callback, mode, **keywords)
+            return
+        with open(lpath, "rb") as file:  # noqa: PTH123
+            size = os.fstat(file.fileno()).st_size
+            callback.set_size(size)
+            self.pipe_file(rpath, file, mode, **keywords)
+            callback.relative_update(size)
+
+    def touch(self, path: str, truncate: bool = True, **keywords: Any) -> None:
+        """Make an empty file. The time of one that is there cannot be changed: `truncate=False` raises
+        `NotImplementedError` then.
+        """
+        if not truncate and self.exists(path):
+            raise NotImplementedError(f"s3://{self._strip_protocol(path)}: the time of an object cannot be changed")
+        self.pipe_file(path, b"", **keywords)
+
+    def _refuse_existing(self, path: str) -> None:
+        if self._tree.entry(path) is not None:
+            raise ObjectExistsError(f"s3://{path}: it is there already, and was to be a new one")
+
+    # Moving and removing
+
+    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
+        """Copy a file inside S3: it stays sealed."""
+        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        entry = self._recent.get(source)
+        if entry is not None and entry.is_directory:
+            self.mkdir(target)
+            return
+        try:
+            self.access.client.copy(location_of(source), location_of(target))
+        except ObjectNotFoundError:
+            if not self.isdir(source):
+                raise
+            self.mkdir(target)
+        self.invalidate_cache(target)
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Delete files, several at a time; with `recursive`, all that is below directories."""
+        side_by_side(self._rm, reversed(self.expand_path(path, recursive=recursive, maxdepth=maxdepth)))
+
+    def _rm(self, path: str) -> None:
+        path = self._strip_protocol(path)
+        entry = self._recent.get(path)
+        if "/" in path and not (entry is not None and entry.is_directory):
+            self.access.client.delete(location_of(path))
+        self._tree.forget(path)
+        self.invalidate_cache(path)
+
+    def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
+        """S3 has no directories: nothing is sent, and this object remembers that there is an empty one."""
+        del create_parents
+        self._tree.make(self._strip_protocol(path))
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """As `mkdir`."""
+        del exist_ok
+        self.mkdir(path)
+
+    def rmdir(self, path: str) -> None:
+        """No longer remember an empty directory."""
+        self._tree.forget(self._strip_protocol(path))
+        self.invalidate_cache(path)
+
+
+def _restore(client: Client, expiry: float) -> S3CseFileSystem:
+    return S3CseFileSystem(client=client, listings_expiry_time=expiry)
+
+
+def _info(entry: Entry) -> dict[str, Any]:
+    if entry.is_directory:
+        return {"name": entry.path, "size": 0, "type": "directory"}
+    info: dict[str, Any] = {"name": entry.path, "size": entry.size, "type": "file", "ETag": entry.etag}
+    if entry.modified is not None:
+        info |= {"LastModified": entry.modified, "mtime": entry.modified.timestamp()}
+    return info if entry.version_id is None else info | {"VersionId": entry.version_id}
