@@ -10,8 +10,9 @@ from urllib.request import Request, urlopen
 
 
 class Arm:
-    """Sleeps as long as `DUMMY_SECONDS` says for its name, and sends `DUMMY_BYTES` bytes to S3. One called `tired` gives
-    up at its third run.
+    """Sleeps as long as `DUMMY_SECONDS` says for its name, and sends `DUMMY_BYTES` bytes to S3.
+
+    One that is called `tired` gives up at its third run.
     """
 
     PACKAGES = ()

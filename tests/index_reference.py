@@ -1,6 +1,6 @@
 """The segment index written down once more, in plain Python over pyca/cryptography: what the core is compared with.
 
-`python tests/index_reference.py` writes `tests/vectors/segment_index.json` anew. Layout and formulas: `rust/core/src/index.rs`.
+`python tests/index_reference.py` writes the vectors anew. Layout and formulas: `rust/core/src/index.rs`.
 """
 
 from __future__ import annotations

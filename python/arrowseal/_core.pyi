@@ -290,8 +290,8 @@ class Survey:
     def window(self, offset: int, length: int, /) -> Window: ...
     def receive(self, content: Buffer, /) -> SegmentOpener: ...
     def finish(self) -> SegmentOpener:
-        """What opens ranges of the proven message. Raises `arrowseal.exceptions.AuthenticationError` if the tag does not
-        fit, `ValueError` if ranges are missing, a window is held, or it was called before.
+        """What opens ranges of the proven message. Raises `arrowseal.exceptions.AuthenticationError` if the tag does
+        not fit, `ValueError` if ranges are missing, a window is held, or it was called before.
         """
 
 @final

@@ -9,18 +9,20 @@ from arrowseal.connections import Connections
 from arrowseal.counters import Counters
 from arrowseal.data_keys import DataKeyCache, Reuse
 from arrowseal.encryption import PLAIN, Encryption, Plain
-from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
+from arrowseal.exceptions import ConfigurationError, ObjectChangedError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
 from arrowseal.keyrings import Keyrings
 from arrowseal.lanes import store_of
 from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter, fill
+from arrowseal.opening import Opening, make_index, open_object
 from arrowseal.options import ClientOptions, Lane
 from arrowseal.outgoing import check_put_arguments, remaining_bytes, split_metadata
 from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
+from arrowseal.segment_index import copy_index, delete_index, is_companion
 from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
 from arrowseal.writing import PutResult, Target, Writer
@@ -236,7 +238,7 @@ class Client:
             wrong = next((name for name, value in writing.items() if value is not None), None)
             if wrong is not None:
                 raise ConfigurationError(f"{wrong}= is for writing: mode 'rb' does not take it")
-            shared |= {"encryption_context": encryption_context, **reading}
+            shared |= {"encryption_context": encryption_context, "two_passes": True, **reading}
             return ObjectReader(self.object(url, bucket=bucket, key=key, **shared))
         if mode not in ("wb", "xb"):
             raise ConfigurationError(f"mode {mode!r} is not known: 'rb' reads, 'wb' writes, 'xb' only creates")
@@ -326,14 +328,28 @@ class Client:
         allow_plaintext: bool | None = None,
         version_id: str | None = None,
         unauthenticated_ranges: bool = False,
+        two_passes: bool = False,
         size_hint: int | None = None,
         counted: Operation | None = None,
     ) -> EncryptedObject:
         """An object to read ranges of, pinned to the version that is there now. Arguments and errors as for `get`.
 
-        `counted` is the operation that all its requests belong to, on whichever thread.
+        Its first request brings the tail, and beside it the segment index is asked for. With an index each range is
+        proven on its own. Without one the whole is fetched, proven by its tag and held in memory, up to
+        `TransferOptions.max_unindexed_bytes`. `max_plaintext_bytes` bounds the object as it does for `get`.
+
+        Args:
+            unauthenticated_ranges: decrypt ranges and prove nothing: whoever can write to the bucket may have changed
+                any bit of them. Buffers are `UnauthenticatedBuffer`s.
+            two_passes: look at an object once as a whole if it has no index and is larger than what is held, to prove
+                it and to keep what proves its ranges.
+            size_hint: its stored size, from a listing: a small object then is one request.
+            counted: the operation that its requests belong to, on whichever thread; otherwise one of its own, which
+                leaves its row when the object is closed.
+
+        Raises:
+            NoIndexError: it has no index and is larger than what is held.
         """
-        del unauthenticated_ranges, size_hint
         location = locate(url, bucket=bucket, key=key)
         request = self._reader.request(
             location,
@@ -343,10 +359,30 @@ class Client:
             allow_plaintext=allow_plaintext,
             version_id=version_id,
         )
-        if counted is not None:
-            return self._reader.object(request, counted)
-        with self.counters.operation("object", location) as operation:
-            return self._reader.object(request, operation)
+        opening = Opening(unauthenticated_ranges, two_passes, size_hint)
+        operation, finished = (counted, _nothing) if counted else self.counters.begin("object", location)
+        return open_object(self._reader, request, operation, opening, self._options.transfer, finished)
+
+    def index(
+        self, url: Url | None = None, *, bucket: str | None = None, key: str | None = None, **reading: Any
+    ) -> None:
+        """Make the segment index of an object, whoever wrote it, and put it beside it: then its ranges are read and
+        proven on their own. One read of the whole, which proves it, in the memory of a piece for each connection.
+
+        `reading` are the arguments of `get`. Raises what `get` does; `NotEncryptedError` for a plain object;
+        `ObjectChangedError` if it was overwritten meanwhile.
+        """
+        location = locate(url, bucket=bucket, key=key)
+        given: dict[str, Any] = dict.fromkeys(
+            ("encryption", "encryption_context", "kms_key_id", "allow_plaintext", "version_id")
+        )
+        unknown = next((name for name in reading if name not in given), None)
+        if unknown is not None:
+            message = f"index() got an unexpected keyword argument {unknown!r}"
+            raise TypeError(message)
+        request = self._reader.request(location, **given | reading)
+        with self.counters.operation("index", location) as operation:
+            make_index(self._reader, request, operation, self._options.transfer)
 
     def head(
         self,
@@ -392,18 +428,36 @@ class Client:
 
     def list(self, url: Url, *, delimiter: str | None = None) -> list[ListedObject]:
         """Every object under `s3://bucket` or `s3://bucket/prefix`, in the server's order; sizes are the stored ones.
+        Segment indexes are not shown.
 
         `delimiter="/"` lists one level, with rows for the prefixes below it (`is_prefix`).
         """
         prefix = locate_prefix(url)
         with self.counters.operation("list", prefix) as operation:
-            return list(self._store.list(prefix.bucket, prefix.key, operation, delimiter=delimiter))
+            listed = self._store.list(prefix.bucket, prefix.key, operation, delimiter=delimiter)
+            return [row for row in listed if row.is_prefix or not is_companion(row.location)]
 
     def copy(self, source: Url, target: Url) -> None:
-        """Copy an object inside S3, metadata included: it stays sealed, and is not read here."""
+        """Copy an object inside S3, metadata and segment index included: it stays sealed, and is not read here."""
         origin, goal = locate(source), locate(target)
         with self.counters.operation("copy", goal) as operation:
             self._store.copy(origin, goal, operation)
+            copy_index(self._store, origin, goal, operation)
+
+    def move(self, source: Url, target: Url) -> None:
+        """Copy an object inside S3, and delete it where it was; its segment index goes along.
+
+        Raises `ObjectChangedError` if it was overwritten meanwhile: then both are left.
+        """
+        origin, goal = locate(source), locate(target)
+        if origin == goal:
+            return
+        with self.counters.operation("move", goal) as operation:
+            before = self._store.head(origin, operation, arguments={})
+            self.copy(origin, goal)
+            if self._store.head(origin, operation, arguments={}).etag != before.etag:
+                raise ObjectChangedError(f"{origin}: overwritten while it was moved to {goal}: it stays where it was")
+            self.delete(origin)
 
     def delete(
         self,
@@ -413,10 +467,14 @@ class Client:
         key: str | None = None,
         version_id: str | None = None,
     ) -> None:
-        """Delete an object. One that does not exist is no error, as in S3."""
+        """Delete an object, with its segment index unless one version is named. One that does not exist is no error, as
+        in S3.
+        """
         location = locate(url, bucket=bucket, key=key)
         with self.counters.operation("delete", location) as operation:
             self._store.delete(location, operation, arguments={"VersionId": version_id} if version_id else {})
+            if version_id is None:
+                delete_index(self._store, location, operation)
 
     def _progress(self, option: ProgressOption | None) -> ProgressOption:
         return self._options.progress if option is None else check_progress(option)
@@ -459,3 +517,7 @@ class Client:
 
 def _restore(options: Mapping[str, Any]) -> Client:
     return Client(**options)
+
+
+def _nothing() -> None:
+    """Whoever counts leaves the row."""

@@ -215,6 +215,10 @@ class UploadNotFoundError(StoreError):
     """The multipart upload was completed or aborted, here or by somebody else."""
 
 
+class NoIndexError(StoreError):
+    """Ranges of an object were asked for that has no segment index, and it is too large to be held as a whole."""
+
+
 class TransferError(StoreError, UnavailableError):
     """A body that broke off, or has another length than was announced."""
 

@@ -13,7 +13,7 @@ Url: TypeAlias = "str | ObjectLocation"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}|arn:aws[a-z-]*:s3[a-z-]*:[^/]*:accesspoint[/:][^/]+")
 _URL = re.compile(r"s3://(arn:[^/]*:accesspoint/[^/]+|[^/]*)(?:/(.*))?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_MAX_KEY_BYTES = 1024  # the limit of S3, in UTF-8
+MAX_KEY_BYTES = 1024  # the limit of S3, in UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ def locate_prefix(url: Url | None = None, *, bucket: str | None = None, key: str
     if _CONTROL.search(key):
         raise LocationError(f"the key {key!r} contains control characters")
     try:
-        too_long = len(key.encode()) > _MAX_KEY_BYTES
+        too_long = len(key.encode()) > MAX_KEY_BYTES
     except UnicodeEncodeError:
         raise LocationError(f"the key {key!r} cannot be written as UTF-8") from None
     if too_long:
-        raise LocationError(f"the key is longer than {_MAX_KEY_BYTES} bytes of UTF-8")
+        raise LocationError(f"the key is longer than {MAX_KEY_BYTES} bytes of UTF-8")
     return ObjectLocation(bucket, key)

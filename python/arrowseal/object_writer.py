@@ -188,6 +188,7 @@ class ObjectWriter(io.RawIOBase):
         else:
             self._send(last=True)
             written = self._upload.complete()
+            self._writer.publish_index(self._target, self._sealing, self._operation)
         return self._writer.result(self._target, self._sealing, written, size, self._operation)
 
     def _begin(self, size: int | None) -> tuple[Sealing, Upload]:

@@ -2,40 +2,92 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import threading
+from collections import OrderedDict
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
+
+from arrowseal import _core
+from arrowseal.exceptions import AuthenticationError, ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
+from arrowseal.transfer import AT_ONCE, PIECE_BYTES
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
-
-    from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
     from arrowseal.store import StoredObject
+    from arrowseal.transfer import Receiver, Transfer
+
+Content: TypeAlias = "_core.PlaintextBuffer | _core.UnauthenticatedBuffer"
+Range: TypeAlias = tuple[int, int]
+"""Begin and end."""
+
+HOLE_BYTES: Final = 2**16
+"""Ranges that are no farther apart are one request: fetching what lies between takes less time than asking twice."""
+HELD_BYTES: Final = 32 * 2**20
+"""What an object keeps at most of what it has fetched, besides its tail: who reads in small steps, or a footer twice,
+asks once."""
+
+
+class RangeOpener(Protocol):
+    """What takes ranges of an object in: each proven, or by a type that says that it is not."""
+
+    segment_bytes: int
+    """Ranges begin and end at multiples of it, or with the content."""
+
+    def range(self, offset: int, length: int, /) -> Receiver[Content]: ...
+
+
+class PlainRanges:
+    """Ranges of an object that is not client-side encrypted."""
+
+    segment_bytes = 16
+
+    def range(self, offset: int, length: int, /) -> Receiver[Content]:
+        return _core.PlainReceiver(length, offset=offset)
+
+
+class UnauthenticatedRanges:
+    """Ranges that are decrypted and not proven."""
+
+    segment_bytes = 16
+
+    def __init__(self, opener: _core.UnauthenticatedOpener) -> None:
+        self.range: Callable[[int, int], Receiver[Content]] = opener.range
 
 
 class EncryptedObject:
     """An object to read ranges of, made by `Client.object`. Immutable, and pinned to the version that was there first.
 
-    Safe to share between threads. Use it as a context manager, or `close` it.
+    Safe to share between threads. Use it as a context manager, or `close` it. Memory: besides what it hands out, its
+    tail and the ranges that it read last, 32 MiB at most; the whole of an object that has no segment index.
 
     >>> with client.object("s3://lake/trips.parquet") as trips:  # doctest: +SKIP
     ...     magic = trips.read_at(trips.size - 4, 4)
     """
 
-    in_memory = True
-    """Whether all of it is held: reads then cost nothing."""
-
-    def __init__(self, stored: StoredObject, content: Buffer, encryption: str, kms_key_arn: str | None) -> None:
+    def __init__(
+        self,
+        stored: StoredObject,
+        size: int,
+        labels: tuple[str, str | None],
+        ranges: tuple[RangeOpener, Transfer] | None,
+        held: tuple[int, Content],
+        finished: Callable[[], None] = lambda: None,
+    ) -> None:
         self._stored = stored
-        self._content = memoryview(content)
-        self.encryption = encryption
-        """How it is protected: `"CSE V3"`, `"PLAIN"`, ..."""
-        self.kms_key_arn = kms_key_arn
-        """The key that unwrapped its data key; None for a plain object."""
-        self.size = len(self._content)
+        self.size: Final = size
         """Bytes of plaintext."""
+        self.encryption: Final = labels[0]
+        """How it is protected: `"CSE V3"`, `"PLAIN"`, ..."""
+        self.kms_key_arn: Final = labels[1]
+        """The key that unwrapped its data key; None for a plain object."""
+        self._ranges = ranges
+        self._held = _Held(*held)
+        self._finished = finished
 
     @property
     def location(self) -> ObjectLocation:
@@ -57,25 +109,47 @@ class EncryptedObject:
     def stored_bytes(self) -> int:
         return self._stored.stored_bytes
 
-    def read_at(self, offset: int, length: int) -> Buffer:
-        """The bytes from `offset` on, `length` of them or as many as there are: a read-only buffer."""
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of it is held: reads then cost nothing."""
+        return self._ranges is None
+
+    def read_at(self, offset: int, length: int) -> Content:
+        """The bytes from `offset` on, `length` of them or as many as there are: a read-only buffer, proven."""
         return self.read_ranges([(offset, length)])[0]
 
-    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
-        """The bytes of each `(offset, length)`, in the order of the ranges.
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[Content]:
+        """The bytes of each `(offset, length)`, fewer at the end of the object, in the order of the ranges.
+
+        What is not held is fetched side by side, widened to segments; ranges that are close together are one request,
+        long ones several. Opening releases the GIL. Buffers of one request share memory.
 
         Raises:
             ObjectChangedError: it was overwritten or deleted since it was opened.
-            AuthenticationError: a range does not authenticate; nothing of any range is handed out.
+            AuthenticationError: a range does not authenticate, also when read once more; nothing is handed out.
+            StoreError, CredentialsError: a request failed.
             ValueError: a negative offset or length.
         """
         if any(offset < 0 or length < 0 for offset, length in ranges):
             message = "a range has an offset and a length, neither negative"
             raise ValueError(message)
-        return [self._content[offset : offset + length] for offset, length in ranges]
+        wanted = [(min(offset, self.size), min(offset + length, self.size)) for offset, length in ranges]
+        extents = self._held.extents()
+        if self._ranges is not None:
+            opener, transfer = self._ranges
+            runs = _runs(wanted, extents, opener.segment_bytes, self.size)
+            if runs:
+                fetched = self._fetch(runs, opener, transfer)
+                self._held.keep(fetched)
+                extents = sorted([*extents, *fetched], key=lambda extent: extent[0])
+        return [_cut(begin, end, extents) for begin, end in wanted]
 
     def close(self) -> None:
-        """Let go of what it holds. Buffers that were handed out stay."""
+        """Let go of what it holds. Buffers that were handed out stay; reading from it fetches anew."""
+        finished, self._finished = self._finished, lambda: None
+        finished()
+        if self._ranges is not None:
+            self._held.keep([], most=0)
 
     def __enter__(self) -> Self:
         return self
@@ -90,3 +164,118 @@ class EncryptedObject:
 
     def __reduce__(self) -> Any:
         raise TypeError("an EncryptedObject cannot be pickled: it holds a data key")
+
+    def _fetch(self, runs: list[Range], opener: RangeOpener, transfer: Transfer) -> list[tuple[int, Content]]:
+        try:
+            try:
+                fetched = _received(runs, opener, transfer)
+            except AuthenticationError:
+                # Once more from the wire: bytes may flip on their way.
+                transfer.operation.count_retry()
+                fetched = _received(runs, opener, transfer)
+        except AuthenticationError:
+            raise AuthenticationError(
+                f"{self.location} (data key from {self.kms_key_arn}): a range does not authenticate. The object was "
+                "changed, or the index beside it: get() tells which, and client.index() makes a new index"
+            ) from None
+        except (PreconditionFailedError, ObjectNotFoundError):
+            raise ObjectChangedError(
+                f"{self.location}: overwritten or deleted since it was opened: open it again"
+            ) from None
+        sizes = sum(end - begin for begin, end in runs)
+        transfer.operation.stored_bytes += sizes
+        transfer.operation.plaintext_bytes += sizes
+        return list(zip((begin for begin, _ in runs), fetched, strict=True))
+
+
+def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> list[Content]:
+    """Each run, in as many requests as it takes, all side by side."""
+    piece = max(PIECE_BYTES, opener.segment_bytes)
+    share = max(transfer.options.part_bytes // piece, 1) * piece
+    receivers = [opener.range(begin, end - begin) for begin, end in runs]
+    short: dict[int, Content] = {}
+
+    def at_once(number: int) -> None:
+        begin, end = runs[number]
+        content = transfer.at_once(begin, end, None, transfer.store.budget())
+        if content is None:
+            transfer.part(receivers[number], (begin, end), piece_bytes=piece)
+            return
+        with transfer.operation.timed("crypto"):
+            short[number] = receivers[number].receive(content)
+
+    tasks: list[Callable[[], object]] = []
+    for number, (begin, end) in enumerate(runs):
+        if end - begin <= AT_ONCE:
+            tasks.append(partial(at_once, number))
+        else:
+            borders = [*range(begin, end, share), end]
+            tasks += [partial(transfer.part, receivers[number], part, piece_bytes=piece) for part in pairwise(borders)]
+    if len(tasks) == 1:
+        tasks[0]()
+    else:
+        transfer.side_by_side(tasks)
+    return [short[number] if number in short else receiver.finish() for number, receiver in enumerate(receivers)]
+
+
+class _Held:
+    """What is held of the content: the tail for good, of the rest what was used last."""
+
+    def __init__(self, begin: int, tail: Content) -> None:
+        self._tail = begin, tail
+        self._others: OrderedDict[Range, Content] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def extents(self) -> list[tuple[int, Content]]:
+        """All of it, by where it begins."""
+        with self._lock:
+            extents = [(begin, content) for (begin, _), content in self._others.items()]
+        return sorted([*extents, self._tail], key=lambda extent: extent[0])
+
+    def keep(self, fetched: Iterable[tuple[int, Content]], most: int = HELD_BYTES) -> None:
+        """Hold what was fetched, and let go of what was fetched the longest ago."""
+        with self._lock:
+            for begin, content in fetched:
+                self._others[begin, begin + len(content)] = content
+            while self._others and sum(end - begin for begin, end in self._others) > most:
+                self._others.popitem(last=False)
+
+
+def _runs(wanted: Iterable[Range], extents: list[tuple[int, Content]], segment_bytes: int, size: int) -> list[Range]:
+    """What has to be fetched: widened to segments, without what is held, and close ranges as one."""
+    missing: list[Range] = []
+    for begin, end in wanted:
+        at = begin
+        for start, content in extents:
+            if start > at or at >= end:
+                break
+            at = max(at, min(end, start + len(content)))
+        for start, content in reversed(extents):
+            if at >= end or start + len(content) < end:
+                break
+            end = max(at, min(end, start))
+        if at < end:
+            missing.append((at, end))
+    runs: list[Range] = []
+    for begin, end in sorted(missing):
+        begin = begin // segment_bytes * segment_bytes
+        end = min(-(-end // segment_bytes) * segment_bytes, size)
+        if runs and begin <= runs[-1][1] + HOLE_BYTES:
+            runs[-1] = runs[-1][0], max(end, runs[-1][1])
+        else:
+            runs.append((begin, end))
+    return runs
+
+
+def _cut(begin: int, end: int, extents: list[tuple[int, Content]]) -> Content:
+    """`[begin, end)` out of extents that cover it: a slice of one, or a copy out of several."""
+    pieces: list[Any] = []
+    for start, content in extents:
+        if start <= begin < start + len(content) or (begin == end and not pieces):
+            length = min(end, start + len(content)) - begin if begin < end else 0
+            pieces.append(content.slice(begin - start if length else 0, length))
+            begin += length
+            if begin >= end:
+                break
+    first: Content = pieces[0]
+    return first if len(pieces) == 1 else pieces[0].joined(pieces[1:])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal import _core
+from arrowseal import metadata as content_metadata
 from arrowseal.encryption import CSE, PLAIN, Encryption, Plain, check_context
 from arrowseal.envelope import ReadRules, admit
 from arrowseal.exceptions import (
@@ -23,13 +24,12 @@ from arrowseal.exceptions import (
 from arrowseal.head import encryption_label
 from arrowseal.kms_keyring import KmsKeyring
 from arrowseal.location import ObjectLocation
-from arrowseal.objects import EncryptedObject
 from arrowseal.store import Payload
 from arrowseal.suites import AnyContext, Format
 from arrowseal.transfer import Download
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.counters import Operation
@@ -41,6 +41,27 @@ if TYPE_CHECKING:
 
 _INSTRUCTION_SUFFIX: Final = ".instruction"
 _USUAL_ARM: Final = CSE()
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """An object whose data key was unwrapped, and by which KMS key."""
+
+    location: ObjectLocation
+    kms_key_arn: str
+    of_core: tuple[_core.DataKey, int, bytes, bytes | None, int]
+    """What its openers in the core take."""
+
+    @contextlib.contextmanager
+    def authenticating(self) -> Iterator[None]:
+        """Errors of the core within the block name the object and its key."""
+        try:
+            yield
+        except AuthenticationError as error:
+            raise AuthenticationError(
+                f"{self.location} (data key from {self.kms_key_arn}): {error}. It was changed or cut short, or its "
+                "body and its metadata belong to different objects: restore it from a version or a copy that opens"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +78,7 @@ class Reader:
     """Reads objects for a client."""
 
     def __init__(self, store: RetryingStore, keyrings: Keyrings, options: ClientOptions) -> None:
-        self._store = store
+        self.store = store
         self._keyrings = keyrings
         self._options = options
         self._usual = self._rules(options.encryption_context, options.allow_plaintext)
@@ -107,26 +128,46 @@ class Reader:
         self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False
     ) -> PlaintextBuffer | UnauthenticatedBuffer:
         """The object, whole and as the request demands it. Raises what `Client.get` does."""
+        return self.whole(request, operation, verify_checksum=verify_checksum)[1]
 
-        def once() -> PlaintextBuffer | UnauthenticatedBuffer:
-            return self._read_once(request, operation, verify_checksum)[1]
-
+    def whole(
+        self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False
+    ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
+        """The same, and what S3 says of it."""
         try:
-            return once()
+            return self._read_once(request, operation, verify_checksum)
         except (AuthenticationError, ChecksumMismatchError, PreconditionFailedError):
             # Once more from the wire: bytes may flip on their way, and an object may be overwritten under a read.
             operation.retries += 1
         try:
-            return once()
+            return self._read_once(request, operation, verify_checksum)
         except PreconditionFailedError:
-            raise ObjectChangedError(
-                f"{request.location}: overwritten twice while it was read: read it later"
-            ) from None
+            message = f"{request.location}: overwritten twice while it was read: read it later"
+            raise ObjectChangedError(message) from None
+
+    def opened(
+        self, request: ReadRequest, stored: StoredObject, content: bytes, operation: Operation
+    ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
+        """An object whose stored bytes are all there already; read once more if they do not authenticate."""
+        encrypted = self.admit(stored, request.rules, operation)
+        try:
+            if encrypted is None:
+                buffer: Any = _core.PlainReceiver(len(content)).receive(content)
+            else:
+                unlocked = self.unlock(stored, encrypted, request, operation)
+                with unlocked.authenticating(), operation.timed("crypto"):
+                    buffer = _core.Opener(*unlocked.of_core).receive(content)
+        except AuthenticationError:
+            operation.retries += 1
+            return self._read_once(request, operation, verify_checksum=False)
+        operation.plaintext_bytes += len(buffer)
+        operation.stored_bytes += stored.stored_bytes
+        return stored, buffer
 
     def _read_once(
         self, request: ReadRequest, operation: Operation, verify_checksum: bool
     ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
-        download = Download(self._store, request.location, request.arguments, operation, self._options.transfer)
+        download = Download(self.store, request.location, request.arguments, operation, self._options.transfer)
         with contextlib.closing(download):
             stored = download.stored
             encrypted = self.admit(stored, request.rules, operation)
@@ -134,9 +175,13 @@ class Reader:
             operation.hold(stored.stored_bytes)
             try:
                 if encrypted is not None:
-                    buffer: Any = self._open(download, encrypted, request.keyring, operation)
+                    unlocked = self.unlock(stored, encrypted, request, operation)
+                    with unlocked.authenticating():
+                        with operation.timed("crypto"):
+                            opener = _core.Opener(*unlocked.of_core)
+                        buffer: Any = download.receive(opener)
                 else:
-                    expected = self._stored_crc32(stored, request.arguments, operation) if verify_checksum else None
+                    expected = self.stored_crc32(stored, request.arguments, operation) if verify_checksum else None
                     buffer = download.receive(_core.PlainReceiver(stored.stored_bytes))
                     if expected is not None:
                         _compare(buffer, expected, stored, operation)
@@ -146,34 +191,24 @@ class Reader:
         operation.stored_bytes += stored.stored_bytes
         return stored, buffer
 
-    def object(self, request: ReadRequest, operation: Operation) -> EncryptedObject:
-        """The object for reads of its ranges. Raises what `Client.object` does."""
-        stored, content = self._read_once(request, operation, verify_checksum=False)
-        return EncryptedObject(stored, content, content.encryption, None)
-
-    def _open(
-        self, download: Download, encrypted: EncryptedMetadata, keyring: KmsKeyring, operation: Operation
-    ) -> PlaintextBuffer:
-        stored, location = download.stored, download.stored.location
-        materials = keyring.unwrap(encrypted, location, operation)
+    def unlock(
+        self, stored: StoredObject, encrypted: EncryptedMetadata, request: ReadRequest, operation: Operation
+    ) -> Unlocked:
+        """What opens an object that was admitted. Raises `KmsError`s, `CredentialsError`."""
+        materials = request.keyring.unwrap(encrypted, stored.location, operation)
         self._keyrings.remember(encrypted.encrypted_data_key, materials.kms_key_arn)
         suite = Format.of(encrypted.format).suite
-        try:
-            with operation.timed("crypto"):
-                opener = _core.Opener(
-                    materials.data_key, suite.id, encrypted.message_id, encrypted.commitment, stored.stored_bytes
-                )
-            return download.receive(opener)
-        except AuthenticationError as error:
-            raise AuthenticationError(
-                f"{location} (data key from {materials.kms_key_arn}): {error}. It was changed or cut short, or its "
-                "body and its metadata belong to different objects: restore it from a version or a copy that opens"
-            ) from None
+        of_core = materials.data_key, suite.id, encrypted.message_id, encrypted.commitment, stored.stored_bytes
+        return Unlocked(stored.location, materials.kms_key_arn, of_core)
+
+    def key_arn(self, stored: StoredObject) -> str | None:
+        """The KMS key of an object that this client opened."""
+        return self._keyrings.arn_of(content_metadata.parse_at(stored.location, stored.metadata))
 
     def _stored_crc32(self, stored: StoredObject, arguments: Mapping[str, Any], operation: Operation) -> str:
         """Asked for by itself, since few servers tell it with a range. Raises `NoChecksumError`."""
         same = {"IfMatch": f'"{stored.etag}"', "ChecksumMode": "ENABLED"}
-        crc32 = self._store.head(stored.location, operation, arguments=dict(arguments) | same).crc32
+        crc32 = self.store.head(stored.location, operation, arguments=dict(arguments) | same).crc32
         if crc32 is None:
             raise NoChecksumError(
                 f"{stored.location}: no CRC32 of the whole object is stored with it, so that its bytes cannot be "
@@ -199,7 +234,7 @@ class Reader:
         """Whether an instruction file lies beside the object; one that may not be looked at does not."""
         beside = ObjectLocation(location.bucket, location.key + _INSTRUCTION_SUFFIX)
         try:
-            self._store.head(beside, operation, arguments={})
+            self.store.head(beside, operation, arguments={})
         except (ObjectNotFoundError, StoreAccessDeniedError):
             return False
         return True

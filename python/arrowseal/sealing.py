@@ -40,6 +40,9 @@ class Sealing(Protocol):
     def range(self, content: bytes, begin: int, end: int, /, *, last: bool) -> Payload:
         """The part that is `content[begin:end]`."""
 
+    def index(self) -> bytes | None:
+        """The segment index, after the last part; None for content that is not sealed."""
+
 
 class Sealed:
     """Ciphertext. Sealed once: what is sent again is the same."""
@@ -78,6 +81,10 @@ class Sealed:
         with self._operation.timed("crypto"):
             return Payload(self._sealer.seal_range(content, begin, end, last=last))
 
+    def index(self) -> bytes | None:
+        with self._operation.timed("crypto"):
+            return self._sealer.index()
+
 
 class Unsealed:
     """The content as it is, in memory that nobody can change while it is sent."""
@@ -106,3 +113,6 @@ class Unsealed:
 
     def range(self, content: bytes, begin: int, end: int, /, *, last: bool) -> Payload:  # noqa: ARG002
         return Payload(content, begin, end)
+
+    def index(self) -> bytes | None:
+        return None

@@ -146,7 +146,8 @@ class Store(Protocol):
         byte_range: tuple[int, int],
         arguments: Mapping[str, Any],
     ) -> tuple[StoredObject, Body]:
-        """Start one GET of the stored bytes `[start, end)`; the caller closes the body.
+        """Start one GET of the stored bytes `[start, end)`, or with a negative start of the last ones, as many as it
+        says (`end` is 0 then); the caller closes the body.
 
         Where the object ends earlier the body does too, an empty object has an empty one, and a server that knows no
         ranges answers the whole (`ranged` is False then).

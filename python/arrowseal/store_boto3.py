@@ -58,10 +58,9 @@ class Boto3Store(Boto3Uploads):
         arguments: Mapping[str, Any],
     ) -> tuple[StoredObject, Body]:
         start, end = byte_range
+        asked = {"Range": f"bytes={start}-{end - 1}" if start >= 0 else f"bytes={start}"}
         try:
-            answer = self.answer(
-                "GetObject", location, operation, {"Range": f"bytes={start}-{end - 1}"} | dict(arguments)
-            )
+            answer = self.answer("GetObject", location, operation, asked | dict(arguments))
         except RangeError:
             if start > 0:
                 raise

@@ -85,7 +85,7 @@ class ObstoreStore(LeanStore):
         arguments: Mapping[str, Any],
     ) -> tuple[StoredObject, Body]:
         start, end = byte_range
-        short = start == 0 or end - start <= SHORT
+        short = start == 0 or abs(end - start) <= SHORT
         if short and arguments.keys() <= _CARRIED and self._neighbours.sealed(location):
             store = self._store(location)
             answer = None if store is None else self._fetch(store, location, operation, byte_range, arguments)
@@ -119,7 +119,8 @@ class ObstoreStore(LeanStore):
         import obstore
         from obstore.exceptions import BaseError
 
-        options: GetOptions = {"range": byte_range}
+        start = byte_range[0]
+        options: GetOptions = {"range": {"suffix": -start} if start < 0 else byte_range}
         if "IfMatch" in arguments:
             options["if_match"] = arguments["IfMatch"]
         if "VersionId" in arguments:

@@ -11,6 +11,7 @@ import contextlib
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableE
 from arrowseal.retries import STORE_RETRIES, RetryOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Buffer
 
@@ -34,7 +35,7 @@ PIECE_BYTES: Final = 2**19
 """What is received and opened in one step: small enough to be in cache still, large enough that calls cost nothing."""
 
 _BLOCK: Final = 16
-_AT_ONCE: Final = 2**18
+AT_ONCE: Final = 2**18
 """Up to this size an object is received in one piece: copying it costs less than the steps of receiving it in place."""
 _LONGEST: Final = 8  # times part_bytes: the longest range
 
@@ -48,15 +49,22 @@ class TransferOptions:
     `part_bytes` is the first range of a read, which small objects end with: one connection to S3 moves some 90 MB/s, so
     that 8 MiB is a tenth of a second, in which a request's own time does not show. `concurrency` is how many ranges are
     in flight for one object: 8 of them fill some 700 MB/s. Ranges of large objects are up to 8 times as long, so that
-    requests do not add up; a range that breaks is resumed, not repeated. Raises `ConfigurationError` for values that
-    cannot be.
+    requests do not add up; a range that breaks is resumed, not repeated.
+
+    `publish_index`: whether what is written in parts gets a segment index beside it, 16 bytes for each 64 KiB, by which
+    ranges of it are proven on their own. `max_unindexed_bytes`: up to this size an object that has none is held in
+    memory as a whole when ranges of it are read. Raises `ConfigurationError` for values that cannot be.
     """
 
     part_bytes: int = 8 * 2**20
     concurrency: int = 8
     retries: RetryOptions = field(default=STORE_RETRIES)
+    publish_index: bool = True
+    max_unindexed_bytes: int = 2**30
 
     def __post_init__(self) -> None:
+        if self.max_unindexed_bytes < 0:
+            raise ConfigurationError("max_unindexed_bytes is a number of bytes, 0 or more")
         if self.part_bytes < PIECE_BYTES or self.part_bytes % _BLOCK or self.concurrency < 1:
             raise ConfigurationError(
                 f"part_bytes is a multiple of {_BLOCK}, {PIECE_BYTES:,} or more; concurrency is 1 or more"
@@ -93,8 +101,10 @@ class Receiver(Protocol[Buffer_co]):
     def finish(self) -> Buffer_co: ...
 
 
-class Download:
-    """One read of one object: the answer to the first request, and where the others go."""
+class Transfer:
+    """Ranges of one stored object on their way in, all of the version that `stored` names."""
+
+    stored: StoredObject
 
     def __init__(
         self,
@@ -106,12 +116,106 @@ class Download:
     ) -> None:
         self.store = store
         self.location = location
-        self._arguments = arguments
+        self.arguments = arguments
         self.operation = operation
         self.options = options
         self._stopped = False
+
+    def request(self, start: int, end: int, etag: str | None) -> tuple[StoredObject, Body]:
+        """Start a GET of `[start, end)` of the object with that ETag. A negative start counts from the end."""
+        arguments = dict(self.arguments) | ({"IfMatch": f'"{etag}"'} if etag else {})
+        return self.store.get(self.location, self.operation, byte_range=(start, end), arguments=arguments)
+
+    def at_once(self, start: int, end: int, body: Body | None, budget: Budget) -> Buffer | None:
+        """A short range in one piece; None after its body broke off: then it is received like a long one."""
+        cancellation().check()
+        source = body
+        try:
+            with self.operation.timed("s3"):
+                if source is None:
+                    source = self.matching(start, end)
+                content = self.exactly(source, end - start)
+        except UnavailableError as error:
+            budget.pause(error)
+            self.operation.count_retry()
+            return None
+        finally:
+            if source is not None:
+                source.close()
+        self.operation.progress.advance(end - start)
+        return content
+
+    def exactly(self, body: Body, size: int) -> Buffer:
+        """That many bytes of a body. Raises `TransferError` where it ends before."""
+        content = body.take(size)
+        if len(memoryview(content)) < size:
+            raise TransferError(f"{self.location}: the body ended before its {size:,} bytes")
+        return content
+
+    def matching(self, start: int, end: int) -> Body:
+        """The body of that range of the version that was there first."""
+        answer, body = self.request(start, end, self.stored.etag)
+        if answer.stored_bytes != self.stored.stored_bytes or not answer.ranged:
+            body.close()
+            raise TransferError(f"{self.location}: the server answered another range than was asked for")
+        return body
+
+    def side_by_side(self, tasks: list[Callable[[], object]]) -> None:
+        """Run tasks on as many threads as there may be connections; the first that fails ends all."""
+        workers = min(self.options.concurrency, len(tasks))
+        with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
+            try:
+                futures = [pool.submit(copy_context().run, task) for task in tasks]
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            except BaseException:
+                self._stopped = True
+                pool.shutdown(cancel_futures=True)
+                raise
+            failed = [error for future in done if (error := future.exception()) is not None]
+            if failed:
+                self._stopped = True
+                pool.shutdown(cancel_futures=True)
+                raise failed[0]
+
+    def part(
+        self,
+        receiver: Receiver[Any],
+        asked: tuple[int, int],
+        body: Body | None = None,
+        budget: Budget | None = None,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
+        """Receive one range, resumed where it breaks off for as long as the budget lasts."""
+        start, end = asked
+        source = _Source(self, start, end, body, budget or self.store.budget())
+        with contextlib.closing(source):
+            for offset in range(start, end, piece_bytes):
+                if self._stopped:
+                    return
+                cancellation().check()
+                window = receiver.window(offset, min(piece_bytes, end - offset))
+                with memoryview(window) as view:
+                    source.fill(view)
+                with self.operation.timed("crypto"):
+                    window.received()
+                self.operation.progress.advance(min(piece_bytes, end - offset))
+
+
+class Download(Transfer):
+    """One read of one whole object: the answer to the first request, and where the others go."""
+
+    def __init__(
+        self,
+        store: RetryingStore,
+        location: ObjectLocation,
+        arguments: Mapping[str, Any],
+        operation: Operation,
+        options: TransferOptions,
+        etag: str | None = None,
+    ) -> None:
+        super().__init__(store, location, arguments, operation, options)
         self._first: Body | None
-        self.stored, self._first = store.repeat(operation, lambda: self.request(0, options.part_bytes, None))
+        self.stored, self._first = store.repeat(operation, lambda: self.request(0, options.part_bytes, etag))
 
     def close(self) -> None:
         """Give up what is left of the first body."""
@@ -123,82 +227,27 @@ class Download:
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
         size, budget = self.stored.stored_bytes, self.store.budget()
         self.operation.progress.begin(size)
-        content = self._at_once(size, budget) if 0 < size <= _AT_ONCE else None
-        if content is not None:
-            with self.operation.timed("crypto"):
-                return receiver.receive(content)
+        if 0 < size <= AT_ONCE and self._first is not None:
+            body, self._first = self._first, None
+            content = self.at_once(0, size, body, budget)
+            if content is not None:
+                with self.operation.timed("crypto"):
+                    return receiver.receive(content)
         first, *others = ranges(size, self.options, ranged=self.stored.ranged)
         if not others:
-            self._part(receiver, first, self._first, budget)
+            self.part(receiver, first, self._first, budget)
         else:
-            self._side_by_side(receiver, first, others)
+            tasks = [partial(self.part, receiver, first, self._first)]
+            self.side_by_side([*tasks, *(partial(self.part, receiver, each) for each in others)])
         with self.operation.timed("crypto"):
             return receiver.finish()
-
-    def _at_once(self, size: int, budget: Budget) -> Buffer | None:
-        """A small object in one piece; None after its body broke off: then it is received like a large one."""
-        cancellation().check()
-        if self._first is None:
-            return None
-        try:
-            with self.operation.timed("s3"):
-                content = self._first.take(size)
-            if len(memoryview(content)) < size:
-                raise TransferError(f"{self.location}: the body ended before its {size:,} bytes")
-        except UnavailableError as error:
-            self.close()
-            budget.pause(error)
-            self.operation.count_retry()
-            return None
-        self.operation.progress.advance(size)
-        return content
-
-    def _side_by_side(self, receiver: Receiver[Any], first: tuple[int, int], others: list[tuple[int, int]]) -> None:
-        workers = min(self.options.concurrency, len(others) + 1)
-        with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
-            try:
-                tasks = [pool.submit(copy_context().run, self._part, receiver, first, self._first)]
-                tasks += [pool.submit(copy_context().run, self._part, receiver, each) for each in others]
-                done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
-            except BaseException:
-                self._stopped = True
-                pool.shutdown(cancel_futures=True)
-                raise
-            failed = [error for task in done if (error := task.exception()) is not None]
-            if failed:
-                self._stopped = True
-                pool.shutdown(cancel_futures=True)
-                raise failed[0]
-
-    def _part(
-        self, receiver: Receiver[Any], asked: tuple[int, int], body: Body | None = None, budget: Budget | None = None
-    ) -> None:
-        """Receive one range, resumed where it breaks off for as long as the budget lasts."""
-        start, end = asked
-        source = _Source(self, start, end, body, budget or self.store.budget())
-        with contextlib.closing(source):
-            for offset in range(start, end, PIECE_BYTES):
-                if self._stopped:
-                    return
-                cancellation().check()
-                window = receiver.window(offset, min(PIECE_BYTES, end - offset))
-                with memoryview(window) as view:
-                    source.fill(view)
-                with self.operation.timed("crypto"):
-                    window.received()
-                self.operation.progress.advance(min(PIECE_BYTES, end - offset))
-
-    def request(self, start: int, end: int, etag: str | None) -> tuple[StoredObject, Body]:
-        """Start a GET of `[start, end)` of the object with that ETag."""
-        arguments = dict(self._arguments) | ({"IfMatch": f'"{etag}"'} if etag else {})
-        return self.store.get(self.location, self.operation, byte_range=(start, end), arguments=arguments)
 
 
 class _Source:
     """The bytes of one part, over as many requests as it takes."""
 
-    def __init__(self, download: Download, start: int, end: int, body: Body | None, budget: Budget) -> None:
-        self._download = download
+    def __init__(self, transfer: Transfer, start: int, end: int, body: Body | None, budget: Budget) -> None:
+        self._transfer = transfer
         self._position = start
         self._begun = start
         self._end = end
@@ -212,15 +261,15 @@ class _Source:
 
     def fill(self, view: memoryview) -> None:
         """Receive exactly `len(view)` bytes."""
-        filled, operation = 0, self._download.operation
+        filled, operation = 0, self._transfer.operation
         while filled < len(view):
             try:
                 with operation.timed("s3"), view[filled:] as rest:
                     count = self._open().readinto(rest)
                 if count == 0:
                     raise TransferError(
-                        f"{self._download.location}: the body ended after {self._position:,} of "
-                        f"{self._download.stored.stored_bytes:,} bytes"
+                        f"{self._transfer.location}: the body ended after {self._position:,} of "
+                        f"{self._transfer.stored.stored_bytes:,} bytes"
                     )
             except UnavailableError as error:
                 self.close()
@@ -236,9 +285,5 @@ class _Source:
 
     def _open(self) -> Body:
         if self._body is None:
-            stored = self._download.stored
-            answer, self._body = self._download.request(self._position, self._end, stored.etag)
-            if answer.stored_bytes != stored.stored_bytes or not answer.ranged:
-                self.close()
-                raise TransferError(f"{self._download.location}: the server answered another range than was asked for")
+            self._body = self._transfer.matching(self._position, self._end)
         return self._body

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arrowseal import _core
 from arrowseal import metadata as content_metadata
+from arrowseal.cancellation import shielded
 from arrowseal.encryption import CSE, Encryption, Plain, check_context
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ArrowSealError, ConfigurationError
 from arrowseal.outgoing import check_size, contiguous
 from arrowseal.sealing import Sealed, Sealing, Unsealed
+from arrowseal.segment_index import publish_index
 from arrowseal.suites import V3, AnyContext, Format
 from arrowseal.upload import Outgoing, Upload, part_bytes
 
@@ -116,6 +119,7 @@ class Writer:
                     end = min(begin + length, size)
                     upload.send(_part(sealing, content, begin, end, last=end == size))
                 written = upload.complete()
+                self.publish_index(target, sealing, operation)
             except BaseException:
                 upload.abort()
                 raise
@@ -156,6 +160,24 @@ class Writer:
         expected = operation.progress.expected if size is None else size
         operation.progress.begin(None if expected is None else expected + sealing.trailer_bytes)
         return Upload(self._store, target.location, operation, outgoing, self._options.transfer.concurrency)
+
+    def publish_index(self, target: Target, sealing: Sealing, operation: Operation) -> None:
+        """Put the segment index beside an object that was just written in parts. The object is there whether or not
+        this succeeds: a failure is a warning.
+        """
+        index = sealing.index() if self._options.transfer.publish_index else None
+        if index is None:
+            return
+        try:
+            with shielded():
+                publish_index(self._store, target.location, index, operation, target.arguments)
+        except ArrowSealError as error:
+            warnings.warn(
+                f"{target.location}: written, but not its segment index ({error}): reads of its ranges fetch the whole "
+                "object until client.index() makes one",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def result(
         self, target: Target, sealing: Sealing, written: WrittenObject, size: int, operation: Operation

@@ -130,7 +130,7 @@ def test_borders_inside_of_segments_and_ranges_outside_of_the_content_are_refuse
     opener = segments(message, index_of(V3, KEY, message.message_id, message.stored, S))
     assert opener is not None
     for offset, length in ((0, 2 * S + 1), (2 * S, 16), (-1, 5), (0, -1)):
-        with pytest.raises(ValueError, match="outside|negative"):
+        with pytest.raises(ValueError, match=r"outside|negative"):
             opener.range(offset, length)
     with pytest.raises(ValueError, match="multiples of 16"):
         land(opener.range(0, 2 * S), message.stored, [(0, S // 2)])
@@ -150,7 +150,7 @@ def test_slices_share_memory_and_joined_ones_are_new_proven_bytes() -> None:
     assert part.encryption == "CSE V3"
     assert part.joined([whole.slice(0, 3), part.slice(0, 0)]) == content[10:110] + content[:3]
     for offset, length in ((0, 101), (101, 0), (-1, 1), (1, -1), (2**62, 2**62)):
-        with pytest.raises(ValueError, match="outside|negative"):
+        with pytest.raises(ValueError, match=r"outside|negative"):
             part.slice(offset, length)
 
 

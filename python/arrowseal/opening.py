@@ -1,0 +1,207 @@
+"""How an object is opened for reads of its ranges: the first requests, and what proves a range.
+
+The first answer is the object's tail with its metadata, size and ETag; its segment index comes beside it, without
+waiting. With an index each range is proven by the segments it lies in. Without one, the whole is fetched and proven by
+its tag, and held; what is larger than may be held is refused, or looked at once as a whole (`two_passes`): that proves
+the tag and keeps what proves each segment when it is fetched again, since an ETag is a claim and proves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from arrowseal import _core
+from arrowseal.exceptions import (
+    AuthenticationError,
+    NoIndexError,
+    NotEncryptedError,
+    ObjectChangedError,
+    PreconditionFailedError,
+)
+from arrowseal.head import encryption_label
+from arrowseal.objects import EncryptedObject, PlainRanges, UnauthenticatedRanges
+from arrowseal.segment_index import fetch_index, publish_index
+from arrowseal.suites import TAG_BYTES
+from arrowseal.transfer import PIECE_BYTES, Download, Transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arrowseal.counters import Operation
+    from arrowseal.objects import Content, RangeOpener
+    from arrowseal.reading import Reader, ReadRequest, Unlocked
+    from arrowseal.store import Body, StoredObject
+    from arrowseal.transfer import TransferOptions
+
+TAIL_BYTES: Final = 2**18 + TAG_BYTES
+"""The first request: the footer of a Parquet object with some thousand column chunks, or a small object whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a call asked for besides the object itself."""
+
+    unauthenticated: bool = False
+    two_passes: bool = False
+    size_hint: int | None = None
+    """The stored size, from a listing: an object that comes with one request is asked for whole, without an index."""
+
+
+def open_object(
+    reader: Reader,
+    request: ReadRequest,
+    operation: Operation,
+    opening: Opening,
+    options: TransferOptions,
+    finished: Callable[[], None],
+) -> EncryptedObject:
+    """The object, pinned to the version that is there. Raises what `Client.object` does."""
+    if opening.size_hint is not None and opening.size_hint <= options.part_bytes and not opening.unauthenticated:
+        return _whole(reader, request, operation, finished)
+    with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-index") as pool:
+        index = None
+        if not opening.unauthenticated:
+            arguments = (reader.store, request.location, operation, request.arguments)
+            index = pool.submit(copy_context().run, fetch_index, *arguments)
+        transfer = Transfer(reader.store, request.location, request.arguments, operation, options)
+        stored, tail = reader.store.repeat(operation, lambda: _tail(transfer))
+        encrypted = reader.admit(stored, request.rules, operation)
+        operation.encryption = encryption_label(stored, encrypted)
+        if not stored.ranged or stored.stored_bytes <= TAIL_BYTES:
+            return _whole(reader, request, operation, finished, (stored, tail))
+        transfer.stored = stored
+        if encrypted is None:
+            return _plain(transfer, tail, finished)
+        unlocked = reader.unlock(stored, encrypted, request, operation)
+        if opening.unauthenticated:
+            return _unauthenticated(transfer, unlocked, finished)
+        found = index.result() if index is not None else None
+    opener = None
+    if found is not None:
+        with unlocked.authenticating():
+            opener = _core.SegmentOpener.from_index(*unlocked.of_core, found)
+    if opener is None:
+        if stored.stored_bytes - TAG_BYTES <= options.max_unindexed_bytes:
+            return _whole(reader, request, operation, finished)
+        if not opening.two_passes:
+            raise NoIndexError(
+                f"{request.location}: no segment index of it lies beside it, and its {stored.stored_bytes:,} bytes are "
+                f"more than the {options.max_unindexed_bytes:,} that are held in memory without one. "
+                "client.index(url) makes one, TransferOptions(max_unindexed_bytes=) raises the bound, "
+                "client.open(url, 'rb') reads in two passes, and unauthenticated_ranges=True reads unproven bytes"
+            )
+        with unlocked.authenticating():
+            opener = survey(transfer, unlocked)
+    return _by_segments(transfer, opener, tail, unlocked, finished)
+
+
+def make_index(reader: Reader, request: ReadRequest, operation: Operation, options: TransferOptions) -> None:
+    """Read an object as a whole, and put its index beside it. Raises what `Client.index` does."""
+    stored = reader.store.head(request.location, operation, arguments=request.arguments)
+    encrypted = reader.admit(stored, request.rules, operation)
+    operation.encryption = encryption_label(stored, encrypted)
+    if encrypted is None:
+        raise NotEncryptedError(f"{request.location}: not client-side encrypted: nothing proves its ranges")
+    unlocked = reader.unlock(stored, encrypted, request, operation)
+    transfer = Transfer(reader.store, request.location, request.arguments, operation, options)
+    transfer.stored = stored
+    try:
+        with unlocked.authenticating():
+            try:
+                opener = survey(transfer, unlocked)
+            except AuthenticationError:
+                operation.count_retry()
+                opener = survey(transfer, unlocked)
+    except PreconditionFailedError:
+        raise ObjectChangedError(f"{request.location}: overwritten while its index was made: make it anew") from None
+    operation.plaintext_bytes += stored.stored_bytes - TAG_BYTES
+    operation.stored_bytes += stored.stored_bytes
+    publish_index(reader.store, request.location, opener.index(), operation, request.arguments)
+
+
+def survey(transfer: Transfer, unlocked: Unlocked) -> _core.SegmentOpener:
+    """Look at the whole object once, and keep what proves its segments. Memory: a piece for each connection.
+
+    Raises `AuthenticationError` if the tag does not fit, `PreconditionFailedError` if it was overwritten.
+    """
+    # Borders of ranges are those of segments.
+    options = replace(transfer.options, part_bytes=transfer.options.part_bytes // PIECE_BYTES * PIECE_BYTES)
+    receiver = _core.Survey(*unlocked.of_core)
+    download = Download(
+        transfer.store, transfer.location, transfer.arguments, transfer.operation, options, transfer.stored.etag
+    )
+    with contextlib.closing(download):
+        return download.receive(receiver)
+
+
+def _tail(transfer: Transfer) -> tuple[StoredObject, bytes]:
+    stored, body = transfer.request(-TAIL_BYTES, 0, None)
+    return stored, _taken(transfer, stored, body)
+
+
+def _taken(transfer: Transfer, stored: StoredObject, body: Body) -> bytes:
+    """All of the tail. Raises `TransferError` where it breaks off."""
+    size = min(stored.stored_bytes, TAIL_BYTES)
+    try:
+        if not stored.ranged and stored.stored_bytes > size:
+            return b""  # a server that knows no ranges
+        with transfer.operation.timed("s3"):
+            return bytes(transfer.exactly(body, size))
+    finally:
+        body.close()
+
+
+def _whole(
+    reader: Reader,
+    request: ReadRequest,
+    operation: Operation,
+    finished: Callable[[], None],
+    arrived: tuple[StoredObject, bytes] | None = None,
+) -> EncryptedObject:
+    """An object that is held in memory, proven by its tag: as it has arrived, or fetched now."""
+    if arrived is not None and len(arrived[1]) == arrived[0].stored_bytes:
+        stored, content = reader.opened(request, *arrived, operation)
+    else:
+        stored, content = reader.whole(request, operation)
+    labels = operation.encryption or content.encryption, reader.key_arn(stored)
+    return EncryptedObject(stored, len(content), labels, None, (0, content), finished)
+
+
+def _plain(transfer: Transfer, tail: bytes, finished: Callable[[], None]) -> EncryptedObject:
+    stored = transfer.stored
+    begin = -(-(stored.stored_bytes - len(tail)) // 16) * 16
+    ranges = PlainRanges()
+    held = ranges.range(begin, stored.stored_bytes - begin).receive(tail[begin - stored.stored_bytes :])
+    labels = transfer.operation.encryption or "PLAIN", None
+    return EncryptedObject(stored, stored.stored_bytes, labels, (ranges, transfer), (begin, held), finished)
+
+
+def _unauthenticated(transfer: Transfer, unlocked: Unlocked, finished: Callable[[], None]) -> EncryptedObject:
+    with unlocked.authenticating():
+        ranges = UnauthenticatedRanges(_core.UnauthenticatedOpener(*unlocked.of_core))
+    size = transfer.stored.stored_bytes - TAG_BYTES
+    labels = f"{transfer.operation.encryption}, unauthenticated", unlocked.kms_key_arn
+    nothing: Content = ranges.range(0, 0).finish()
+    return EncryptedObject(transfer.stored, size, labels, (ranges, transfer), (0, nothing), finished)
+
+
+def _by_segments(
+    transfer: Transfer,
+    opener: RangeOpener,
+    tail: bytes,
+    unlocked: Unlocked,
+    finished: Callable[[], None],
+) -> EncryptedObject:
+    stored, step = transfer.stored, opener.segment_bytes
+    size, tail_begin = stored.stored_bytes - TAG_BYTES, stored.stored_bytes - len(tail)
+    begin = min(-(-tail_begin // step) * step, size // step * step)
+    labels = transfer.operation.encryption or "", unlocked.kms_key_arn
+    held: tuple[int, Content] = size, opener.range(size, 0).finish()
+    if tail_begin <= begin < size:
+        with unlocked.authenticating():
+            held = begin, opener.range(begin, size - begin).receive(tail[begin - tail_begin : size - tail_begin])
+    return EncryptedObject(stored, size, labels, (opener, transfer), held, finished)
