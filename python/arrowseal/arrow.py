@@ -1,7 +1,9 @@
-"""Reads and writes Arrow tables in encrypted objects: Parquet, Arrow IPC (Feather), CSV and newline-delimited JSON.
+"""Reads and writes Arrow tables in encrypted objects: Parquet, Arrow IPC (Feather), ORC, CSV and JSON lines.
 
-Objects are held in memory as a whole. Arrow reads the proven content where it lies: columns of an uncompressed IPC file
-are views into it, and keep it alive. Parsing releases the GIL as pyarrow does.
+With `columns` or `filters`, only the parts of a Parquet, IPC or ORC object that they need are fetched, each proven
+before it is parsed; by which rule says `arrowseal.tables.parquet`. Otherwise objects are held in memory as a whole.
+Arrow reads the proven content where it lies: columns of an uncompressed IPC file are views into it, and keep it alive.
+Parsing releases the GIL as pyarrow does.
 """
 
 from __future__ import annotations
@@ -17,8 +19,6 @@ from arrowseal.tables.table_object import TableObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from typing_extensions import Buffer
 
     from arrowseal.client import Client
     from arrowseal.encryption import Encryption
@@ -51,12 +51,13 @@ def read_table(
 
     Args:
         url: `s3://bucket/key`; or give `bucket` and `key`.
-        format: `"parquet"`, `"ipc"` (`"arrow"`, `"feather"`), `"csv"`, `"json"` (`"ndjson"`, `"jsonl"`); otherwise the
-            extension of the key says it. Text may be compressed as a whole (`.csv.gz`, `.ndjson.zst`).
-        columns: these columns only, in this order; `a.b` is a field of a nested Parquet column.
+        format: `"parquet"`, `"ipc"` (`"arrow"`, `"feather"`), `"orc"`, `"csv"`, `"json"` (`"ndjson"`, `"jsonl"`);
+            otherwise the extension of the key says it. Text may be compressed as a whole (`.csv.gz`, `.ndjson.zst`).
+        columns: these columns only, in this order; `a.b` is a field of a nested Parquet or ORC column.
         options: for Parquet those of `pyarrow.parquet.ParquetFile` and of its `read`, and `filters` as
-            `pyarrow.parquet.read_table` takes them (applied after all columns are parsed), for IPC
-            `pyarrow.ipc.IpcReadOptions`, for CSV and JSON those of `pyarrow.csv.read_csv` and `pyarrow.json.read_json`.
+            `pyarrow.parquet.read_table` takes them: row groups that cannot hold such rows are not fetched. For IPC
+            those of `pyarrow.ipc.IpcReadOptions`, for CSV and JSON of `pyarrow.csv.read_csv` and
+            `pyarrow.json.read_json`. ORC has none.
         client, encryption, encryption_context, kms_key_id, allow_plaintext, version_id, verify_checksum, progress: as
             in `Client.get`.
 
@@ -78,12 +79,13 @@ def read_table(
     table_format = TableFormat.of(location, format)
     asked = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
     reader = file_reader(table_format, location, options)
-    return table_object.read(
+    return table_object.read_parts(
         "read_table",
         table_format,
-        lambda content: reader.read(_file(content), asked),
+        lambda source: reader.read(source, asked),
+        whole=not reader.reads_parts(asked),
         columns_asked=[*(asked or ()), *filter_names(options.get("filters"))],
-        columns_there=lambda content: reader.names(_file(content)),
+        columns_there=reader.names,
     )
 
 
@@ -110,7 +112,8 @@ def write_table(
         url: `s3://bucket/key`; or give `bucket` and `key`.
         format: as in `read_table`. Text is compressed as the extension of the key says (`.csv.gz`).
         options: for Parquet those of `pyarrow.parquet.ParquetWriter` and `row_group_size`, for IPC those of
-            `pyarrow.ipc.IpcWriteOptions`, for CSV `pyarrow.csv.WriteOptions`; JSON has none.
+            `pyarrow.ipc.IpcWriteOptions`, for ORC `pyarrow.orc.ORCWriter`, for CSV `pyarrow.csv.WriteOptions`; JSON
+            has none.
         client, encryption, encryption_context, kms_key_id, s3_additional_kwargs, progress: as in `Client.put`.
 
     Raises, besides what `Client.put` raises:
@@ -132,7 +135,3 @@ def write_table(
     whole = as_table(table)
 
     return table_object.write("write_table", table_format, whole, lambda sink: write(whole, pa.PythonFile(sink, "w")))
-
-
-def _file(content: Buffer) -> pa.NativeFile:
-    return pa.BufferReader(pa.py_buffer(content))

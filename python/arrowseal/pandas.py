@@ -6,8 +6,9 @@ Every argument of the installed pandas works as it does there, except those that
 `progress`; on reads `allow_plaintext`, `version_id` and `verify_checksum`, on writes `s3_additional_kwargs`: as in
 `Client.get` and `Client.put`.
 
-Objects are held in memory as a whole. pandas reads the proven content where it lies, without a copy; frames are
-serialised in memory before anything is sent. Both hold the GIL as pandas does; transfer and cryptography do not.
+With `columns` or `filters`, `read_parquet`, `read_feather` and `read_orc` fetch only what they need; other reads hold
+the object in memory as a whole. pandas reads the proven content where it lies, without a copy. Reads and writes hold
+the GIL as pandas does; transfer and cryptography do not.
 
 Raises, besides what the client raises:
     LocationError: the path is local, a buffer, or of another scheme.
@@ -28,12 +29,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import orc
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
-from arrowseal.tables.arrow_files import parquet_names
 from arrowseal.tables.formats import TableFormat, compression_of
-from arrowseal.tables.stand_in import Arguments, reads, writes
+from arrowseal.tables.ipc import IpcReader, ipc_of_columns
+from arrowseal.tables.orc import OrcReader
+from arrowseal.tables.parquet import ParquetFooter, file_ahead
+from arrowseal.tables.ranges import tail_of
+from arrowseal.tables.stand_in import Arguments, reads, reads_parts, writes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
+    from arrowseal.tables.ranges import Ranges
     from arrowseal.tables.sink import Sink
 else:
     pd = require("pandas", "pandas")
@@ -52,10 +58,12 @@ __all__ = [
     "read_csv",
     "read_feather",
     "read_json",
+    "read_orc",
     "read_parquet",
     "to_csv",
     "to_feather",
     "to_json",
+    "to_orc",
     "to_parquet",
 ]
 
@@ -125,20 +133,28 @@ def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) ->
     return pd.read_csv(_file(content), **_with_compression(arguments, location))
 
 
-def _parquet_columns(content: Buffer, *_: object) -> Collection[str]:
-    return parquet_names(pq.ParquetFile(_file(content)))
+def _names_no_columns(arguments: Arguments) -> bool:
+    return arguments.get("columns") is None
 
 
-@reads(
+def _needs_whole_parquet(arguments: Arguments) -> bool:
+    asks = not _names_no_columns(arguments) or arguments.get("filters") is not None
+    return not asks or arguments.get("engine") == "fastparquet"
+
+
+@reads_parts(
     pd.read_parquet,
     TableFormat.PARQUET,
+    whole=_needs_whole_parquet,
     columns=("columns",),
-    columns_there=_parquet_columns,
+    columns_there=lambda source: ParquetFooter(source).names(),
     passes_to=pq.read_table,
 )
-def read_parquet(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pd.DataFrame:
-    """`pandas.read_parquet` of an encrypted object. `columns` and `filters` save parsing, not yet transfer."""
-    return pd.read_parquet(_file(content), **arguments)
+def read_parquet(source: Ranges, arguments: Arguments) -> pd.DataFrame:
+    """`pandas.read_parquet` of an encrypted object. With `columns` or `filters`, only the chunks are fetched that hold
+    them: see `arrowseal.tables.parquet`.
+    """
+    return pd.read_parquet(file_ahead(source, arguments.get("columns"), arguments.get("filters")), **arguments)
 
 
 @reads(pd.read_json, TableFormat.JSON)
@@ -151,15 +167,29 @@ def read_json(
     return table
 
 
-def _feather_columns(content: Buffer, *_: object) -> Collection[str]:
-    names: list[str] = pa.ipc.open_file(_file(content)).schema.names
-    return names
+@reads_parts(
+    pd.read_feather,
+    TableFormat.IPC,
+    whole=_names_no_columns,
+    columns=("columns",),
+    columns_there=lambda source: IpcReader({}).names(source),
+)
+def read_feather(source: Ranges, arguments: Arguments) -> pd.DataFrame:
+    """`pandas.read_feather` of an encrypted object. With `columns`, only their buffers are fetched."""
+    return pd.read_feather(ipc_of_columns(source, arguments.get("columns")), **arguments)
 
 
-@reads(pd.read_feather, TableFormat.IPC, columns=("columns",), columns_there=_feather_columns)
-def read_feather(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pd.DataFrame:
-    """`pandas.read_feather` of an encrypted object."""
-    return pd.read_feather(_file(content), **arguments)
+@reads_parts(
+    pd.read_orc,
+    TableFormat.ORC,
+    whole=_names_no_columns,
+    columns=("columns",),
+    columns_there=lambda source: OrcReader({}).names(source),
+    passes_to=orc.read_table,
+)
+def read_orc(source: Ranges, arguments: Arguments) -> pd.DataFrame:
+    """`pandas.read_orc` of an encrypted object. With `columns`, only their streams are fetched."""
+    return pd.read_orc(tail_of(source).file(), **arguments)
 
 
 @writes(pd.DataFrame.to_csv, TableFormat.CSV)
@@ -184,6 +214,12 @@ def to_json(frame: pd.DataFrame, sink: Sink, location: ObjectLocation, arguments
 def to_feather(frame: pd.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.to_feather` into an encrypted object."""
     _serialise(frame, sink, "to_feather", arguments)
+
+
+@writes(pd.DataFrame.to_orc, TableFormat.ORC)
+def to_orc(frame: pd.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
+    """`DataFrame.to_orc` into an encrypted object."""
+    _serialise(frame, sink, "to_orc", arguments)
 
 
 def _serialise(frame: pd.DataFrame, sink: Sink, method: str, arguments: Arguments) -> None:

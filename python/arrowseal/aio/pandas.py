@@ -9,18 +9,22 @@ __all__ = [
     "read_csv",
     "read_feather",
     "read_json",
+    "read_orc",
     "read_parquet",
     "to_csv",
     "to_feather",
     "to_json",
+    "to_orc",
     "to_parquet",
 ]
 
 read_csv = awaitable_face(faces.read_csv)
 read_feather = awaitable_face(faces.read_feather)
 read_json = awaitable_face(faces.read_json)
+read_orc = awaitable_face(faces.read_orc)
 read_parquet = awaitable_face(faces.read_parquet)
 to_csv = awaitable_face(faces.to_csv)
 to_feather = awaitable_face(faces.to_feather)
 to_json = awaitable_face(faces.to_json)
+to_orc = awaitable_face(faces.to_orc)
 to_parquet = awaitable_face(faces.to_parquet)

@@ -1,4 +1,4 @@
-"""Table files by pyarrow, in memory: one reader and one writer for each format."""
+"""Table files by pyarrow: one reader and one writer for each format."""
 
 from __future__ import annotations
 
@@ -14,29 +14,35 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
+from pyarrow import orc
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.tables.formats import TableFormat, compression_of
+from arrowseal.tables.ipc import IpcReader
+from arrowseal.tables.orc import OrcReader
+from arrowseal.tables.parquet import ParquetReader
+from arrowseal.tables.ranges import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from arrowseal.location import ObjectLocation
+    from arrowseal.tables.ranges import Ranges
 
 _JSON_BATCH_ROWS = 10_000  # rows that are Python objects at a time
 _ARROW_COMPRESSIONS = frozenset({"gzip", "bz2", "zstd"})
-
-# Never pq.read_table nor anything else over pyarrow.dataset: a process that ends right after one may abort, when a
-# thread of Arrow lets go of Python objects (apache/arrow issue 50482).
 
 
 class FileReader(Protocol):
     """Reads files of one format with options that were checked before."""
 
-    def names(self, file: pa.NativeFile) -> list[str]:
+    def reads_parts(self, columns: list[str] | None) -> bool:
+        """Whether less than the whole file will do."""
+
+    def names(self, source: Ranges) -> list[str]:
         """The columns that may be asked for."""
 
-    def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
+    def read(self, source: Ranges, columns: list[str] | None) -> pa.Table:
         """The table, or these columns of it. Raises `KeyError` for one that is not there, pyarrow's errors
         otherwise.
         """
@@ -51,6 +57,8 @@ def file_reader(table_format: TableFormat, location: ObjectLocation, options: Ma
             return ParquetReader(options)
         case TableFormat.IPC:
             return IpcReader(options)
+        case TableFormat.ORC:
+            return OrcReader(options)
         case TableFormat.CSV:
             return TextReader(pa.csv.read_csv, options, _stream_compression(location))
         case TableFormat.JSON:
@@ -64,6 +72,9 @@ def file_writer(table_format: TableFormat, location: ObjectLocation, options: Ma
             return _parquet_writer(options)
         case TableFormat.IPC:
             return partial(_write_ipc, options=pa.ipc.IpcWriteOptions(**options))
+        case TableFormat.ORC:
+            _check_options(orc.ORCWriter, options)
+            return partial(_write_orc, options=options)
         case TableFormat.CSV:
             write = partial(_write_csv, options=pa.csv.WriteOptions(**options))
             return partial(_compressed, write=write, compression=_stream_compression(location))
@@ -76,65 +87,6 @@ def file_writer(table_format: TableFormat, location: ObjectLocation, options: Ma
             return partial(_compressed, write=_write_json, compression=_stream_compression(location))
 
 
-class ParquetReader:
-    """Options: those of `pyarrow.parquet.ParquetFile` and of its `read`; `filters` of `pyarrow.parquet.read_table`."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        of_read = {"use_threads", "use_pandas_metadata"}
-        self._open = {name: value for name, value in options.items() if name not in of_read | {"filters"}}
-        self._read = {name: value for name, value in options.items() if name in of_read}
-        filters = options.get("filters")
-        self._filter = None if filters is None else pq.filters_to_expression(filters)
-        _check_options(pq.ParquetFile, self._open)
-
-    def names(self, file: pa.NativeFile) -> list[str]:
-        parquet = pq.ParquetFile(file, **self._open)
-        return parquet_names(parquet)
-
-    def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
-        parquet = pq.ParquetFile(file, **self._open)
-        if columns is not None:
-            # It would leave out what is not there, and say nothing.
-            _expect(columns, parquet_names(parquet))
-        if self._filter is None:
-            return parquet.read(columns, **self._read)
-        # A filter may name columns that are not asked for, and its expression does not tell which.
-        rows = parquet.read(**self._read).filter(self._filter)
-        for name in columns or ():
-            if name not in rows.column_names:
-                raise ConfigurationError(f"filters= goes with whole columns, and {name!r} is a field of one")
-        return rows if columns is None else rows.select(columns)
-
-
-def parquet_names(parquet: pq.ParquetFile) -> list[str]:
-    """The names of columns, and the dotted paths of what is nested in them."""
-    names = dict.fromkeys(parquet.schema_arrow.names)
-    for leaf in (parquet.schema.column(at).path.split(".") for at in range(len(parquet.schema.names))):
-        names |= dict.fromkeys(".".join(leaf[:depth]) for depth in range(1, len(leaf) + 1))
-    return list(names)
-
-
-class IpcReader:
-    """Options: those of `pyarrow.ipc.IpcReadOptions`. Columns of uncompressed files are views into the file."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = dict(options)
-        pa.ipc.IpcReadOptions(**options)
-
-    def names(self, file: pa.NativeFile) -> list[str]:
-        names: list[str] = pa.ipc.open_file(file).schema.names
-        return names
-
-    def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
-        options = self._options
-        if columns is not None:
-            names = self.names(file)
-            _expect(columns, names)
-            options = options | {"included_fields": sorted({names.index(name) for name in columns})}
-        table = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(**options)).read_all()
-        return table if columns is None else table.select(columns)
-
-
 class TextReader:
     """CSV or JSON, compressed or not. Options: those of the function of pyarrow that parses it."""
 
@@ -144,22 +96,22 @@ class TextReader:
         self._options = options
         self._compression = compression
 
-    def names(self, file: pa.NativeFile) -> list[str]:
-        names: list[str] = self.read(file, None).column_names
+    def reads_parts(self, columns: list[str] | None) -> bool:  # noqa: ARG002 - text has no parts
+        return False
+
+    def names(self, source: Ranges) -> list[str]:
+        names: list[str] = self.read(source, None).column_names
         return names
 
-    def _text(self, file: pa.NativeFile) -> pa.NativeFile:
-        file.seek(0)
-        if self._compression is None:
-            return file
-        # A view of its own, no copy: the stream closes what it reads from.
-        return pa.CompressedInputStream(pa.BufferReader(file.read_buffer()), self._compression)
+    def _text(self, source: Ranges) -> pa.NativeFile:
+        file = whole_file(source)
+        return file if self._compression is None else pa.CompressedInputStream(file, self._compression)
 
-    def read(self, file: pa.NativeFile, columns: list[str] | None) -> pa.Table:
-        if self._parse is pa.json.read_json and not self._text(file).read(1):
+    def read(self, source: Ranges, columns: list[str] | None) -> pa.Table:
+        if self._parse is pa.json.read_json and not self._text(source).read(1):
             table = pa.table({})  # no lines, no rows: what is written for an empty table
         else:
-            table = self._parse(self._text(file), **self._options)
+            table = self._parse(self._text(source), **self._options)
         if columns is None:
             return table
         _expect(columns, table.column_names)  # select() takes positions too
@@ -203,6 +155,10 @@ def _write_ipc(table: pa.Table, file: pa.NativeFile, options: pa.ipc.IpcWriteOpt
     # The file format knows one dictionary a column; chunks may each have their own.
     with pa.ipc.new_file(file, table.schema, options=options) as writer:
         writer.write_table(table.unify_dictionaries())
+
+
+def _write_orc(table: pa.Table, file: pa.NativeFile, options: Mapping[str, Any]) -> None:
+    orc.write_table(_decoded(table), file, **options)  # ORC has no categories
 
 
 def _compressed(

@@ -28,6 +28,7 @@ class TableFormat(Enum):
     PARQUET = "parquet"
     IPC = "ipc"
     """The Arrow IPC file format, which is also Feather version 2."""
+    ORC = "orc"
     CSV = "csv"
     JSON = "json"
 
@@ -60,6 +61,7 @@ _NAMES: Final = {
     "ipc": TableFormat.IPC,
     "arrow": TableFormat.IPC,
     "feather": TableFormat.IPC,
+    "orc": TableFormat.ORC,
     "csv": TableFormat.CSV,
     "json": TableFormat.JSON,
     "ndjson": TableFormat.JSON,

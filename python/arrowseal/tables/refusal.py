@@ -110,12 +110,14 @@ def empty_table(table_format: TableFormat) -> bytes:
         case TableFormat.JSON:
             return b"{}\n"
     import pyarrow as pa
-    from pyarrow import feather, parquet
+    from pyarrow import feather, orc, parquet
 
     sink = io.BytesIO()
     table = pa.table({"\x7fnothing": pa.array([], pa.int8())})
     if table_format is TableFormat.PARQUET:
         parquet.write_table(table, sink)
+    elif table_format is TableFormat.ORC:
+        orc.write_table(table, sink)
     else:
         feather.write_feather(table, sink)
     return sink.getvalue()

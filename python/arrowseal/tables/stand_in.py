@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from arrowseal.location import ObjectLocation, Url
     from arrowseal.tables.formats import TableFormat
+    from arrowseal.tables.ranges import Ranges
     from arrowseal.tables.sink import Sink
     from arrowseal.writing import PutResult
 
@@ -95,6 +96,40 @@ def reads(
                     *filter_names(arguments.get("filters")),
                 ],
                 columns_there=lambda content: columns_there(content, location, arguments),
+            )
+
+        return stand_in.dress(face)
+
+    return decorate
+
+
+def reads_parts(
+    like: Callable[..., Any],
+    table_format: TableFormat,
+    *,
+    whole: Callable[[Arguments], bool],
+    columns: tuple[str, ...] = (),
+    columns_there: Callable[[Ranges], Collection[str]] = lambda _: (),
+    passes_to: Callable[..., Any] | None = None,
+) -> Callable[[Callable[[Ranges, Arguments], Table]], Callable[..., Table]]:
+    """`reads` for a `parse(source, arguments)` that asks for ranges; `whole` says which arguments need all of them."""
+
+    def decorate(parse: Callable[[Ranges, Arguments], Table]) -> Callable[..., Table]:
+        stand_in = _StandIn(parse.__name__, like, READ_KEYWORDS, passes_to=passes_to)
+
+        @functools.wraps(parse)
+        def face(*args: Any, **kwargs: Any) -> Table:
+            url, arguments, own = stand_in.bind(args, kwargs)
+            return TableObject.at(url, own).read_parts(
+                stand_in.name,
+                table_format,
+                lambda source: parse(source, arguments),
+                whole=whole(arguments),
+                columns_asked=[
+                    *_names(arguments.get(argument) for argument in columns),
+                    *filter_names(arguments.get("filters")),
+                ],
+                columns_there=columns_there,
             )
 
         return stand_in.dress(face)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arrowseal.defaults import default_client
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, ObjectChangedError
 from arrowseal.location import locate
+from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal, refusal
 from arrowseal.tables.sink import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sized
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
 
     from typing_extensions import Buffer
 
     from arrowseal.client import Client
+    from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation, Url
+    from arrowseal.objects import EncryptedObject
     from arrowseal.tables.formats import TableFormat
+    from arrowseal.tables.ranges import Ranges
     from arrowseal.writing import PutResult
 
 Table = TypeVar("Table")
+Source = TypeVar("Source")
+_OF_WHOLE_READS: Final = frozenset({"verify_checksum", "progress"})
 
 
 @dataclass(frozen=True)
@@ -69,15 +76,66 @@ class TableObject:
             counted.rows = _rows(table)
             return table
 
+    def read_parts(
+        self,
+        operation: str,
+        table_format: TableFormat,
+        parse: Callable[[Ranges], Table],
+        *,
+        whole: bool = False,
+        columns_asked: Iterable[str] = (),
+        columns_there: Callable[[Ranges], Collection[str]] = lambda _: (),
+    ) -> Table:
+        """`read` for a `parse` that asks for the ranges that it needs. Those of one version of the object: if it is
+        overwritten meanwhile, all is read once more.
+
+        `whole`: it will need everything, which is then fetched as `Client.get` does; so is an object whose checksum is
+        to be verified. Decoding is timed with the fetches that it waits for.
+
+        Raises what `read` does, and `ObjectChangedError` for an object that is overwritten again and again.
+        """
+        asked = list(columns_asked)
+        with self.client.counters.operation(operation, self.location, file_type=table_format.value) as counted:
+
+            def once() -> Table:
+                with self.source(counted, whole=whole) as source, counted.timed("decode"):
+                    return self.parsed(source, table_format, parse, asked, columns_there, wrap=Content)
+
+            try:
+                table = once()
+            except ObjectChangedError:
+                counted.count_retry()
+                table = once()
+            counted.rows = _rows(table)
+            return table
+
+    @contextmanager
+    def source(self, counted: Operation, *, whole: bool = False) -> Iterator[Ranges]:
+        """The object to read ranges of, its requests counted there; `whole`: all of its content."""
+        if whole or self.keywords.get("verify_checksum"):
+            yield Content(self.client.get(self.location, **self.keywords))
+            return
+        with self.opened(counted) as source:
+            yield source
+
+    def opened(self, counted: Operation) -> EncryptedObject:
+        """The object to read ranges of, which is to be closed. No progress is shown of ranges."""
+        keywords = {name: value for name, value in self.keywords.items() if name not in _OF_WHOLE_READS}
+        return self.client.object(self.location, counted=counted, **keywords)
+
     def parsed(
         self,
-        content: Buffer,
+        content: Source,
         table_format: TableFormat,
-        parse: Callable[[Buffer], Table],
+        parse: Callable[[Source], Table],
         columns_asked: Iterable[str] = (),
-        columns_there: Callable[[Buffer], Collection[str]] = lambda _: (),
+        columns_there: Callable[[Source], Collection[str]] = lambda _: (),
+        *,
+        wrap: Callable[[bytes], Source] = lambda content: content,  # type: ignore[assignment,return-value]
     ) -> Table:
-        """`parse(content)` with the errors of `read`, for content that was got before."""
+        """`parse(content)` with the errors of `read`, for content that was got before. `wrap` makes of bytes what
+        `parse` takes.
+        """
         try:
             return parse(content)
         except BaseException as error:
@@ -89,7 +147,7 @@ class TableObject:
             failure,
             location=self.location,
             table_format=table_format,
-            read=parse,
+            read=lambda other: parse(wrap(other)),
             columns_asked=columns_asked,
             columns_there=lambda: columns_there(content),
         )
