@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import math
@@ -24,8 +25,6 @@ from arrowseal.fs.storage_options import client_of, storage_options_of
 from arrowseal.fs.tree import Entry, Tree
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from arrowseal.client import Client
 
 _EXPIRY_SECONDS: Final = 1.0
@@ -384,5 +383,5 @@ def _info(entry: Entry) -> dict[str, Any]:
         return {"name": entry.path, "size": 0, "type": "directory"}
     info: dict[str, Any] = {"name": entry.path, "size": entry.size, "type": "file", "ETag": entry.etag}
     if entry.modified is not None:
-        info |= {"LastModified": entry.modified, "mtime": entry.modified.timestamp()}
+        info |= {"LastModified": entry.modified.astimezone(dt.UTC), "mtime": entry.modified.timestamp()}
     return info if entry.version_id is None else info | {"VersionId": entry.version_id}
