@@ -1,0 +1,207 @@
+"""The files of a dataset: how each is opened, and its rows in the columns and types of the dataset."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+
+from arrowseal.exceptions import ObjectChangedError, SchemaMismatchError
+from arrowseal.tables.arrow_files import file_reader
+from arrowseal.tables.dataset_partitions import Partition, constant
+from arrowseal.tables.dataset_pieces import Asked, PieceReader, piece_reader
+from arrowseal.tables.formats import TableFormat
+from arrowseal.tables.ranges import Content
+from arrowseal.tables.refusal import is_refusal, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pyarrow.compute as pc
+
+    from arrowseal.client import Client
+    from arrowseal.counters import Operation
+    from arrowseal.location import ObjectLocation
+    from arrowseal.objects import EncryptedObject
+    from arrowseal.tables.dataset_listing import Found
+    from arrowseal.tables.ranges import Ranges
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of each file."""
+
+    schema: pa.Schema | None
+    """The columns to read, in their types; None for all, in the types of the file."""
+    partition_schema: pa.Schema
+    """Those of them that the path says."""
+    columns: list[str] | None = None
+    """The columns of the result; None for those that are read. Without a schema those of them that are there."""
+    filter: pc.Expression | None = None
+    """Which rows; None for all. Its columns are in `schema`."""
+
+    def asked(self, partition: Partition) -> Asked:
+        """What is taken from a file itself."""
+        if self.schema is None:
+            return Asked(self.columns)
+        own = pa.schema([column for column in self.schema if column.name not in self.partition_schema.names])
+        return Asked(own.names, own, self.filter, self.schema, partition.expression)
+
+    def finished(self, table: pa.Table, partition: Partition, location: ObjectLocation) -> pa.Table:
+        """Rows of a file in the columns and types of the dataset, those that pass the filter."""
+        schema = self.schema
+        if schema is None:
+            own = [column for column in table.schema if column.name not in self.partition_schema.names]
+            schema = pa.schema([*own, *self.partition_schema], table.schema.metadata)
+        table = conformed(table, schema, self.partition_schema, partition, location)
+        if self.filter is not None:
+            table = table.filter(self.filter)
+        return table if self.columns is None or self.schema is None else table.select(self.columns)
+
+
+@dataclass(frozen=True)
+class Files:
+    """How files are opened: by which client, with which keywords of `Client.object`, as what format."""
+
+    client: Client
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    format: TableFormat | str | None = None
+    """None for what the extension of each says."""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Those of `arrowseal.arrow.read_table` for that format."""
+    version_ids: Mapping[str, str] = field(default_factory=dict)
+    """By the URL of the object."""
+
+    def check(self, found: Found) -> None:
+        """Raise `ConfigurationError` or `TypeError` for a file that cannot be read so. No request."""
+        file_reader(self.format_of(found), found.location, self.options)
+
+    def format_of(self, found: Found) -> TableFormat:
+        """What a file is read as. Raises `ConfigurationError` for a name that does not say it."""
+        return TableFormat.of(found.location, self.format)
+
+    def open(self, found: Found, counted: Operation | None) -> EncryptedObject:
+        """The object of a file, pinned; the size that a listing told saves a request."""
+        version = self.version_ids.get(str(found.location))
+        keywords = dict(self.keywords) | ({"version_id": version} if version else {})
+        return self.client.object(found.location, size_hint=found.stored_bytes, counted=counted, **keywords)
+
+    def schema(self, found: Found, counted: Operation | None = None) -> pa.Schema:
+        """The columns of a file."""
+        return self._told(found, counted, lambda reader, source: reader.schema(source))
+
+    def rows(self, found: Found, counted: Operation | None = None) -> int | None:
+        """How many rows a file has, if it says so."""
+        return self._told(found, counted, lambda reader, source: reader.rows(source))
+
+    def tables(
+        self, found: Found, wanted: Wanted, partition: Partition, counted: Operation | None = None
+    ) -> Iterator[pa.Table]:
+        """The rows of a file, in pieces.
+
+        Raises `NotATableError` and `SchemaMismatchError` for a file that is no such table, and what `Client.object`
+        raises. A file that is overwritten meanwhile is begun once more, if nothing of it was given out.
+        """
+        given = False
+        try:
+            for table in self._pieces(found, wanted, partition, counted):
+                finished = wanted.finished(table, partition, found.location)
+                given = True
+                yield finished
+        except ObjectChangedError:
+            if given:
+                raise
+        else:
+            return
+        for table in self._pieces(found, wanted, partition, counted):
+            yield wanted.finished(table, partition, found.location)
+
+    def _told(self, found: Found, counted: Operation | None, tell: Callable[[PieceReader, Ranges], Result]) -> Result:
+        kind = self.format_of(found)
+        reader = piece_reader(kind, found.location, self.options)
+        with self.open(found, counted) as source:
+            return parsed(found.location, kind, lambda: tell(reader, source), lambda other: tell(reader, other))
+
+    def _pieces(
+        self, found: Found, wanted: Wanted, partition: Partition, counted: Operation | None
+    ) -> Iterator[pa.Table]:
+        kind = self.format_of(found)
+        reader = piece_reader(kind, found.location, self.options)
+        asked = wanted.asked(partition)
+        with self.open(found, counted) as source:
+            pieces = reader.pieces(source, asked)
+            while True:
+                with counted.timed("decode") if counted else nullcontext():
+                    piece = parsed(
+                        found.location, kind, lambda: next(pieces, None), lambda other: [*reader.pieces(other, asked)]
+                    )
+                if piece is None:
+                    return
+                yield piece
+
+
+def parsed(
+    location: ObjectLocation,
+    table_format: TableFormat,
+    parse: Callable[[], Result],
+    parse_other: Callable[[Content], object],
+) -> Result:
+    """`parse()`; where pyarrow refuses the content, our error in place of its own, which may quote it. `parse_other`
+    does the same with other content, to tell arguments that cannot be from content that cannot.
+    """
+    try:
+        return parse()
+    except BaseException as error:
+        if not is_refusal(error):
+            raise
+        failure = error
+    # Not within the except block: there the library's exception would become the context of ours.
+    raise refusal(
+        failure,
+        location=location,
+        table_format=table_format,
+        read=lambda content: parse_other(Content(content)),
+        columns_asked=(),
+        columns_there=lambda: (),
+    )
+
+
+def conformed(
+    table: pa.Table, schema: pa.Schema, partition_schema: pa.Schema, partition: Partition, location: ObjectLocation
+) -> pa.Table:
+    """The rows in the columns and types of `schema`: those of the partition as its path says, those that the file does
+    not have as nulls. Raises `SchemaMismatchError` for a column that does not fit.
+    """
+    if not schema.names:
+        return table.select([])
+    if table.schema.equals(schema):
+        return table
+    columns = []
+    for column in schema:
+        at = table.schema.get_all_field_indices(column.name)
+        if column.name in partition_schema.names:
+            columns.append(constant(partition.values.get(column.name), column.type, table.num_rows))
+        elif not at:
+            columns.append(pa.nulls(table.num_rows, column.type))
+        elif len(at) > 1:
+            raise SchemaMismatchError(f"{location} has {len(at)} columns that are called {column.name!r}")
+        else:
+            columns.append(_cast(table.column(at[0]), column, location))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cast(values: pa.ChunkedArray, column: pa.Field, location: ObjectLocation) -> pa.ChunkedArray:
+    if values.type == column.type:
+        return values
+    try:
+        return values.cast(column.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        pass  # its message may quote a value
+    raise SchemaMismatchError(
+        f"{location}: column {column.name!r} is {values.type} there, which does not become the {column.type} of the "
+        "dataset: give schema=, or unify_schemas=True"
+    )

@@ -1,0 +1,193 @@
+"""Which objects a dataset consists of: those of a prefix, of a pattern, or of a list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from arrowseal.exceptions import ConfigurationError, LocationError, ObjectNotFoundError
+from arrowseal.location import ObjectLocation, locate, locate_prefix
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable
+
+    from arrowseal.client import Client
+    from arrowseal.location import Url
+    from arrowseal.store import ListedObject
+
+HIDDEN: Final = ("_", ".")
+"""What names begin with that are no part of a dataset: `_SUCCESS`, `.part-0.crc`, `_temporary/...`."""
+_BESIDE: Final = ".instruction"
+"""Objects that hold the encryption metadata of others."""
+_SPECIAL: Final = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object of a dataset."""
+
+    location: ObjectLocation
+    path: str
+    """Its key below the base of the dataset."""
+    stored_bytes: int | None = None
+    """None where it was not listed, but named."""
+    last_modified: dt.datetime | None = None
+    etag: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which of the objects that are found belong to the dataset. Those that are named one by one always do."""
+
+    ignore_prefixes: Sequence[str] = HIDDEN
+    path_suffix: str | Sequence[str] | None = None
+    path_ignore_suffix: str | Sequence[str] | None = None
+    last_modified_begin: dt.datetime | None = None
+    last_modified_end: dt.datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("last_modified_begin", "last_modified_end"):
+            moment = getattr(self, name)
+            if moment is not None and getattr(moment, "tzinfo", None) is None:
+                raise ConfigurationError(f"{name}= is a datetime with a time zone")
+
+    def takes(self, path: str, listed: ListedObject) -> bool:
+        """Whether an object that was listed is one of them, by its path below the base."""
+        if not path or path.endswith(("/", _BESIDE)):
+            return False
+        hidden = tuple(self.ignore_prefixes)
+        if hidden and any(component.startswith(hidden) for component in path.split("/")):
+            return False
+        name = listed.location.key
+        if self.path_suffix is not None and not name.endswith(_several(self.path_suffix)):
+            return False
+        if self.path_ignore_suffix is not None and name.endswith(_several(self.path_ignore_suffix)):
+            return False
+        when, begin, end = listed.last_modified, self.last_modified_begin, self.last_modified_end
+        return not ((begin and (when is None or when < begin)) or (end and (when is None or when > end)))
+
+
+def _several(suffix: str | Sequence[str]) -> tuple[str, ...]:
+    return (suffix,) if isinstance(suffix, str) else tuple(suffix)
+
+
+def find(
+    client: Client, source: Url | Sequence[Url], base_dir: str | None = None, selection: Selection | None = None
+) -> tuple[list[Found], str]:
+    """The objects of a dataset in the order of their keys, or of the list, and the URL that stands for all of them.
+
+    A prefix is `s3://bucket/path/`, or without the slash if there is no such object; in a pattern `*`, `?` and `[...]`
+    stay within one level and `**` goes through all. The path of an object begins below the prefix, below what comes
+    before the first special character of a pattern, and at the bucket in a list; `base_dir` says otherwise.
+
+    Raises `ObjectNotFoundError` if there are none, `LocationError` for what is no location.
+    """
+    chosen = selection or Selection()
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        if not source:
+            raise LocationError("no object named: the list is empty")
+        several = [found for one in source for found in _named(client, one, chosen)]
+        shown = str(source[0]) if len(source) == 1 else f"{source[0]} and {len(source) - 1} more"
+        unique = list({found.location: found for found in several}.values())
+        objects = [_below(found, base_dir or "") for found in unique]
+    else:
+        shown = str(source)
+        objects = _of_one(client, source, chosen)
+        if base_dir is not None:
+            objects = [_below(found, base_dir) for found in objects]
+    if not objects:
+        raise ObjectNotFoundError(f"{shown}: there are no objects of a dataset there")
+    return objects, shown
+
+
+def _below(found: Found, base_dir: str) -> Found:
+    base = _base_key(base_dir)
+    key = found.location.key
+    path = key[len(base) :] if key.startswith(base) else key
+    return Found(found.location, path, found.stored_bytes, found.last_modified, found.etag)
+
+
+def _base_key(base_dir: str) -> str:
+    key = locate_prefix(base_dir).key if base_dir.startswith("s3://") else base_dir
+    return key and key.strip("/") + "/"
+
+
+def _named(client: Client, url: Url, selection: Selection) -> list[Found]:
+    """What one entry of a list stands for: an object, unless it is a prefix by its slash, or a pattern."""
+    location = locate_prefix(url)
+    if isinstance(url, ObjectLocation) or not (location.key.endswith("/") or _SPECIAL.search(location.key)):
+        return [Found(locate(location), location.key)]
+    return _of_one(client, url, selection)
+
+
+def _of_one(client: Client, url: Any, selection: Selection) -> list[Found]:
+    location = locate_prefix(url)
+    key = location.key
+    if isinstance(url, str) and _SPECIAL.search(key):
+        return _of_pattern(client, location, selection)
+    if not key or key.endswith("/"):
+        return _under(client, ObjectLocation(location.bucket, key), selection)
+    return _under(client, ObjectLocation(location.bucket, key + "/"), selection) or _itself(client, location)
+
+
+def _itself(client: Client, location: ObjectLocation) -> list[Found]:
+    """The object of that name alone, which a listing tells without opening it."""
+    return [_found(listed, listed.location.name) for listed in client.list(location) if listed.location == location]
+
+
+def _under(client: Client, prefix: ObjectLocation, selection: Selection) -> list[Found]:
+    listed = ((entry, entry.location.key[len(prefix.key) :]) for entry in client.list(prefix))
+    return [_found(entry, path) for entry, path in listed if selection.takes(path, entry)]
+
+
+def _of_pattern(client: Client, location: ObjectLocation, selection: Selection) -> list[Found]:
+    first = _SPECIAL.search(location.key)
+    literal = location.key[: first.start()] if first else location.key
+    base = literal[: literal.rfind("/") + 1]
+    matches = re.compile(_regex(location.key), re.DOTALL).fullmatch
+    listed: Iterable[ListedObject] = client.list(ObjectLocation(location.bucket, literal))
+    return [
+        _found(entry, path)
+        for entry in listed
+        if matches(entry.location.key)
+        for path in [entry.location.key[len(base) :]]
+        if selection.takes(path, entry)
+    ]
+
+
+def _regex(pattern: str) -> str:
+    r"""The pattern as a regular expression.
+
+    >>> _regex("a/*.parquet"), _regex("a/**/x?")
+    ('a/[^/]*\\.parquet', 'a/(?:.*/)?x[^/]')
+    """
+    parts, at = [], 0
+    while at < len(pattern):
+        if pattern.startswith("**/", at):
+            parts.append("(?:.*/)?")
+            at += 3
+        elif pattern.startswith("**", at):
+            parts.append(".*")
+            at += 2
+        elif pattern[at] == "*":
+            parts.append("[^/]*")
+            at += 1
+        elif pattern[at] == "?":
+            parts.append("[^/]")
+            at += 1
+        elif pattern[at] == "[" and "]" in pattern[at + 2 :]:
+            end = pattern.index("]", at + 2)
+            inside = pattern[at + 1 : end].replace("\\", "\\\\")
+            parts.append("[^/" + inside[1:] + "]" if inside[0] in "!^" else f"[{inside}]")
+            at = end + 1
+        else:
+            parts.append(re.escape(pattern[at]))
+            at += 1
+    return "".join(parts)
+
+
+def _found(listed: ListedObject, path: str) -> Found:
+    return Found(listed.location, path, listed.stored_bytes, listed.last_modified, listed.etag)

@@ -1,0 +1,224 @@
+"""Partitions: values that the path of a file gives to all of its rows, and which of them a filter can leave out.
+
+Paths are parsed and formatted by `pyarrow.dataset.Partitioning`, and filters decided by it, so that both are as there;
+nothing of a file is needed for it. Values that come from paths are not authenticated: whoever can copy objects in the
+bucket can move a file to another partition.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs
+
+from arrowseal.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+_INT32: Final = re.compile(r"-?\d+")
+_EVERYTHING: Final = pc.scalar(True)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What a path says of the rows of its files."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the partition columns; None for null."""
+    expression: pc.Expression = field(default_factory=lambda: _EVERYTHING, repr=False, compare=False)
+    """The same as a filter that is true for each row."""
+
+
+WHOLE: Final = Partition()
+"""Of files whose path says nothing."""
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """The partition columns of a dataset, and the partition of each of its paths."""
+
+    schema: pa.Schema
+    of_path: Mapping[str, Partition]
+    """By the path below the base of the dataset."""
+
+
+def partitions_of(paths: Iterable[str], partitioning: Any) -> Partitions:
+    """The partitions of files, by their paths below the base of their dataset.
+
+    `partitioning` is what `pyarrow.dataset.dataset` takes: `"hive"`, names of fields (one for each level), a
+    `Partitioning` or a `PartitioningFactory`; None for none. Where it says no types they are int32, or string as soon
+    as one value is no int32.
+
+    Raises `ConfigurationError` for another partitioning, or a path that it does not fit.
+    """
+    paths = list(paths)
+    chosen = _partitioning(partitioning, paths)
+    if chosen is None:
+        return Partitions(pa.schema([]), dict.fromkeys(paths, WHOLE))
+    by_name = isinstance(chosen, ds.FilenamePartitioning)
+    parsed: dict[str, Partition] = {}
+    of_path = {}
+    for path in paths:
+        part = path if by_name else path[: path.rfind("/") + 1]
+        if part not in parsed:
+            parsed[part] = _parsed(chosen, part)
+        of_path[path] = parsed[part]
+    return Partitions(chosen.schema, of_path)
+
+
+def _parsed(partitioning: ds.Partitioning, path: str) -> Partition:
+    try:
+        expression = partitioning.parse(path)
+    except pa.ArrowInvalid as error:
+        raise ConfigurationError(f"the path {path!r} does not fit the partitioning: {error}") from None
+    return Partition(ds.get_partition_keys(expression), expression)
+
+
+def _partitioning(given: Any, paths: Sequence[str]) -> ds.Partitioning | None:
+    if given is None or isinstance(given, ds.Partitioning):
+        return given
+    if isinstance(given, ds.PartitioningFactory):
+        return _of_factory(given, paths)
+    if given == "hive":
+        return ds.HivePartitioning(_inferred(_hive_values(paths)))
+    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+        raise ConfigurationError(
+            'partitioning= is "hive", a list of names, pyarrow.dataset.partitioning(...), or None for none'
+        )
+    return ds.DirectoryPartitioning(_inferred(_directory_values(list(given), paths)))
+
+
+def _of_factory(factory: ds.PartitioningFactory, paths: Sequence[str]) -> ds.Partitioning:
+    """What the factory would make; it does so only for files, but says what it was made of."""
+    _, options = factory.__reduce__()
+    schema = next((option for option in options if isinstance(option, pa.Schema)), None)
+    names = next((option for option in options if isinstance(option, list)), None)
+    if factory.type_name == "hive":
+        return ds.HivePartitioning(schema or _inferred(_hive_values(paths)))
+    if factory.type_name == "directory" and (schema is not None or names is not None):
+        return ds.DirectoryPartitioning(schema or _inferred(_directory_values(names or [], paths)))
+    raise ConfigurationError("give pyarrow.dataset.partitioning(...) a schema: this one infers nothing here")
+
+
+def _hive_values(paths: Iterable[str]) -> dict[str, set[str | None]]:
+    values: dict[str, set[str | None]] = {}
+    for directory in dict.fromkeys(path.rpartition("/")[0] for path in paths):
+        for segment in directory.split("/"):
+            name, equals, value = segment.partition("=")
+            if equals:
+                value = unquote(value)
+                values.setdefault(unquote(name), set()).add(None if value == HIVE_NULL else value)
+    return values
+
+
+def _directory_values(names: list[str], paths: Iterable[str]) -> dict[str, set[str | None]]:
+    values: dict[str, set[str | None]] = {name: set() for name in names}
+    for directory in dict.fromkeys(path.rpartition("/")[0] for path in paths):
+        for name, segment in zip(names, directory.split("/"), strict=False):
+            if segment:
+                values[name].add(unquote(segment))
+    return values
+
+
+def _inferred(values: Mapping[str, set[str | None]]) -> pa.Schema:
+    return pa.schema([(name, pa.int32() if _are_int32(found) else pa.string()) for name, found in values.items()])
+
+
+def _are_int32(values: set[str | None]) -> bool:
+    given = values - {None}
+    return bool(given) and all(
+        _INT32.fullmatch(value) and -(2**31) <= int(value) < 2**31 for value in given if value is not None
+    )
+
+
+def partitioning_to_write(given: Any, flavor: str | None, schema: pa.Schema) -> ds.Partitioning | None:
+    """How a table of that schema is parted: `given` is a `Partitioning` with a schema, or names of columns, which
+    become directories `name=value` (`flavor="hive"`), or bare values (`"directory"`), or the beginning of names
+    (`"filename"`); None for not at all. Raises `ConfigurationError` for what cannot be.
+    """
+    if given is None or (not isinstance(given, ds.Partitioning) and not isinstance(given, str) and len(given) == 0):
+        return None
+    if isinstance(given, ds.PartitioningFactory):
+        raise ConfigurationError("give pyarrow.dataset.partitioning(...) a schema: what is written needs its types")
+    if isinstance(given, ds.Partitioning):
+        if flavor is not None:
+            raise ConfigurationError("partitioning_flavor= goes with names of columns, not with a Partitioning")
+        names = given.schema.names
+    else:
+        names = [given] if isinstance(given, str) else list(given)
+    missing = [name for name in names if name not in schema.names]
+    if missing:
+        raise ConfigurationError(f"the table has no column {missing[0]!r} to part it by: it has {schema.names}")
+    if len(names) >= len(schema.names):
+        raise ConfigurationError("at least one column has to be left that the table is not parted by")
+    if isinstance(given, ds.Partitioning):
+        return given
+    fields = [pa.field(name, _value_type(schema.field(name).type)) for name in names]
+    for column in fields:
+        if pa.types.is_nested(column.type):
+            raise ConfigurationError(f"{column.name!r} is {column.type}, and cannot be part of a path")
+    chosen = flavor or "hive"
+    if chosen == "hive":
+        return ds.HivePartitioning(pa.schema(fields))
+    if chosen in ("directory", "filename"):
+        return ds.partitioning(pa.schema(fields), flavor=None if chosen == "directory" else chosen)
+    raise ConfigurationError(f"partitioning_flavor={flavor!r} is not known: 'hive', 'directory' or 'filename'")
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def path_of(partitioning: ds.Partitioning, values: Mapping[str, pa.Scalar]) -> tuple[str, str]:
+    """The directory of a partition, without slashes around it, and what the names of its files begin with."""
+    expression = _EVERYTHING
+    for name, value in values.items():
+        one = ds.field(name) == value if value.is_valid else ds.field(name).is_null()
+        expression = one if expression is _EVERYTHING else expression & one
+    try:
+        directory, prefix = partitioning.format(expression)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        # Its words name columns and types; values are part of the path anyway.
+        raise ConfigurationError(f"a partition has no path: {error}") from None
+    return directory, prefix
+
+
+def matching(partitions: Iterable[Partition], filter: pc.Expression, schema: pa.Schema) -> list[Partition]:  # noqa: A002
+    """Those of different partitions that may have rows for which `filter` is true. `schema` has the columns that the
+    filter names. Raises `pyarrow.ArrowInvalid` for one that it does not have.
+    """
+    given = list(partitions)
+    format_, local = ds.IpcFileFormat(), pa.fs.LocalFileSystem()
+    fragments = [
+        format_.make_fragment(str(at), local, partition_expression=partition.expression)
+        for at, partition in enumerate(given)
+    ]  # nothing is opened to ask these
+    asked = ds.FileSystemDataset(fragments, schema, format_, local)
+    return [given[int(fragment.path)] for fragment in asked.get_fragments(filter)]
+
+
+def accepted(partitions: Iterable[Partition], accept: Callable[[dict[str, str]], bool]) -> list[Partition]:
+    """Those that a function of the values, as strings, accepts."""
+    return [
+        partition
+        for partition in partitions
+        if accept({name: "" if value is None else str(value) for name, value in partition.values.items()})
+    ]
+
+
+def constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
+    """A column of one value."""
+    if value is None:
+        return pa.nulls(rows, kind)
+    if pa.types.is_dictionary(kind):
+        indices = pa.repeat(pa.scalar(0, kind.index_type), rows)
+        return pa.DictionaryArray.from_arrays(indices, pa.array([value], kind.value_type), ordered=kind.ordered)
+    return pa.repeat(pa.scalar(value, kind), rows)

@@ -1,0 +1,225 @@
+"""A read of a dataset: which columns and rows, streamed in order or taken whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import acero
+
+from arrowseal.exceptions import ColumnNotFoundError
+from arrowseal.tables.dataset_counting import Answer, Underway
+from arrowseal.tables.dataset_files import Wanted
+from arrowseal.tables.dataset_flow import in_order, threads_of
+from arrowseal.tables.dataset_partitions import WHOLE
+from arrowseal.tables.dataset_source import binds
+from arrowseal.tables.parquet import names_of_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from arrowseal.counters import Operation
+    from arrowseal.tables.dataset_source import DatasetFile, DatasetSource
+
+BATCH_ROWS: Final = 131_072
+"""pyarrow's own."""
+_MOST_OF_ONE_FILE: Final = 128 * 2**20
+"""What a large file has in memory at a time, about: two of its waves."""
+_NO_COLUMNS: Final = pa.schema([])
+
+Columns = Sequence[str] | Mapping[str, pc.Expression] | None
+
+
+class DatasetScan:
+    """What of a dataset is read, to be read again and again: made by `EncryptedDataset.scanner`, with the habits of
+    `pyarrow.dataset.Scanner`. Each read is one operation in the counters.
+    """
+
+    def __init__(
+        self,
+        source: DatasetSource,
+        columns: Columns,
+        filter: pc.Expression | None,  # noqa: A002 - pyarrow's word
+        batch_size: int = BATCH_ROWS,
+        use_threads: bool | int | None = None,
+    ) -> None:
+        self._source = source
+        self._columns = columns
+        self._filter = filter
+        self._batch_size = batch_size
+        self._threads = source.threads if use_threads is None else threads_of(use_threads)
+
+    @property
+    def dataset_schema(self) -> pa.Schema:
+        """All columns that there are."""
+        return self._source.schema()
+
+    @property
+    def projected_schema(self) -> pa.Schema:
+        """The columns of the result."""
+        return self._projected(self._source.schema())
+
+    def to_table(self) -> pa.Table:
+        """All of it in memory."""
+        if self._source.unify_schemas and not self._source.inspected:
+            return self._unified_table()
+        tables = list(self._tables())
+        return pa.concat_tables([self.projected_schema.empty_table(), *tables])
+
+    def to_batches(self) -> Iterator[pa.RecordBatch]:
+        """It in batches, in the order of files and rows. What is read ahead is bounded; closing stops it."""
+        for table in self._tables():
+            yield from table.to_batches(max_chunksize=self._batch_size)
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """It as a stream of Arrow, read once."""
+        return pa.RecordBatchReader.from_batches(self.projected_schema, self.to_batches())
+
+    def head(self, num_rows: int) -> pa.Table:
+        """Its first rows: the first file alone, then, if these are not enough, more of them side by side."""
+        tables = list(self._tables(num_rows))
+        return pa.concat_tables([self.projected_schema.empty_table(), *tables]).slice(0, num_rows)
+
+    def count_rows(self) -> int:
+        """How many rows it has."""
+        underway = self._underway()
+        try:
+            count = self._counted_rows(underway.operation)
+        except BaseException:
+            underway.end(succeeded=False)
+            raise
+        underway.operation.rows = count
+        underway.end(succeeded=True)
+        return count
+
+    def __arrow_c_schema__(self) -> Any:
+        return self.projected_schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.to_reader().__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        return f"<DatasetScan of {self._source.shown}>"
+
+    def _underway(self) -> Underway:
+        source = self._source
+        total = sum(member.found.stored_bytes or 0 for member in source.members)
+        kind = source.files.format_of(source.first).value
+        return Underway(
+            source.files.client, source.operation, source.location, kind, progress=source.progress, total=total or None
+        )
+
+    def _tables(self, limit: int | None = None) -> Iterator[pa.Table]:
+        """The rows in the columns of the result, counted; at least the first `limit`, if that many are enough."""
+        underway = self._underway()
+        operation, rows = underway.operation, 0
+        succeeded = False
+        try:
+            wanted, members = self._planned(operation)
+            for table in self._read(members, wanted, operation, first_alone=limit is not None):
+                rows += table.num_rows
+                if table.num_rows:
+                    yield self._project(table)
+                if limit is not None and rows >= limit:
+                    break
+            operation.rows = rows
+            succeeded = True
+        finally:
+            underway.end(succeeded=succeeded)
+
+    def _planned(self, operation: Operation) -> tuple[Wanted, list[DatasetFile]]:
+        """What is read of which files. With a schema at hand, nothing is requested for it."""
+        source = self._source
+        schema = source.schema(operation)
+        projected = self._projected(schema)
+        members, left = source.pruned(self._filter, operation)
+        names = schema.names if isinstance(self._columns, Mapping) else projected.names
+        if left is not None:
+            names = list(dict.fromkeys([*names, *names_of_filter(None, left, schema)]))
+        read = pa.schema([schema.field(name) for name in names], schema.metadata)
+        columns = names if isinstance(self._columns, Mapping) else projected.names
+        return Wanted(read, source.partition_schema, columns, left), members
+
+    def _read(
+        self, members: list[DatasetFile], wanted: Wanted, operation: Operation, *, first_alone: bool
+    ) -> Iterator[pa.Table]:
+        def run(member: DatasetFile) -> Iterator[pa.Table]:
+            return self._source.files.tables(member.found, wanted, member.partition, operation)
+
+        ordered = partial(in_order, run=run, size_of=_size, context=copy_context())
+        if first_alone:
+            return chain(ordered(members[:1], threads=1), ordered(members[1:], threads=self._threads))
+        return ordered(members, threads=self._threads)
+
+    def _projected(self, schema: pa.Schema) -> pa.Schema:
+        if self._columns is None:
+            return schema
+        if isinstance(self._columns, Mapping):
+            return self._project(schema.empty_table()).schema
+        asked = self._names() or []
+        for name in asked:
+            if name not in schema.names:
+                raise ColumnNotFoundError(f"{self._source.shown} has no column {name!r}: it has {schema.names}")
+        return pa.schema([schema.field(name) for name in asked], schema.metadata)
+
+    def _names(self) -> list[str] | None:
+        """The columns by name; None for all."""
+        if self._columns is None:
+            return None
+        return [self._columns] if isinstance(self._columns, str) else list(self._columns)
+
+    def _project(self, table: pa.Table) -> pa.Table:
+        if not isinstance(self._columns, Mapping):
+            return table
+        source = acero.Declaration("table_source", acero.TableSourceNodeOptions(table))
+        options = acero.ProjectNodeOptions(list(self._columns.values()), list(self._columns))
+        return acero.Declaration("project", options, inputs=[source]).to_table(use_threads=False)
+
+    def _unified_table(self) -> pa.Table:
+        """All of it, where only all files together tell the schema: each of them is read once."""
+        source = self._source
+        underway = self._underway()
+        operation, succeeded = underway.operation, False
+        try:
+            by_path = self._filter is None or binds(self._filter, source.partition_schema)
+            members = source.pruned(self._filter)[0] if by_path else list(source.members)
+            picks = by_path and not isinstance(self._columns, Mapping)
+            own = Wanted(None, source.partition_schema, self._names() if picks else None)
+            tables = list(self._read(members, own, operation, first_alone=False))
+            schema = source.unified(table.schema for table in tables) if tables else source.schema(operation)
+            columns = schema.names if isinstance(self._columns, Mapping) else self._projected(schema).names
+            wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
+            fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]
+            whole = pa.concat_tables([self._projected(schema).empty_table(), *fitting])
+            operation.rows, succeeded = whole.num_rows, True
+        finally:
+            underway.end(succeeded=succeeded)
+        return whole
+
+    def _counted_rows(self, operation: Operation) -> int:
+        source = self._source
+        members, left = source.pruned(self._filter, operation)
+        if left is not None:
+            return sum(table.num_rows for table in self._tables())
+        nothing = Wanted(_NO_COLUMNS, _NO_COLUMNS)
+
+        def run(member: DatasetFile) -> Iterator[Answer[int]]:
+            rows = source.files.rows(member.found, operation)
+            if rows is not None:
+                yield Answer(rows)
+            else:
+                for table in source.files.tables(member.found, nothing, member.partition, operation):
+                    yield Answer(table.num_rows)
+
+        answers = in_order(members, run, size_of=_size, context=copy_context(), threads=self._threads)
+        return sum(answer.value for answer in answers)
+
+
+def _size(member: DatasetFile) -> int | None:
+    stored = member.found.stored_bytes
+    return None if stored is None else min(stored, _MOST_OF_ONE_FILE)

@@ -1,0 +1,190 @@
+"""What a dataset consists of: its files, their partitions, its schema, and which files a filter leaves out."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, SchemaMismatchError
+from arrowseal.tables.dataset_counting import Answer
+from arrowseal.tables.dataset_flow import in_order, threads_of
+from arrowseal.tables.dataset_partitions import constant, matching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from arrowseal.counters import Operation
+    from arrowseal.location import ObjectLocation
+    from arrowseal.progress import ProgressOption
+    from arrowseal.tables.dataset_files import Files
+    from arrowseal.tables.dataset_listing import Found
+    from arrowseal.tables.dataset_partitions import Partition
+
+_FOOTER_BYTES: Final = 64 * 2**10
+_AT: Final = "\x7fat"
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """A file of a dataset, and what its path says."""
+
+    found: Found = field(repr=False)
+    partition: Partition
+
+    @property
+    def location(self) -> ObjectLocation:
+        return self.found.location
+
+    @property
+    def path(self) -> str:
+        """Its URL."""
+        return str(self.found.location)
+
+    @property
+    def partition_expression(self) -> pc.Expression:
+        """What its path says of its rows, as a filter."""
+        return self.partition.expression
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSource:
+    """A dataset as one value. Threads may share it."""
+
+    files: Files
+    members: tuple[DatasetFile, ...]
+    first: Found
+    """The file that says the schema."""
+    partition_schema: pa.Schema
+    location: ObjectLocation
+    """What stands for it in counters: the prefix, or the first file."""
+    shown: str
+    """The same for messages."""
+    given_schema: pa.Schema | None = None
+    unify_schemas: bool = False
+    use_threads: bool | int = True
+    progress: ProgressOption | None = None
+    operation: str = "dataset"
+    """What its reads are called in counters."""
+    _found: list[pa.Schema] = field(default_factory=list, repr=False, compare=False)
+    """The schema, once files were asked for it."""
+    _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def threads(self) -> int:
+        """How many files are at work at a time."""
+        return threads_of(self.use_threads)
+
+    @property
+    def inspected(self) -> bool:
+        """Whether the schema is known."""
+        return self.given_schema is not None or bool(self._found)
+
+    def schema(self, counted: Operation | None = None) -> pa.Schema:
+        """The columns of files, then those of partitions: those of the first file, or of all. Files are asked once.
+        Raises what opening them raises.
+        """
+        if self.given_schema is not None:
+            return self.given_schema
+        with self._lock:
+            if not self._found:
+                if self.unify_schemas:
+                    found = self.unified(self._schemas(counted))
+                else:
+                    found = self.with_partitions(self.files.schema(self.first, counted))
+                self._found.append(found)
+            return self._found[0]
+
+    def with_partitions(self, schema: pa.Schema) -> pa.Schema:
+        """The columns of a file and those of partitions, which replace columns of the file that are called so."""
+        own = [column for column in schema if column.name not in self.partition_schema.names]
+        return pa.schema([*own, *self.partition_schema], schema.metadata)
+
+    def unified(self, schemas: Iterable[pa.Schema]) -> pa.Schema:
+        """One schema that fits all, with types that hold all of theirs. Raises `SchemaMismatchError`."""
+        given = list(dict.fromkeys(schemas))
+        try:
+            together = pa.unify_schemas(given, promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            message = f"{self.shown}: its files have columns that do not go together ({error}): give schema="
+            raise SchemaMismatchError(message) from None
+        return self.with_partitions(together.with_metadata(given[0].metadata))
+
+    def _schemas(self, counted: Operation | None) -> Iterator[pa.Schema]:
+        answers = in_order(
+            self.members,
+            lambda member: [Answer(self.files.schema(member.found, counted))],
+            size_of=lambda _: _FOOTER_BYTES,
+            context=copy_context(),
+            threads=self.threads,
+        )
+        return (answer.value for answer in answers)
+
+    def pruned(
+        self,
+        expression: pc.Expression | None,
+        counted: Operation | None = None,
+    ) -> tuple[list[DatasetFile], pc.Expression | None]:
+        """The files that may have rows of a filter, and what of it has to be asked of their rows: all, or nothing if it
+        names columns of partitions only. That needs no request.
+        """
+        if expression is None:
+            return list(self.members), None
+        partitions = list({id(member.partition): member.partition for member in self.members}.values())
+        if binds(expression, self.partition_schema):
+            kept, rest = self._decided(partitions, expression), None
+        else:
+            schema = self.schema(counted)
+            self._check(expression, schema)
+            kept, rest = matching(partitions, expression, schema), expression
+        ids = {id(partition) for partition in kept}
+        return [member for member in self.members if id(member.partition) in ids], rest
+
+    def _decided(self, partitions: list[Partition], expression: pc.Expression) -> list[Partition]:
+        """The partitions for which a filter on their values is true."""
+        rows = [
+            pa.concat_arrays([constant(partition.values.get(column.name), column.type, 1) for partition in partitions])
+            if not pa.types.is_dictionary(column.type)
+            else pa.chunked_array([constant(one.values.get(column.name), column.type, 1) for one in partitions])
+            for column in self.partition_schema
+        ]
+        table = pa.table([*rows, pa.array(range(len(partitions)))], names=[*self.partition_schema.names, _AT])
+        return [partitions[at] for at in table.filter(expression)[_AT].to_pylist()]
+
+    def _check(self, expression: pc.Expression, schema: pa.Schema) -> None:
+        try:
+            schema.empty_table().filter(expression)
+        except pa.ArrowInvalid as error:
+            if "FieldRef" in str(error):
+                raise ColumnNotFoundError(f"{self.shown}: a column of the filter is not there: {error}") from None
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+
+def as_expression(filter: Any) -> pc.Expression | None:  # noqa: A002 - pyarrow's word
+    """A filter as pyarrow takes it: an expression, or tuples in lists, `[("year", "=", 2013)]`."""
+    if filter is None or isinstance(filter, pc.Expression):
+        return filter
+    try:
+        return pq.filters_to_expression(filter)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigurationError(f"filter= is a pyarrow expression, or tuples in lists: {error}") from None
+
+
+def binds(expression: pc.Expression, schema: pa.Schema) -> bool:
+    """Whether a filter looks at columns of the schema only."""
+    try:
+        schema.empty_table().filter(expression)
+    except pa.ArrowInvalid:
+        return False
+    return True
