@@ -136,18 +136,31 @@ class MemoryS3:
 
     def _list(self, request: _Request) -> Answer:
         root = "/" + request.path.strip("/") + "/"
-        start = root + request.query.get("prefix", "")
+        prefix, delimiter = request.query.get("prefix", ""), request.query.get("delimiter", "")
         after = request.query.get("continuation-token", "")
-        paths = sorted(path for path in self.objects if path.startswith(start) and path > after)
-        page = paths[:PAGE]
+        keys = (path.removeprefix(root) for path in self.objects if path.startswith(root + prefix))
+        names = sorted({_rolled_up(key, prefix, delimiter) for key in keys})
+        page = [name for name in names if name > after][:PAGE]
         rows = "".join(
-            f"<Contents><Key>{escape(path.removeprefix(root))}</Key><Size>{len(self.objects[path].body)}</Size>"
-            f'<ETag>"{self.objects[path].etag}"</ETag><LastModified>{_NOW}</LastModified></Contents>'
-            for path in page
+            f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>"
+            if delimiter and name.endswith(delimiter) and name != prefix
+            else f"<Contents><Key>{escape(name)}</Key><Size>{len(self.objects[root + name].body)}</Size>"
+            f'<ETag>"{self.objects[root + name].etag}"</ETag><LastModified>{_NOW}</LastModified></Contents>'
+            for name in page
         )
-        more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if len(paths) > PAGE else ""
-        truncated = str(bool(more)).lower()
+        truncated = "true" if page and page[-1] < names[-1] else "false"
+        more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if truncated == "true" else ""
         return _xml("ListBucketResult", f"<IsTruncated>{truncated}</IsTruncated>{more}{rows}")
+
+    def _copy(self, request: _Request) -> Answer:
+        source = unquote(request.headers["x-amz-copy-source"])
+        stored = self.objects.get("/" + source.lstrip("/"))
+        if stored is None:
+            raise Refusal(404, "NoSuchKey")
+        if request.headers.get("x-amz-copy-source-if-match", stored.etag).strip('"') != stored.etag:
+            raise Refusal(412, "PreconditionFailed")
+        self.objects[request.path] = stored
+        return _xml("CopyObjectResult", f'<ETag>"{stored.etag}"</ETag>')
 
     def _create_upload(self, request: _Request) -> Answer:
         upload_id = f"upload-{next(self._ids)}"
@@ -233,6 +246,7 @@ _NOW = "2026-01-01T00:00:00.000Z"
 _LAST_MODIFIED = dt.datetime.fromisoformat(_NOW).strftime("%a, %d %b %Y %H:%M:%S GMT")
 _ACTIONS: dict[str, Any] = {
     "PutObject": MemoryS3._put,
+    "CopyObject": MemoryS3._copy,
     "GetObject": MemoryS3._get,
     "HeadObject": MemoryS3._head,
     "DeleteObject": MemoryS3._delete,
@@ -248,6 +262,12 @@ _ACTIONS: dict[str, Any] = {
 
 def _now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _rolled_up(key: str, prefix: str, delimiter: str) -> str:
+    """The key, or what it has in common with others up to the delimiter after the prefix."""
+    end = key.find(delimiter, len(prefix)) if delimiter else -1
+    return key if end < 0 else key[: end + len(delimiter)]
 
 
 def _joined(upload: OpenUpload, named: bytes) -> Stored:

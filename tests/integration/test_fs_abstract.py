@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 class Fixtures(abstract.AbstractFixtures):
     @pytest.fixture
-    def fs(self, client: Client) -> S3CseFileSystem:
-        return S3CseFileSystem(client=client)
+    def fs(self, resident: Client) -> S3CseFileSystem:
+        return S3CseFileSystem(client=resident)
 
     @pytest.fixture
-    def fs_path(self, bucket: str) -> str:
-        return f"{bucket}/abstract"
+    def fs_path(self, lake: str) -> str:
+        return f"{lake}/abstract"
 
 
 class TestCopy(abstract.AbstractCopyTests, Fixtures):
