@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MIN_PART_BYTES = 5 * 2**20
 PAGE = 1000
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _PART = re.compile(rb"<Part>(.*?)</Part>", re.DOTALL)
 
 
@@ -120,10 +120,11 @@ class MemoryS3:
         described = _described(stored)
         if asked is None:
             return Answer(200, described, stored.body)
-        start, size = int(asked[1]), len(stored.body)
+        size = len(stored.body)
+        start = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
         if start >= size:
             raise Refusal(416, "InvalidRange")
-        end = min(int(asked[2]) + 1 if asked[2] else size, size)
+        end = min(int(asked[2]) + 1 if asked[1] and asked[2] else size, size)
         return Answer(206, described | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}, stored.body[start:end])
 
     def _head(self, request: _Request) -> Answer:
