@@ -7,7 +7,8 @@ The source is one `s3://bucket/key` URL, or None with `bucket=` and `key=`; noth
 `allow_plaintext`, `version_id` and `verify_checksum`, on writes `s3_additional_kwargs`: as in `Client.get` and
 `Client.put`.
 
-Objects are held in memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
+Scans of Parquet, and reads of Parquet and IPC with `columns`, fetch only what they need. Otherwise objects are held in
+memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
 
 Raises, besides what the client raises:
     LocationError: the source is local, a buffer, a list, or of another scheme.
@@ -29,8 +30,11 @@ from typing import TYPE_CHECKING, Any
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.tables.formats import TableFormat
-from arrowseal.tables.scan import LazyParquet
-from arrowseal.tables.stand_in import Arguments, reads, scans, writes
+from arrowseal.tables.ipc import IpcReader, ipc_of_columns
+from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns, reads_columns
+from arrowseal.tables.lazy_whole import LazyWhole
+from arrowseal.tables.parquet import ParquetFooter
+from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
+    from arrowseal.tables.ranges import Ranges
     from arrowseal.tables.sink import Sink
     from arrowseal.tables.table_object import TableObject
 else:
@@ -49,6 +54,9 @@ __all__ = [
     "read_ipc",
     "read_ndjson",
     "read_parquet",
+    "scan_csv",
+    "scan_ipc",
+    "scan_ndjson",
     "scan_parquet",
     "write_csv",
     "write_ipc",
@@ -63,10 +71,18 @@ def _columns_there(read: Callable[..., pl.DataFrame]) -> Callable[[Buffer, Objec
     return lambda content, _, arguments: read(bytes(content), **(arguments | {"columns": None, "n_rows": 0})).columns
 
 
-@reads(pl.read_parquet, TableFormat.PARQUET, columns=_COLUMNS, columns_there=_columns_there(pl.read_parquet))
-def read_parquet(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pl.DataFrame:
-    """`polars.read_parquet` of an encrypted object. `columns` and `n_rows` save parsing, not yet transfer."""
-    return pl.read_parquet(bytes(content), **arguments)
+@reads_parts(
+    pl.read_parquet,
+    TableFormat.PARQUET,
+    whole=lambda arguments: not reads_columns(arguments),
+    columns=_COLUMNS,
+    columns_there=lambda source: ParquetFooter(source).names(),
+)
+def read_parquet(source: Ranges, arguments: Arguments) -> pl.DataFrame:
+    """`polars.read_parquet` of an encrypted object. With `columns` or `n_rows`, only the chunks are fetched that hold
+    them: see `arrowseal.tables.parquet`.
+    """
+    return read_columns(source, arguments)
 
 
 @reads(pl.read_csv, TableFormat.CSV, columns=_COLUMNS, columns_there=_columns_there(pl.read_csv))
@@ -77,10 +93,22 @@ def read_csv(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pl.Dat
     return pl.read_csv(bytes(content), **arguments)
 
 
-@reads(pl.read_ipc, TableFormat.IPC, columns=_COLUMNS, columns_there=_columns_there(pl.read_ipc))
-def read_ipc(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pl.DataFrame:
-    """`polars.read_ipc` of an encrypted object."""
-    return pl.read_ipc(bytes(content), **arguments)
+@reads_parts(
+    pl.read_ipc,
+    TableFormat.IPC,
+    whole=lambda arguments: not _names_columns(arguments),
+    columns=_COLUMNS,
+    columns_there=lambda source: IpcReader({}).names(source),
+)
+def read_ipc(source: Ranges, arguments: Arguments) -> pl.DataFrame:
+    """`polars.read_ipc` of an encrypted object. With `columns`, only their buffers are fetched."""
+    columns = arguments["columns"] if _names_columns(arguments) else None
+    return pl.read_ipc(ipc_of_columns(source, columns).read(), **arguments)
+
+
+def _names_columns(arguments: Arguments) -> bool:
+    columns = arguments.get("columns")
+    return isinstance(columns, list) and bool(columns) and all(isinstance(name, str) for name in columns)
 
 
 @reads(pl.read_ndjson, TableFormat.JSON)
@@ -94,12 +122,41 @@ def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFram
     """`polars.scan_parquet` of an encrypted object. Nothing is requested until the schema is needed or the frame
     collected.
 
-    The client is the default one of this moment, not of the collection. Each collection is one operation and fetches
-    the whole object; projection, predicate and row limit are applied while it is parsed. A fetch for the schema alone
-    serves the next collection too. If the object is replaced by one of another schema in between, polars refuses. A
-    column of the plan that is not there is polars' own `ColumnNotFoundError`: the plan is polars' alone.
+    A collection fetches the columns that it needs, of the row groups that its slice and, by their statistics, its
+    filters leave: comparisons, `is_in`, `is_between` and nulls of numbers, text, dates and times. With arguments that
+    only polars itself knows (`schema`, `missing_columns`, `cast_options`, ...) it fetches the whole object.
+
+    The client is the default one of this moment, not of the collection. What is fetched for the schema serves the next
+    collection too. If the object is replaced by one of another schema in between, polars refuses. A column of the plan
+    that is not there is polars' own `ColumnNotFoundError`: the plan is polars' alone.
     """
+    if table_object.keywords.get("verify_checksum") or not is_planned(arguments):
+        return LazyWhole(table_object, arguments, pl.scan_parquet, TableFormat.PARQUET).frame()
     return LazyParquet(table_object, arguments).frame()
+
+
+@scans(pl.scan_csv)
+def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
+    """`polars.scan_csv` of an encrypted object, which is fetched when the schema is needed or the frame collected.
+    Projection, filters and slices are polars' own.
+    """
+    return LazyWhole(table_object, arguments, pl.scan_csv, TableFormat.CSV).frame()
+
+
+@scans(pl.scan_ndjson)
+def scan_ndjson(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
+    """`polars.scan_ndjson` of an encrypted object, which is fetched when the schema is needed or the frame collected.
+    Projection, filters and slices are polars' own.
+    """
+    return LazyWhole(table_object, arguments, pl.scan_ndjson, TableFormat.JSON).frame()
+
+
+@scans(pl.scan_ipc)
+def scan_ipc(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
+    """`polars.scan_ipc` of an encrypted object, which is fetched when the schema is needed or the frame collected.
+    Projection, filters and slices are polars' own.
+    """
+    return LazyWhole(table_object, arguments, pl.scan_ipc, TableFormat.IPC).frame()
 
 
 @writes(pl.DataFrame.write_parquet, TableFormat.PARQUET)

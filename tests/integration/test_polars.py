@@ -140,8 +140,9 @@ def test_a_scan_requests_nothing_until_it_is_collected(client: Client, scanned: 
         {"text": [f"row {n}" for n in range(991, 1000)], "half": [n // 2 for n in range(991, 1000)]}
     )
     plt.assert_frame_equal(lazy.collect(), expected)
+    # The object, and its index beside it.
     assert [(record.operation, record.requests, record.rows) for record in client.counters] == [
-        ("scan_parquet", 1, 1000)
+        ("scan_parquet", 2, 1000)
     ]
     plt.assert_frame_equal(lazy.collect(engine="streaming"), expected)
     assert len(client.counters) == 2

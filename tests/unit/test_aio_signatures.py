@@ -23,7 +23,7 @@ MODULES = [
     (arrowseal.aio.pandas, arrowseal.pandas),
     (arrowseal.aio.polars, arrowseal.polars),
 ]
-FACES = [(awaited, face, name) for awaited, face in MODULES for name in face.__all__ if name != "scan_parquet"]
+FACES = [(awaited, face, name) for awaited, face in MODULES for name in face.__all__ if not name.startswith("scan")]
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -54,4 +54,5 @@ def test_every_function_for_tables_is_awaited_with_its_own_arguments(
 
 
 def test_what_requests_nothing_is_not_awaited() -> None:
-    assert arrowseal.aio.polars.scan_parquet is arrowseal.polars.scan_parquet
+    for name in ("scan_csv", "scan_ipc", "scan_ndjson", "scan_parquet"):
+        assert getattr(arrowseal.aio.polars, name) is getattr(arrowseal.polars, name)

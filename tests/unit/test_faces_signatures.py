@@ -33,6 +33,9 @@ READERS = [
     (arrowseal.polars.read_ipc, pl.read_ipc),
     (arrowseal.polars.read_ndjson, pl.read_ndjson),
     (arrowseal.polars.scan_parquet, pl.scan_parquet),
+    (arrowseal.polars.scan_csv, pl.scan_csv),
+    (arrowseal.polars.scan_ipc, pl.scan_ipc),
+    (arrowseal.polars.scan_ndjson, pl.scan_ndjson),
 ]
 WRITERS = [
     (arrowseal.pandas.to_csv, pd.DataFrame.to_csv),

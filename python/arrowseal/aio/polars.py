@@ -1,19 +1,22 @@
 """`arrowseal.polars`, awaited: `frame = await arrowseal.aio.polars.read_parquet("s3://lake/flights.parquet")`.
 
-`scan_parquet` requests nothing and is the same here; run its query by `await arrowseal.aio.to_thread(lazy.collect)`.
+Scans request nothing and are the same here; run their queries by `await arrowseal.aio.to_thread(lazy.collect)`.
 """
 
 from __future__ import annotations
 
 from arrowseal import polars as faces
 from arrowseal.aio.client import awaitable_face
-from arrowseal.polars import scan_parquet
+from arrowseal.polars import scan_csv, scan_ipc, scan_ndjson, scan_parquet
 
 __all__ = [
     "read_csv",
     "read_ipc",
     "read_ndjson",
     "read_parquet",
+    "scan_csv",
+    "scan_ipc",
+    "scan_ndjson",
     "scan_parquet",
     "write_csv",
     "write_ipc",
