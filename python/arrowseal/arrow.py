@@ -4,6 +4,8 @@ With `columns` or `filters`, only the parts of a Parquet, IPC or ORC object that
 before it is parsed; by which rule says `arrowseal.tables.parquet`. Otherwise objects are held in memory as a whole.
 Arrow reads the proven content where it lies: columns of an uncompressed IPC file are views into it, and keep it alive.
 Parsing releases the GIL as pyarrow does.
+
+`dataset` and `write_dataset` do so for tables of many objects.
 """
 
 from __future__ import annotations
@@ -13,6 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from arrowseal.tables.arrow_files import as_table, file_reader, file_writer
+from arrowseal.tables.dataset import EncryptedDataset as EncryptedDataset
+from arrowseal.tables.dataset import dataset
+from arrowseal.tables.dataset_scan import DatasetScan as DatasetScan
+from arrowseal.tables.dataset_write import write_dataset
+from arrowseal.tables.dataset_written import WrittenDataset as WrittenDataset
+from arrowseal.tables.dataset_written import WrittenFile as WrittenFile
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.table_object import TableObject
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
     from arrowseal.suites import AnyContext
     from arrowseal.writing import PutResult
 
-__all__ = ["read_table", "write_table"]
+__all__ = ["dataset", "read_table", "write_dataset", "write_table"]
 
 
 def read_table(
