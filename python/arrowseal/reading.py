@@ -181,7 +181,7 @@ class Reader:
                             opener = _core.Opener(*unlocked.of_core)
                         buffer: Any = download.receive(opener)
                 else:
-                    expected = self.stored_crc32(stored, request.arguments, operation) if verify_checksum else None
+                    expected = self._stored_crc32(stored, request.arguments, operation) if verify_checksum else None
                     buffer = download.receive(_core.PlainReceiver(stored.stored_bytes))
                     if expected is not None:
                         _compare(buffer, expected, stored, operation)

@@ -63,6 +63,7 @@ class Chaos:
         self.writes = 0
         self.swapped: dict[str, list[int]] = {}
         self.created: dict[str, list[int]] = {}
+        self._indexed: set[str] = set()
         self._seed = seed
         self._lock = threading.Lock()
         client.put(f"{BUCKET}/measure", content(0, large=True))
@@ -113,7 +114,8 @@ class Chaos:
     def put_large(self, number: int, draw: random.Random) -> int:
         key = f"large/{draw.randrange(5)}"
         self._write(key, number, lambda: self.client.put(f"{BUCKET}/{key}", content(number, large=True)))
-        return 4
+        self._indexed.add(key)
+        return 5
 
     def write_large(self, number: int, draw: random.Random) -> int:
         key, whole = f"large/{draw.randrange(5)}", memoryview(content(number, large=True))
@@ -124,12 +126,15 @@ class Chaos:
                     file.write(whole[start : start + 2**20])
 
         self._write(key, number, write)
-        return 4
+        self._indexed.add(key)
+        return 5
 
     def delete(self, number: int, draw: random.Random) -> int:
         key = draw.choice(["small/{}", "small/{}", "large/{}"]).format(draw.randrange(5))
         self.history.write(key, ABSENT, lambda: self.client.delete(f"{BUCKET}/{key}"))
-        return 1
+        indexed = key in self._indexed
+        self._indexed.discard(key)
+        return 3 if indexed else 2
 
     def head(self, number: int, draw: random.Random) -> int:
         key, began = f"small/{draw.randrange(30)}", time.monotonic()

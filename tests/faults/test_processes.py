@@ -194,7 +194,8 @@ def test_memory_that_is_not_there_is_an_error_and_the_client_goes_on(servers: Br
         client.put("s3://bucket/new", b"new")
     """
     assert finished(run(code, MALLOC_ARENA_MAX="1")).split() == ["MemoryError"] * 3
-    assert sorted(servers.s3.server.objects) == ["/bucket/large", "/bucket/new", "/bucket/small", "/bucket/warm"]
+    there = ["_arrowseal.large.index", "large", "new", "small", "warm"]
+    assert sorted(servers.s3.server.objects) == [f"/bucket/{key}" for key in there]
     assert not servers.s3.server.open_uploads
 
 

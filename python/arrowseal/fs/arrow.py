@@ -9,7 +9,7 @@ from pyarrow.fs import FileInfo, FileSystemHandler, FileType, PyFileSystem
 
 from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.fs.access import Access, bare
-from arrowseal.fs.files import InputFile, OutputFile
+from arrowseal.fs.files import InputFile
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.fs.tree import Entry, Tree
 
@@ -114,19 +114,19 @@ class SealedHandler(FileSystemHandler):  # type: ignore[misc]
         return [_info(entry.path, entry) for entry in found]
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        self._tree.make(path)
+        self._tree.make_directory(path)
         parent = bare(path).rpartition("/")[0]
         if recursive and "/" in parent:
             self.create_dir(parent, recursive)
 
     def delete_dir(self, path: str) -> None:
-        self._tree.delete(self._below(path))
-        self._tree.forget(path)
+        self._delete(self._below(path))
+        self._tree.forget_directory(path)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        self._tree.delete(self._below(path, missing_ok=missing_dir_ok))
-        self._tree.forget(path)
-        self._tree.make(path)
+        self._delete(self._below(path, missing_ok=missing_dir_ok))
+        self._tree.forget_directory(path)
+        self._tree.make_directory(path)
 
     def delete_root_dir_contents(self) -> None:
         raise ConfigurationError("the contents of all buckets are not deleted here: name a bucket")
@@ -135,7 +135,7 @@ class SealedHandler(FileSystemHandler):  # type: ignore[misc]
         entry = self._tree.entry(path)
         if entry is None or entry.is_directory:
             raise ObjectNotFoundError(f"s3://{bare(path)}: there is no such file")
-        self._tree.delete([entry])
+        self._delete([entry])
 
     def move(self, src: str, dest: str) -> None:
         entry = self._tree.entry(src)
@@ -149,25 +149,28 @@ class SealedHandler(FileSystemHandler):  # type: ignore[misc]
         files = [found.path for found in self._below(src) if not found.is_directory]
         old, new = bare(src), bare(dest)
         side_by_side(lambda path: self._tree.move(path, new + path.removeprefix(old)), files)
-        self._tree.forget(src)
-        self._tree.make(dest)
+        self._tree.forget_directory(src)
+        self._tree.make_directory(dest)
 
     def copy_file(self, src: str, dest: str) -> None:
-        self.access.client.copy(f"s3://{bare(src)}", f"s3://{bare(dest)}")
+        self._tree.copy(src, dest)
 
     def open_input_file(self, path: str) -> pa.PythonFile:
-        return pa.PythonFile(InputFile(self.access.source(path)), mode="r")
+        return pa.PythonFile(InputFile(self._tree.open(path)), mode="r")
 
     def open_input_stream(self, path: str) -> pa.PythonFile:
         return self.open_input_file(path)
 
     def open_output_stream(self, path: str, metadata: Mapping[Any, Any] | None) -> pa.PythonFile:
         arguments = dict(self.access.keywords.get("s3_additional_kwargs", {})) | _arguments(metadata or {})
-        return pa.PythonFile(OutputFile(self.access.writer(path, s3_additional_kwargs=arguments or None)), mode="w")
+        return pa.PythonFile(self._tree.create(path, s3_additional_kwargs=arguments or None), mode="w")
 
     def open_append_stream(self, path: str, metadata: Mapping[Any, Any] | None) -> pa.PythonFile:
         del metadata
         raise NotImplementedError(f"s3://{bare(path)}: objects are not appended to: write another one beside it")
+
+    def _delete(self, entries: list[Entry]) -> None:
+        side_by_side(self._tree.delete, (entry.path for entry in entries if not entry.is_directory))
 
     def _below(self, path: str, depth: int | None = None, *, missing_ok: bool = False) -> list[Entry]:
         found = self._tree.below(path, depth)

@@ -17,9 +17,7 @@ from fsspec.spec import AbstractFileSystem
 
 from arrowseal.exceptions import ConfigurationError, ObjectExistsError, ObjectNotFoundError, PreconditionFailedError
 from arrowseal.fs.access import Access, location_of, reference
-from arrowseal.fs.files import OutputFile
 from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
-from arrowseal.fs.recent import Recent
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.fs.storage_options import client_of, storage_options_of
 from arrowseal.fs.tree import Entry, Tree
@@ -75,7 +73,6 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self.access = Access.through(client_of(client, options))
         lasting = math.inf if listings_expiry_time is None else listings_expiry_time
         self._expiry = lasting if use_listings_cache else 0.0
-        self._recent = Recent(self._expiry)
         self._tree = Tree(self.access)
 
     # What it is
@@ -117,12 +114,9 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Of a file or directory: `name`, `type`, `size`, `LastModified`, `mtime`, `ETag`, `VersionId`."""
         path = self._strip_protocol(path)
-        entry = self._recent.get(path)
+        entry = self._tree.lately(path, self._expiry)
         if entry is None:
-            entry = self._tree.entry(path)
-            if entry is None:
-                raise ObjectNotFoundError(f"s3://{path}: no such object, and none below it")
-            self._recent.keep([entry])
+            raise ObjectNotFoundError(f"s3://{path}: no such object, and none below it")
         return _info(entry)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
@@ -131,7 +125,6 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         children = self._tree.children(path)
         if children is None:
             return [self.info(path) if detail else self.info(path)["name"]]
-        self._recent.keep(children)
         ordered = sorted(children, key=lambda entry: entry.path)
         return [_info(entry) for entry in ordered] if detail else [entry.path for entry in ordered]
 
@@ -144,17 +137,13 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
             raise ConfigurationError("maxdepth is at least 1")
         try:
             entries = self._tree.below(path, maxdepth)
-            root = [Entry(path, is_directory=True)] if entries is not None else self._file(path)
+            root = Entry(path, is_directory=True) if entries is not None else self._tree.lately(path, self._expiry)
         except FileNotFoundError:  # no such bucket: nothing is found in it
-            entries, root = None, []
-        found = [entry for entry in [*root, *(entries or ())] if withdirs or not entry.is_directory]
-        self._recent.keep(entries or ())
+            entries, root = None, None
+        every = [*([root] if root else ()), *(entries or ())]
+        found = [entry for entry in every if withdirs or not entry.is_directory]
         infos = {entry.path: _info(entry) for entry in sorted(found, key=lambda entry: entry.path)}
         return infos if detail else list(infos)
-
-    def _file(self, path: str) -> list[Entry]:
-        entry = self._tree.entry(path)
-        return [] if entry is None else [entry]
 
     def exists(self, path: str, **keywords: Any) -> bool:
         """Whether there is such a file or directory. What prevents an answer is raised."""
@@ -186,7 +175,11 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget what `info` and listings found at and around a path, or all of it."""
-        self._recent.forget(None if path is None else self._strip_protocol(path))
+        if path is None:
+            self._tree.recent.forget_all()
+        else:
+            self._tree.recent.forget(self._strip_protocol(path))
+            self._tree.recent.forget_all(self._strip_protocol(path))
         super().invalidate_cache(path)
 
     # Reading and writing
@@ -225,24 +218,19 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         del size  # the object tells itself
         path = self._strip_protocol(path)
         if mode == "rb":
-            source = self.access.source(path, **keywords)
-            if keywords.get("version_id") is None:
-                self._recent.keep([Entry.of(source)])
+            source = self._tree.open(path, **keywords)
             caching: dict[str, Any] = {"cache_type": cache_type, "cache_options": cache_options}
             return SealedBufferedFile(self, path, source, block_size=block_size, **caching, **keywords)
         if mode not in ("wb", "xb"):
             raise NotImplementedError(f"s3://{path}: mode {mode!r}: objects are read, or written whole, not changed")
-        if mode == "xb":
-            self._refuse_existing(path)
-        writer = self.access.writer(path, mode, **keywords)
-        return OutputFile(writer, mode, autocommit=autocommit, committed=lambda: self.invalidate_cache(path))
+        return self._tree.create(path, mode, autocommit=autocommit, **keywords)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **keywords: Any) -> bytes:
         """The bytes of a file, or of a slice of it."""
         path = self._strip_protocol(path)
         if start is None and end is None:
             return bytes(self.access.client.get(location_of(path), **keywords))
-        with self.access.source(path, **keywords) as source:
+        with self._tree.open(path, **keywords) as source:
             begin, stop, _ = slice(start, end).indices(source.size)
             return bytes(source.read_at(begin, max(0, stop - begin)))
 
@@ -271,7 +259,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
         def read(path: str) -> None:
             try:
-                with self.access.source(path, **keywords) as source:
+                with self._tree.open(path, **keywords) as source:
                     slices = [slice(begins[at], stops[at]).indices(source.size) for at in wanted[path]]
                     ranges = [(begin, max(0, stop - begin)) for begin, stop, _ in slices]
                     contents: list[Any] = [bytes(content) for content in source.read_ranges(ranges)]
@@ -299,7 +287,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
             if mode != "create":
                 raise
             raise ObjectExistsError(str(error)) from None
-        self.invalidate_cache(path)
+        self._tree.recent.forget(path)
 
     def put_file(
         self, lpath: Any, rpath: str, callback: Any = DEFAULT_CALLBACK, mode: str = "overwrite", **keywords: Any
@@ -325,43 +313,40 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
             raise NotImplementedError(f"s3://{self._strip_protocol(path)}: the time of an object cannot be changed")
         self.pipe_file(path, b"", **keywords)
 
-    def _refuse_existing(self, path: str) -> None:
-        if self._tree.entry(path) is not None:
-            raise ObjectExistsError(f"s3://{path}: it is there already, and was to be a new one")
-
     # Moving and removing
 
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Copy a file inside S3: it stays sealed."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        entry = self._recent.get(source)
-        if entry is not None and entry.is_directory:
+        if self._is_known_directory(source):
             self.mkdir(target)
             return
         try:
-            self.access.client.copy(location_of(source), location_of(target))
+            self._tree.copy(source, target)
         except ObjectNotFoundError:
             if not self.isdir(source):
                 raise
             self.mkdir(target)
-        self.invalidate_cache(target)
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Delete files, several at a time; with `recursive`, all that is below directories."""
         side_by_side(self._rm, reversed(self.expand_path(path, recursive=recursive, maxdepth=maxdepth)))
+        for root in [path] if isinstance(path, str | os.PathLike) else path:
+            self._tree.forget_directory(self._strip_protocol(root))
 
     def _rm(self, path: str) -> None:
         path = self._strip_protocol(path)
-        entry = self._recent.get(path)
-        if "/" in path and not (entry is not None and entry.is_directory):
-            self.access.client.delete(location_of(path))
-        self._tree.forget(path)
-        self.invalidate_cache(path)
+        if "/" in path and not self._is_known_directory(path):
+            self._tree.delete(path)
+
+    def _is_known_directory(self, path: str) -> bool:
+        entry = self._tree.recent.get(path, self._expiry)
+        return entry is not None and entry.is_directory
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
         """S3 has no directories: nothing is sent, and this object remembers that there is an empty one."""
         del create_parents
-        self._tree.make(self._strip_protocol(path))
+        self._tree.make_directory(self._strip_protocol(path))
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """As `mkdir`."""
@@ -370,8 +355,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def rmdir(self, path: str) -> None:
         """No longer remember an empty directory."""
-        self._tree.forget(self._strip_protocol(path))
-        self.invalidate_cache(path)
+        self._tree.forget_directory(self._strip_protocol(path))
 
 
 def _restore(client: Client, expiry: float) -> S3CseFileSystem:

@@ -1,4 +1,4 @@
-"""What was found out a moment ago, so that a library that asks several times in a row costs one request."""
+"""What was seen a moment ago, so that a library that asks several times in a row costs one request."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ _MOST: Final = 100_000
 
 
 class Recent:
-    """Entries by their paths, for `seconds` after they were seen. Safe to share between threads."""
+    """Entries by their paths, the newest ones. Safe to share between threads."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._seen: dict[str, tuple[float, Entry]] = {}
         self._lock = threading.Lock()
 
-    def get(self, path: str) -> Entry | None:
-        """The entry at a path, if it was seen lately."""
+    def get(self, path: str, seconds: float) -> Entry | None:
+        """The entry at a path, if it was seen within so many seconds."""
         with self._lock:
             seen = self._seen.get(path)
-        return seen[1] if seen is not None and time.monotonic() - seen[0] <= self._seconds else None
+        return seen[1] if seen is not None and time.monotonic() - seen[0] < seconds else None
 
     def keep(self, entries: Iterable[Entry]) -> None:
         """These were seen just now. Files of unknown size are left out: there is more to find out."""
@@ -39,15 +38,15 @@ class Recent:
             while len(self._seen) > _MOST:
                 del self._seen[next(iter(self._seen))]
 
-    def forget(self, path: str | None = None) -> None:
-        """Something was done to a path: forget it, the directories it is in, and what is in it. Or forget all."""
+    def forget(self, path: str) -> None:
+        """A path was written or deleted: forget it, and the directories that it is in."""
         with self._lock:
-            if path is None:
-                self._seen.clear()
-                return
-            gone = [seen for seen in self._seen if seen == path or seen.startswith(path + "/")]
             while path:
-                gone.append(path)
+                self._seen.pop(path, None)
                 path = path.rpartition("/")[0]
-            for name in gone:
-                self._seen.pop(name, None)
+
+    def forget_all(self, below: str = "") -> None:
+        """Forget all, or all that is below a directory."""
+        with self._lock:
+            for path in [path for path in self._seen if not below or path.startswith(below + "/")]:
+                del self._seen[path]

@@ -1,13 +1,15 @@
-"""A bucket seen as directories and files: prefixes and objects, with sizes of plaintext."""
+"""Buckets seen as directories and files: prefixes and objects, with sizes of plaintext."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.exceptions import BucketNotFoundError, ObjectNotFoundError
+from arrowseal.exceptions import BucketNotFoundError, ObjectExistsError, ObjectNotFoundError
 from arrowseal.fs.access import bare, location_of, prefix_of
+from arrowseal.fs.files import OutputFile
+from arrowseal.fs.recent import Recent
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.suites import V3
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _TAG_BYTES: Final = V3.suite.tag_bytes
 _MADE: Final = 10_000
 """Directories that are remembered although nothing is in them."""
+_HINT_SECONDS: Final = 60.0
+"""How long a size helps to decide how an object is asked for. It need not be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,10 @@ class Entry:
 
 
 class Tree:
-    """Looks, and no cache: every answer is of this moment. Safe to share between threads.
+    """What is where, and where things go. Safe to share between threads.
+
+    Answers are of this moment, and what was seen is noted in `recent`: for `lately`, and for the first request to a
+    file that a listing named, which may take a small object whole.
 
     A listing tells the size that is stored, and not whether an object is encrypted. Whatever is read here carries a tag
     of 16 bytes; so without `allow_plaintext`, the size of what can be read is the stored one less 16. With it a listing
@@ -54,35 +61,46 @@ class Tree:
     """
 
     def __init__(self, access: Access) -> None:
-        self._access = access
+        self.access = access
+        self.recent = Recent()
         self._made: dict[str, None] = {}
         self._lock = threading.Lock()
+
+    def lately(self, path: str, seconds: float) -> Entry | None:
+        """What `entry` gives, or what was seen within so many seconds."""
+        return self.recent.get(bare(path), seconds) or self.entry(path)
 
     def entry(self, path: str) -> Entry | None:
         """What is at a path, an object before a directory; None for nothing. One request, for directories two."""
         path = bare(path)
-        if not path:
-            return Entry("", is_directory=True)
-        if "/" in path:
-            location = location_of(path)
-            try:
-                head = self._access.client.head(location, **self._access.head_keywords())
-            except ObjectNotFoundError:
-                pass
-            else:
-                return Entry(path, False, head.plaintext_bytes, head.last_modified, head.etag, head.version_id)
+        found = self._file(path) if "/" in path else None
+        if found is None and self._is_directory(path):
+            found = Entry(path, is_directory=True)
+        self.recent.keep([found] if found else [])
+        return found
+
+    def _file(self, path: str) -> Entry | None:
         try:
-            return None if self.children(path) is None else Entry(path, is_directory=True)
-        except BucketNotFoundError:
+            head = self.access.client.head(location_of(path), **self.access.head_keywords())
+        except ObjectNotFoundError:
             return None
+        return Entry(path, False, head.plaintext_bytes, head.last_modified, head.etag, head.version_id)
+
+    def _is_directory(self, path: str) -> bool:
+        try:
+            return not path or self.children(path) is not None
+        except BucketNotFoundError:
+            return False
 
     def children(self, path: str) -> list[Entry] | None:
         """What is directly in a directory; None if there is no such directory. Raises `BucketNotFoundError`."""
         path, prefix = bare(path), prefix_of(path)
-        rows = self._access.client.list(prefix, delimiter="/")
-        if not rows and prefix.key and not self.is_made(path):
+        rows = self.access.client.list(prefix, delimiter="/")
+        if not rows and prefix.key and path not in self._made:
             return None
-        return [entry for entry in map(self._listed, rows) if entry.path != path]
+        found = [entry for entry in map(self._listed, rows) if entry.path != path]
+        self.recent.keep(found)
+        return found
 
     def below(self, path: str, depth: int | None = None) -> list[Entry] | None:
         """What is in a directory and the directories in it, `depth` levels down or all; None if there is no such one.
@@ -93,13 +111,15 @@ class Tree:
         if depth is not None:
             return self._levels(path, depth)
         path, prefix = bare(path), prefix_of(path)
-        rows = self._access.client.list(prefix)
-        if not rows and prefix.key and not self.is_made(path):
+        rows = self.access.client.list(prefix)
+        if not rows and prefix.key and path not in self._made:
             return None
-        files = [self._listed(row) for row in rows if not row.location.key.endswith("/")]
-        markers = [self._listed(row) for row in rows if row.location.key.endswith("/")]
-        directories = _parents([*files, *markers], path) | {entry.path for entry in markers if entry.path != path}
-        return [*(Entry(directory, is_directory=True) for directory in sorted(directories)), *files]
+        listed = [entry for entry in map(self._listed, rows) if entry.path != path]
+        files = [entry for entry in listed if not entry.is_directory]
+        directories = _parents(listed, path) | {entry.path for entry in listed if entry.is_directory}
+        found = [*(Entry(directory, is_directory=True) for directory in sorted(directories)), *files]
+        self.recent.keep(found)
+        return found
 
     def _levels(self, path: str, depth: int) -> list[Entry] | None:
         first = self.children(path)
@@ -112,39 +132,62 @@ class Tree:
             found += level
         return found
 
-    def make(self, path: str) -> None:
+    def open(self, path: str, **keywords: Any) -> EncryptedObject:
+        """The object at a path, without an index also if it is large: by two passes then. Raises what `Client.object`
+        does.
+        """
+        seen = self.recent.get(bare(path), _HINT_SECONDS)
+        hint = None if seen is None or seen.size is None or self.access.plain else seen.size + _TAG_BYTES
+        source = self.access.source(path, **{"size_hint": hint, "two_passes": True} | keywords)
+        if keywords.get("version_id") is None:
+            self.recent.keep([Entry.of(source)])
+        return source
+
+    def create(self, path: str, mode: str = "wb", *, autocommit: bool = True, **keywords: Any) -> OutputFile:
+        """A file that becomes the object at a path. Raises what `Client.open` does; for mode `"xb"` also
+        `ObjectExistsError`.
+        """
+        if mode == "xb" and self.entry(path) is not None:
+            raise ObjectExistsError(f"s3://{bare(path)}: it is there already, and was to be a new one")
+        writer = self.access.writer(path, mode, **keywords)
+        return OutputFile(writer, mode, autocommit=autocommit, committed=lambda: self.recent.forget(bare(path)))
+
+    def delete(self, path: str) -> None:
+        """Delete a file. One that does not exist is no error, as in S3."""
+        self.access.client.delete(location_of(path))
+        self.recent.forget(bare(path))
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy a file inside S3: it stays sealed. Raises what `Client.copy` does."""
+        self.access.client.copy(location_of(source), location_of(target))
+        self.recent.forget(bare(target))
+
+    def move(self, source: str, target: str) -> None:
+        """Copy a file inside S3, then delete it where it was. Raises what `Client.move` does."""
+        self.access.client.move(location_of(source), location_of(target))
+        self.recent.forget(bare(source))
+        self.recent.forget(bare(target))
+
+    def make_directory(self, path: str) -> None:
         """Remember a directory that nothing is in."""
         with self._lock:
             self._made[bare(path)] = None
             while len(self._made) > _MADE:
                 del self._made[next(iter(self._made))]
 
-    def forget(self, path: str) -> None:
+    def forget_directory(self, path: str) -> None:
         """No longer remember a directory, nor those in it."""
         gone = bare(path)
         with self._lock:
             for made in [made for made in self._made if made == gone or made.startswith(gone + "/")]:
                 del self._made[made]
-
-    def is_made(self, path: str) -> bool:
-        """Whether a directory is remembered."""
-        return path in self._made
-
-    def delete(self, entries: Iterable[Entry]) -> None:
-        """Delete those entries that are files, several at a time."""
-        paths = [entry.path for entry in entries if not entry.is_directory]
-        side_by_side(lambda path: self._access.client.delete(location_of(path)), paths)
-
-    def move(self, source: str, target: str) -> None:
-        """Copy a file inside S3, then delete it where it was. Raises what `Client.copy` does."""
-        self._access.client.copy(location_of(source), location_of(target))
-        self._access.client.delete(location_of(source))
+        self.recent.forget(gone)
 
     def _listed(self, row: ListedObject) -> Entry:
         path = f"{row.location.bucket}/{row.location.key}"
         if row.is_prefix or path.endswith("/"):
             return Entry(path.rstrip("/"), is_directory=True)
-        size = None if self._access.plain else max(0, row.stored_bytes - _TAG_BYTES)
+        size = None if self.access.plain else max(0, row.stored_bytes - _TAG_BYTES)
         return Entry(path, False, size, row.last_modified, row.etag)
 
 

@@ -35,20 +35,28 @@ class OpenedParquet(Opened):
     """A Parquet object by its footer."""
 
     def __init__(self, source: Ranges) -> None:
-        self.footer: Final = ParquetFooter(source, filtered=True)
+        self.source = source
         polars = require("polars", "polars")
+        self._alike: set[str] = set()
+        try:
+            self.footer: Final = ParquetFooter(source, filtered=True)
+        except pa.ArrowNotImplementedError:  # types that pyarrow does not know: integers of 128 bits
+            super().__init__(source, polars.scan_parquet(self._content()).collect_schema())
+            return
         schema = polars.scan_parquet(self.footer.buffer.to_pybytes()).collect_schema()
         super().__init__(source, schema, self.footer.metadata.num_rows)
         frame = polars.from_arrow(self.footer.schema.empty_table())
-        self._alike: Final = {name for name, kind in frame.schema.items() if schema.get(name) == kind}
+        self._alike = {name for name, kind in frame.schema.items() if schema.get(name) == kind}
+
+    def _content(self) -> bytes:
+        return bytes(self.source.read_at(0, self.source.size))
 
     def frames(self, query: Query) -> Iterator[pl.DataFrame]:
         """What a query asks for, wave by wave."""
         polars = require("polars", "polars")
         columns = self.schema.names() if query.columns is None else query.columns
         if not columns or not self._alike.issuperset(columns):
-            content = bytes(self.source.read_at(0, self.source.size))
-            yield query.of(polars.scan_parquet(content))
+            yield query.of(polars.scan_parquet(self._content()))
             return
         begin, end = self._rows(query.rows)
         expression = pruning(query.filters, self.schema)
