@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
+from arrowseal.tables.statistics import may_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +106,11 @@ class ParquetFooter:
         """
         if expression is None or self._fragment is None:
             return list(range(self.metadata.num_row_groups))
-        return [group.id for group in self._fragment.subset(filter=expression).row_groups]
+        groups = [group.id for group in self._fragment.subset(filter=expression).row_groups]
+        if len(groups) < 2:
+            return groups
+        names = names_of_filter(None, expression, self.schema)
+        return may_hold(expression, names, self.metadata, self.schema, groups)
 
     def rows(self, row_group: int) -> int:
         """How many rows a row group has."""

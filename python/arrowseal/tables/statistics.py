@@ -1,0 +1,95 @@
+"""Row groups by their statistics, where nulls keep pyarrow from using them.
+
+Given the least and the greatest value of a column, pyarrow finds out whether a filter can hold, but not of row groups
+in which the column has nulls as well. For filters of comparisons the nulls change nothing: a comparison with null is
+null, and what is true of a row because, or although, a part is null would be true whatever that part were. So such a
+filter may be asked as if there were no nulls.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow.parquet as pq
+
+# As they are written out by pyarrow; comparisons, `and` and `or` have signs of their own. Text in the filter that looks
+# like a call of another function only makes it one that is not known here.
+_CALL: Final = re.compile(r"[A-Za-z0-9_]+\(")
+_KNOWN_CALLS: Final = frozenset({"is_in(", "cast("})
+_NULL: Final = re.compile(r"\bnull\b")
+
+
+def ignores_nulls(expression: pc.Expression) -> bool:
+    """Whether only comparisons, `is_in` without null, casts, `and` and `or` make up the filter."""
+    text = str(expression)
+    calls = set(_CALL.findall(text))
+    return calls <= _KNOWN_CALLS and not ("is_in(" in calls and _NULL.search(text))
+
+
+def may_hold(
+    expression: pc.Expression, names: Sequence[str], metadata: pq.FileMetaData, schema: pa.Schema, groups: list[int]
+) -> list[int]:
+    """Those of the row groups that may have rows for a filter on these columns."""
+    leaves = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
+    known = {name: leaves[name] for name in names if name in leaves and _is_comparable(schema.field(name).type)}
+    if "!=" in str(expression):  # NaN, which no statistics count, differs from every number
+        known = {name: at for name, at in known.items() if not pa.types.is_floating(schema.field(name).type)}
+    chunks = {group: {name: metadata.row_group(group).column(at) for name, at in known.items()} for group in groups}
+    if not any(_has_nulls(chunk) for named in chunks.values() for chunk in named.values()):
+        return groups  # pyarrow has looked at all that there is
+    if not ignores_nulls(expression):
+        return groups
+    import pyarrow.dataset as ds
+
+    fragments, file_format = [], ds.ParquetFileFormat()
+    for group, named in chunks.items():
+        bounds = [_bounds(name, schema.field(name).type, chunk.statistics) for name, chunk in named.items()]
+        true = [bound for bound in bounds if bound is not None]
+        # A file that is never read: the row group under its number, and what is known of it.
+        fragments.append(
+            file_format.make_fragment(
+                pa.py_buffer(group.to_bytes(4, "little")),
+                partition_expression=reduce(lambda one, other: one & other, true) if true else None,
+            )
+        )
+    dataset = ds.FileSystemDataset(fragments, schema, file_format)
+    return [int.from_bytes(found.buffer.to_pybytes(), "little") for found in dataset.get_fragments(filter=expression)]
+
+
+def _is_comparable(kind: pa.DataType) -> bool:
+    """Types whose bounds pass through Python unchanged."""
+    types = pa.types
+    if types.is_timestamp(kind):
+        return bool(kind.unit != "ns")
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_date32(kind)
+        or types.is_decimal128(kind)
+        or types.is_boolean(kind)
+    )
+
+
+def _has_nulls(chunk: Any) -> bool:
+    statistics = chunk.statistics
+    return statistics is not None and statistics.has_min_max and statistics.null_count != 0
+
+
+def _bounds(name: str, kind: pa.DataType, statistics: Any) -> pc.Expression | None:
+    if statistics is None or not statistics.has_min_max:
+        return None
+    try:
+        least, greatest = pa.scalar(statistics.min, kind), pa.scalar(statistics.max, kind)
+    except (pa.ArrowException, TypeError, ValueError):  # text that was cut within a character
+        return None
+    return (pc.field(name) >= least) & (pc.field(name) <= greatest)
