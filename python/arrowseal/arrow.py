@@ -23,6 +23,7 @@ from arrowseal.tables.dataset_written import WrittenDataset as WrittenDataset
 from arrowseal.tables.dataset_written import WrittenFile as WrittenFile
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.refusal import filter_names
+from arrowseal.tables.scan import Scan
 from arrowseal.tables.table_object import TableObject
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from arrowseal.suites import AnyContext
     from arrowseal.writing import PutResult
 
-__all__ = ["dataset", "read_table", "write_dataset", "write_table"]
+__all__ = ["dataset", "read_table", "scan", "write_dataset", "write_table"]
 
 
 def read_table(
@@ -95,6 +96,38 @@ def read_table(
         columns_asked=[*(asked or ()), *filter_names(options.get("filters"))],
         columns_there=reader.names,
     )
+
+
+def scan(
+    url: Url | None = None,
+    *,
+    bucket: str | None = None,
+    key: str | None = None,
+    format: TableFormat | str | None = None,  # noqa: A002 - the public word for it
+    columns: Sequence[str] | None = None,
+    client: Client | None = None,
+    encryption: Encryption | None = None,
+    encryption_context: Mapping[str, str] | AnyContext | None = None,
+    kms_key_id: str | None = None,
+    allow_plaintext: bool | None = None,
+    version_id: str | None = None,
+    **options: Any,
+) -> Scan:
+    """The table in an object as an Arrow stream, fetched anew by each who consumes it: see `Scan`. Sends no request.
+
+    Arguments and errors are those of `read_table`. Parquet is fetched in waves of row groups, so that a table may be
+    larger than memory.
+
+    Example:
+        >>> import arrowseal.arrow, polars as pl
+        >>> pl.DataFrame(arrowseal.arrow.scan("s3://tables/flights.parquet", columns=["carrier"]))  # doctest: +SKIP
+    """
+    keywords: dict[str, Any] = {"client": client, "bucket": bucket, "key": key, "version_id": version_id}
+    keywords |= {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}
+    keywords |= {"allow_plaintext": allow_plaintext}
+    table_object = TableObject.at(url, keywords)
+    asked = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    return Scan(table_object, TableFormat.of(table_object.location, format), asked, options)
 
 
 def write_table(

@@ -189,6 +189,11 @@ class ParquetReader:
         """Whether less than the whole file will do."""
         return (columns is not None or self.filter is not None) and self._plans
 
+    @property
+    def reads_waves(self) -> bool:
+        """Whether `tables` and `schema` honour all options."""
+        return self._plans
+
     def names(self, source: Ranges) -> list[str]:
         """The columns that may be asked for."""
         return ParquetFooter(source).names()
