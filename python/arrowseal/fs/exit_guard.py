@@ -14,8 +14,11 @@ import time
 import weakref
 from typing import Any, Final
 
-_SETTLE_SECONDS: Final = 0.03
-"""What pool threads get after the last file was let go of: they need the GIL once for each object that they hold."""
+_TURNS: Final = 16
+_TURN_SECONDS: Final = 0.002
+"""What pool threads get after the last file was let go of: they need the GIL once for each object that they hold. Many
+short turns: where processors are taken, each of them takes longer, for this thread too.
+"""
 _MOST_SECONDS: Final = 0.1
 """Files that the program itself still holds are not waited for any longer."""
 
@@ -37,5 +40,6 @@ def watch(file: Any) -> None:
 def _wait() -> None:
     deadline = time.monotonic() + _MOST_SECONDS
     while len(_watched) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(_SETTLE_SECONDS)
+        time.sleep(_TURN_SECONDS)
+    for _ in range(_TURNS):
+        time.sleep(_TURN_SECONDS)
