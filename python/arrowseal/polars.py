@@ -34,7 +34,7 @@ from arrowseal.tables.ipc import IpcReader, ipc_of_columns
 from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns, reads_columns
 from arrowseal.tables.lazy_whole import LazyWhole
 from arrowseal.tables.parquet import ParquetFooter
-from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, writes
+from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, sinks, writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -58,6 +58,10 @@ __all__ = [
     "scan_ipc",
     "scan_ndjson",
     "scan_parquet",
+    "sink_csv",
+    "sink_ipc",
+    "sink_ndjson",
+    "sink_parquet",
     "write_csv",
     "write_ipc",
     "write_ndjson",
@@ -185,6 +189,46 @@ def write_ipc(frame: pl.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arg
 def write_ndjson(frame: pl.DataFrame, sink: Sink, location: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.write_ndjson` into an encrypted object. Extension and `compression` have to agree, as in polars."""
     _serialise(frame, sink, "write_ndjson", _with_agreeing_extension(arguments, location))
+
+
+@sinks(pl.LazyFrame.sink_parquet, TableFormat.PARQUET)
+def sink_parquet(frame: pl.LazyFrame, into: Any, _: ObjectLocation | None, arguments: Arguments) -> None:
+    """`LazyFrame.sink_parquet` into an encrypted object, or into many by a `polars.PartitionBy` whose base path is
+    `s3://bucket/prefix`. The query runs at once; objects appear when it has succeeded.
+    """
+    _run(frame, into, "sink_parquet", arguments)
+
+
+@sinks(pl.LazyFrame.sink_csv, TableFormat.CSV)
+def sink_csv(frame: pl.LazyFrame, into: Any, location: ObjectLocation | None, arguments: Arguments) -> None:
+    """`LazyFrame.sink_csv` into an encrypted object, or many: see `sink_parquet`. Extension and `compression` have to
+    agree, as in polars.
+    """
+    _run(frame, into, "sink_csv", arguments if location is None else _with_agreeing_extension(arguments, location))
+
+
+@sinks(pl.LazyFrame.sink_ipc, TableFormat.IPC)
+def sink_ipc(frame: pl.LazyFrame, into: Any, _: ObjectLocation | None, arguments: Arguments) -> None:
+    """`LazyFrame.sink_ipc` into an encrypted object, or many: see `sink_parquet`."""
+    _run(frame, into, "sink_ipc", arguments)
+
+
+@sinks(pl.LazyFrame.sink_ndjson, TableFormat.JSON)
+def sink_ndjson(frame: pl.LazyFrame, into: Any, location: ObjectLocation | None, arguments: Arguments) -> None:
+    """`LazyFrame.sink_ndjson` into an encrypted object, or many: see `sink_parquet`. Extension and `compression` have
+    to agree, as in polars.
+    """
+    _run(frame, into, "sink_ndjson", arguments if location is None else _with_agreeing_extension(arguments, location))
+
+
+def _run(frame: pl.LazyFrame, into: Any, method: str, arguments: Arguments) -> None:
+    if not isinstance(frame, pl.LazyFrame):
+        raise ConfigurationError(
+            f"{method}() runs a LazyFrame, not {type(frame).__module__}.{type(frame).__name__}: give frame.lazy()"
+        )
+    if arguments.get("lazy"):
+        raise ConfigurationError(f"{method}() takes no lazy= here: what it wrote is kept when the query has succeeded")
+    getattr(frame, method)(into, **arguments)
 
 
 def _serialise(frame: pl.DataFrame, sink: Sink, method: str, arguments: Arguments) -> None:

@@ -18,6 +18,10 @@ __all__ = [
     "scan_ipc",
     "scan_ndjson",
     "scan_parquet",
+    "sink_csv",
+    "sink_ipc",
+    "sink_ndjson",
+    "sink_parquet",
     "write_csv",
     "write_ipc",
     "write_ndjson",
@@ -28,6 +32,10 @@ read_csv = awaitable_face(faces.read_csv)
 read_ipc = awaitable_face(faces.read_ipc)
 read_ndjson = awaitable_face(faces.read_ndjson)
 read_parquet = awaitable_face(faces.read_parquet)
+sink_csv = awaitable_face(faces.sink_csv)
+sink_ipc = awaitable_face(faces.sink_ipc)
+sink_ndjson = awaitable_face(faces.sink_ndjson)
+sink_parquet = awaitable_face(faces.sink_parquet)
 write_csv = awaitable_face(faces.write_csv)
 write_ipc = awaitable_face(faces.write_ipc)
 write_ndjson = awaitable_face(faces.write_ndjson)

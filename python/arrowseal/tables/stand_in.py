@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.tables.partitioned_sink import is_partitioned, sink_partitioned
 from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.table_object import TableObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from typing_extensions import Buffer
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 Table = TypeVar("Table")
 Arguments = dict[str, Any]
 """Arguments of the library's function by name, without the one that says where."""
+_Sink = Callable[[Any, Any, "ObjectLocation | None", Arguments], None]
 
 _SHARED: Final = {
     "client": "Client | None",
@@ -173,6 +175,37 @@ def writes(
                 table_format,
                 frame,
                 lambda sink: write(frame, sink, table_object.location, arguments),
+            )
+
+        return stand_in.dress(face)
+
+    return decorate
+
+
+def sinks(
+    like: Callable[..., Any], table_format: TableFormat
+) -> Callable[[_Sink], Callable[..., PutResult | list[PutResult]]]:
+    """Makes `sink(frame, into, location, arguments)` a face that stands in for the method `like` of lazy frames. `into`
+    is a file or, without a location, a `polars.PartitionBy` that makes files of ours. Nothing is there unless the query
+    succeeds.
+    """
+
+    def decorate(sink: _Sink) -> Callable[..., PutResult | list[PutResult]]:
+        stand_in = _StandIn(sink.__name__, like, WRITE_KEYWORDS, frame="lf", returns="PutResult | list[PutResult]")
+
+        @functools.wraps(sink)
+        def face(*args: Any, **kwargs: Any) -> PutResult | list[PutResult]:
+            url, arguments, own = stand_in.bind(args, kwargs)
+            frame = arguments.pop("lf")
+            if is_partitioned(url):
+
+                def write(into: Any) -> None:
+                    sink(frame, into, None, arguments)
+
+                return sink_partitioned(stand_in.name, table_format, url, own, write)
+            table_object = TableObject.at(url, own)
+            return table_object.write(
+                stand_in.name, table_format, frame, lambda file: sink(frame, file, table_object.location, arguments)
             )
 
         return stand_in.dress(face)

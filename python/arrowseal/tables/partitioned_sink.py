@@ -1,0 +1,133 @@
+"""Many objects of one lazy frame: `polars.PartitionBy` with a prefix in S3 as its base path."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from contextvars import copy_context
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from arrowseal.encryption import CSE, Plain
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.location import locate, locate_prefix
+from arrowseal.suites import V3, Format
+from arrowseal.tables.sink import Sink
+from arrowseal.tables.table_object import TableObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from arrowseal.object_writer import ObjectWriter
+    from arrowseal.tables.formats import TableFormat
+    from arrowseal.writing import PutResult
+
+COMMITS_AT_A_TIME: Final = 8
+_HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+_EXTENSIONS: Final = {"json": "jsonl"}  # as polars names them
+
+
+def is_partitioned(where: Any) -> bool:
+    """Whether it is a `polars.PartitionBy`."""
+    return hasattr(where, "_pl_partition_by")
+
+
+def sink_partitioned(
+    operation: str,
+    table_format: TableFormat,
+    where: Any,
+    keywords: Mapping[str, Any],
+    sink: Callable[[Any], None],
+) -> list[PutResult]:
+    """Stores what `sink` writes when it is given the `PartitionBy` that it should use.
+
+    The objects appear when the query has succeeded, one after the other; if it fails there is none. If a commit fails,
+    the objects that are there are named in a note of its exception, and all others are given up.
+    """
+    base = where._pl_partition_by.base_path.rstrip("/")  # noqa: SLF001 - there is no public way to ask
+    place = replace(TableObject.at(f"{base}/_", keywords), location=locate_prefix(f"{base}/"))
+    writers = _Writers(place, base, _EXTENSIONS.get(table_format.value, table_format.value), where)
+    counters = place.client.counters
+    with counters.operation(operation, place.location, file_type=table_format.value), _sharing_data_keys(place):
+        writers.context = copy_context()
+        try:
+            sink(writers.partition_by())
+            return writers.commit()
+        except BaseException:
+            writers.abort()
+            raise
+
+
+class _Writers:
+    """The objects that are being written, in the order in which polars asked for them."""
+
+    def __init__(self, place: TableObject, base: str, extension: str, where: Any) -> None:
+        self._place = place
+        self._base = base
+        self._extension = extension
+        self._where = where
+        self._provider = where._pl_partition_by.file_path_provider  # noqa: SLF001
+        self._writers: list[ObjectWriter] = []
+        self._lock = threading.Lock()
+        self.context = copy_context()
+
+    def partition_by(self) -> Any:
+        """The caller's `PartitionBy`, but that its files are ours."""
+        own = copy.copy(self._where)
+        own._pl_partition_by = replace(own._pl_partition_by, base_path="", file_path_provider=self.open)  # noqa: SLF001
+        return own
+
+    def open(self, args: Any) -> Sink:
+        """What polars calls for each file, on threads of its own."""
+        path = self._hive_path(args) if self._provider is None else self._provider(args)
+        if not isinstance(path, str):
+            path = str(path) if hasattr(path, "__fspath__") else None
+        if not path:
+            raise ConfigurationError("file_path_provider= has to give a path below the base path, as text")
+        location = locate(f"{self._base}/{path.lstrip('/')}")
+        writer: ObjectWriter = self.context.copy().run(self._place.client.open, location, "wb", **self._place.keywords)
+        with self._lock:
+            self._writers.append(writer)
+        return Sink(writer)
+
+    def commit(self) -> list[PutResult]:
+        """Make objects of all."""
+        with ThreadPoolExecutor(COMMITS_AT_A_TIME, thread_name_prefix="arrowseal-commit") as pool:
+            tasks = [pool.submit(self.context.copy().run, writer.commit) for writer in self._writers]
+        failed = next((error for task in tasks if (error := task.exception()) is not None), None)
+        if failed is None:
+            return [task.result() for task in tasks]
+        there = [str(task.result().location) for task in tasks if task.exception() is None]
+        failed.add_note("written before it failed: " + (", ".join(there) or "nothing"))
+        raise failed
+
+    def abort(self) -> None:
+        """Give up what is not committed."""
+        for writer in self._writers:
+            writer.abort()
+
+    def _hive_path(self, args: Any) -> str:
+        values: dict[str, Any] = args.partition_keys.row(0, named=True) if args.partition_keys.width else {}
+        parts = [
+            f"{quote(name, safe='')}={_HIVE_NULL if value is None else quote(_text(value), safe='')}"
+            for name, value in values.items()
+        ]
+        return "/".join([*parts, f"{args.index_in_partition:08x}.{self._extension}"])
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _sharing_data_keys(place: TableObject) -> AbstractContextManager[None]:
+    """One data key for the objects, where the format allows it."""
+    encryption = place.keywords.get("encryption")
+    if isinstance(encryption, Plain):
+        return nullcontext()
+    given = encryption.format if isinstance(encryption, CSE) else None
+    reusable = Format.of(given or place.client.options.format) is V3
+    return place.client.data_key_reuse() if reusable else nullcontext()
