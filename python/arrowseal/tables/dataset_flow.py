@@ -20,6 +20,8 @@ FILES_IN_FLIGHT: Final = 16
 """Twice what pyarrow has. A small file is one request, of which 16 fill a link of 20 ms with 800 files a second."""
 BYTES_AHEAD: Final = 256 * 2**20
 """Stored bytes of what is being read, and bytes of the rows that wait."""
+_TURNS_AHEAD: Final = 4
+"""Files that each thread reads beyond the one whose rows are taken."""
 _UNKNOWN_BYTES: Final = 8 * 2**20
 _LOOK_SECONDS: Final = 0.2
 """How often who waits for rows looks whether the caller still does."""
@@ -137,7 +139,8 @@ class _State(Generic[Task, Rows]):
         with self._lock:
             while not self._stopped and self._next < len(self._tasks):
                 size = self._size(self._next)
-                if self._next == self._taken or self._held + size <= self._bytes_ahead:
+                near = self._next - self._taken < _TURNS_AHEAD * len(self.threads)
+                if self._next == self._taken or (near and self._held + size <= self._bytes_ahead):
                     at, self._next = self._next, self._next + 1
                     self._held += size
                     self._waiting[at] = deque()

@@ -209,7 +209,7 @@ def accepted(partitions: Iterable[Partition], accept: Callable[[dict[str, str]],
     """Those that a function of the values, as strings, accepts."""
     return [
         partition
-        for partition in partitions
+        for partition in {id(partition): partition for partition in partitions}.values()
         if accept({name: "" if value is None else str(value) for name, value in partition.values.items()})
     ]
 

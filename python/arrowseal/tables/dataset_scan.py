@@ -68,13 +68,17 @@ class DatasetScan:
         """All of it in memory."""
         if self._source.unify_schemas and not self._source.inspected:
             return self._unified_table()
-        tables = list(self._tables())
-        return pa.concat_tables([self.projected_schema.empty_table(), *tables])
+        return _together(self.projected_schema, list(self._tables()))
 
     def to_batches(self) -> Iterator[pa.RecordBatch]:
         """It in batches, in the order of files and rows. What is read ahead is bounded; closing stops it."""
         for table in self._tables():
-            yield from table.to_batches(max_chunksize=self._batch_size)
+            if table.num_columns:
+                yield from table.to_batches(max_chunksize=self._batch_size)
+            else:
+                for begin in range(0, table.num_rows, self._batch_size):
+                    rows = pa.nulls(min(self._batch_size, table.num_rows - begin))
+                    yield pa.RecordBatch.from_arrays([rows], names=[""]).select([])
 
     def to_reader(self) -> pa.RecordBatchReader:
         """It as a stream of Arrow, read once."""
@@ -82,8 +86,7 @@ class DatasetScan:
 
     def head(self, num_rows: int) -> pa.Table:
         """Its first rows: the first file alone, then, if these are not enough, more of them side by side."""
-        tables = list(self._tables(num_rows))
-        return pa.concat_tables([self.projected_schema.empty_table(), *tables]).slice(0, num_rows)
+        return _together(self.projected_schema, list(self._tables(num_rows))).slice(0, num_rows)
 
     def count_rows(self) -> int:
         """How many rows it has."""
@@ -195,7 +198,7 @@ class DatasetScan:
             columns = schema.names if isinstance(self._columns, Mapping) else self._projected(schema).names
             wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
             fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]
-            whole = pa.concat_tables([self._projected(schema).empty_table(), *fitting])
+            whole = _together(self._projected(schema), fitting)
             operation.rows, succeeded = whole.num_rows, True
         finally:
             underway.end(succeeded=succeeded)
@@ -218,6 +221,12 @@ class DatasetScan:
 
         answers = in_order(members, run, size_of=_size, context=copy_context(), threads=self._threads)
         return sum(answer.value for answer in answers)
+
+
+def _together(schema: pa.Schema, tables: list[pa.Table]) -> pa.Table:
+    if not schema.names:  # a table that is made of others counts its rows by its columns
+        return pa.table([pa.nulls(sum(table.num_rows for table in tables))], names=[""]).select([])
+    return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def _size(member: DatasetFile) -> int | None:
