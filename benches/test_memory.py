@@ -42,6 +42,15 @@ import arrowseal
 client = arrowseal.Client({key!r})
 assert len(client.get("s3://{bucket}/whole")) == {mebibytes} << 20
 """
+STREAM = """
+import arrowseal
+client = arrowseal.Client({key!r})
+size, total = {mebibytes} << 20, 0
+with client.open("s3://{bucket}/streamed", "rb") as file:
+    while piece := file.read_buffer(1 << 20):
+        total += len(memoryview(piece))
+assert total == size
+"""
 
 
 def peak_bytes(work: str, endpoint: Endpoint, servers: LocalServers, mebibytes: int) -> int:
@@ -63,3 +72,16 @@ def test_reading_whole(endpoint: Endpoint, servers: LocalServers, record: Any, m
     endpoint.client(servers).put(f"s3://{BUCKET}/whole", os.urandom(mebibytes * MIB))
     peak = peak_bytes(READ, endpoint, servers, mebibytes)
     record(f"read {mebibytes} MiB", f"{peak / MIB - mebibytes:.0f} MiB above the object (bound: 64)")
+
+
+@pytest.mark.parametrize("mode", ["by its index", "in two passes"])
+def test_streaming_4_gib(endpoint: Endpoint, servers: LocalServers, record: Any, mode: str) -> None:
+    client, piece = endpoint.client(servers), bytes(range(256)) * 4096
+    with client.open(f"s3://{BUCKET}/streamed", "wb") as file:
+        for _ in range(4096):
+            file.write(piece)
+    if mode == "in two passes":
+        endpoint.s3().delete_object(Bucket=BUCKET, Key="_arrowseal.streamed.index")
+    peak = peak_bytes(STREAM, endpoint, servers, 4096)
+    client.delete(f"s3://{BUCKET}/streamed")
+    record(f"stream 4 GiB {mode}", f"{peak / MIB:.0f} MiB above the interpreter (bound: 256)")
