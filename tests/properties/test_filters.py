@@ -1,0 +1,155 @@
+"""Filters that decide what is fetched never decide what is found: rows are those of the whole table, filtered."""
+
+from __future__ import annotations
+
+import io
+import operator
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import polars.testing as plt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import arrowseal.arrow
+import arrowseal.polars
+from memory_client import MemoryClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAN = float("nan")
+CELLS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "n": (pa.int64(), st.integers(-3, 3)),
+    "x": (pa.float64(), st.sampled_from([-1.0, -0.0, 0.0, 1.0, 2.0, NAN])),
+    "s": (pa.string(), st.sampled_from(["", "a", "b", "ab", "null", "is_null("])),
+    "d": (pa.date32(), st.integers(0, 4)),
+    "t": (pa.timestamp("us"), st.integers(-2, 2)),
+    "b": (pa.bool_(), st.booleans()),
+}
+COMPARE = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pa.Table:
+    """Rows that are alike within a row group, so that statistics tell something, with and without nulls."""
+    groups = draw(st.integers(1, 4))
+    columns: dict[str, list[Any]] = {name: [] for name in CELLS}
+    for _ in range(groups):
+        for name, (_, cells) in CELLS.items():
+            few = draw(st.lists(st.one_of(cells, st.none()), min_size=1, max_size=2))
+            columns[name] += [draw(st.sampled_from(few)) for _ in range(3)]
+    return pa.table({name: pa.array(columns[name], kind) for name, (kind, _) in CELLS.items()})
+
+
+@st.composite
+def filters(draw: st.DrawFn, field: Callable[[str], Any], literal: Callable[[str, Any], Any]) -> Any:
+    """A tree of comparisons, of pyarrow or polars by what `field` and `literal` make."""
+
+    def leaf() -> Any:
+        name = draw(st.sampled_from(list(CELLS)))
+        value = draw(CELLS[name][1])
+        kind = draw(st.integers(0, 8))
+        if kind == 0:
+            return field(name).is_null()
+        if kind == 1:
+            isin = getattr(field(name), "isin", None) or field(name).is_in
+            values = [value, *draw(st.lists(CELLS[name][1], max_size=2))]
+            return isin([literal(name, each) for each in values])
+        return draw(st.sampled_from(COMPARE))(field(name), literal(name, value))
+
+    def tree(depth: int) -> Any:
+        kind = draw(st.integers(0, 4)) if depth else 4
+        match kind:
+            case 0:
+                return tree(depth - 1) & tree(depth - 1)
+            case 1:
+                return tree(depth - 1) | tree(depth - 1)
+            case 2:
+                return ~tree(depth - 1)
+            case _:
+                return leaf()
+
+    return tree(2)
+
+
+def stored(table: pa.Table) -> MemoryClient:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=3)
+    return MemoryClient(**{"t.parquet": sink.getvalue()})
+
+
+@given(table=tables(), filter=filters(pc.field, lambda name, value: pa.scalar(value, CELLS[name][0])))
+def test_rows_of_a_filter_of_pyarrow(table: pa.Table, filter: pc.Expression) -> None:  # noqa: A002
+    client = stored(table)
+    for columns in (None, ["n"]):
+        read = arrowseal.arrow.read_table("s3://lake/t.parquet", columns=columns, filters=filter, client=client)
+        rows = table.filter(filter)
+        assert repr(read.to_pylist()) == repr((rows if columns is None else rows.select(columns)).to_pylist())
+
+
+@given(table=tables(), terms=st.data())
+def test_rows_of_filters_as_tuples(table: pa.Table, terms: st.DataObject) -> None:
+    def one() -> tuple[str, str, Any]:
+        name = terms.draw(st.sampled_from(["n", "s", "x"]))
+        value = terms.draw(CELLS[name][1])
+        word = terms.draw(st.sampled_from(["=", "==", "!=", "<", ">", "<=", ">=", "in", "not in"]))
+        return name, word, [value] if "in" in word else value
+
+    tuples = [[one() for _ in range(terms.draw(st.integers(1, 2)))] for _ in range(terms.draw(st.integers(1, 2)))]
+    client = stored(table)
+    read = arrowseal.arrow.read_table("s3://lake/t.parquet", filters=tuples, client=client)
+    expected = pq.read_table(io.BytesIO(client.objects["t.parquet"]), filters=tuples)
+    assert repr(read.to_pylist()) == repr(expected.to_pylist())
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@given(
+    table=tables(),
+    filter=filters(pl.col, lambda name, value: pl.from_arrow(pa.array([value], CELLS[name][0])).item()),  # type: ignore[union-attr]
+)
+def test_rows_of_a_filter_of_polars(engine: Any, table: pa.Table, filter: pl.Expr) -> None:  # noqa: A002
+    client = stored(table)
+    whole = pl.read_parquet(client.objects["t.parquet"])
+    lazy = arrowseal.polars.scan_parquet("s3://lake/t.parquet", client=client)
+    plt.assert_frame_equal(lazy.filter(filter).collect(engine=engine), whole.filter(filter))
+
+
+@given(
+    table=tables(),
+    offset=st.integers(-15, 15),
+    length=st.integers(0, 15),
+    names=st.sets(st.sampled_from(list(CELLS)), min_size=1),
+)
+def test_rows_of_a_slice_of_polars(table: pa.Table, offset: int, length: int, names: set[str]) -> None:
+    client = stored(table)
+    whole = pl.read_parquet(client.objects["t.parquet"])
+    lazy = arrowseal.polars.scan_parquet("s3://lake/t.parquet", client=client)
+    columns = sorted(names)
+    plt.assert_frame_equal(
+        lazy.select(columns).slice(offset, length).collect(), whole.select(columns).slice(offset, length)
+    )
+
+
+def test_filters_of_comparisons_leave_out_row_groups_in_spite_of_nulls() -> None:
+    table = pa.table(
+        {
+            "n": [None if n % 3 == 0 else n for n in range(90)],
+            "s": [None if n % 3 == 0 else f"{n:02}" for n in range(90)],
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=10, use_dictionary=False)
+    client = MemoryClient(**{"t.parquet": sink.getvalue()})
+    conditions = [pc.field("n") == 44, pc.field("s") == "44", (pc.field("n") > 43) & (pc.field("s") < "45")]
+    conditions += [pc.field("n").isin([44]), reduce(operator.or_, [pc.field("n") == 44, pc.field("s") == "44"])]
+    for condition in conditions:
+        client.ranges.clear()
+        read = arrowseal.arrow.read_table("s3://lake/t.parquet", columns=["n"], filters=condition, client=client)
+        assert read.to_pydict() == {"n": [44]}
+        assert len(client.ranges) == 2, f"footer and one row group for {condition}"
