@@ -144,10 +144,10 @@ def partitioning_to_write(given: Any, flavor: str | None, schema: pa.Schema) -> 
     become directories `name=value` (`flavor="hive"`), or bare values (`"directory"`), or the beginning of names
     (`"filename"`); None for not at all. Raises `ConfigurationError` for what cannot be.
     """
-    if given is None or (not isinstance(given, ds.Partitioning) and not isinstance(given, str) and len(given) == 0):
-        return None
     if isinstance(given, ds.PartitioningFactory):
         raise ConfigurationError("give pyarrow.dataset.partitioning(...) a schema: what is written needs its types")
+    if given is None or (not isinstance(given, (ds.Partitioning, str)) and len(given) == 0):
+        return None
     if isinstance(given, ds.Partitioning):
         if flavor is not None:
             raise ConfigurationError("partitioning_flavor= goes with names of columns, not with a Partitioning")

@@ -47,6 +47,8 @@ def rows_of(data: Any, schema: pa.Schema | None) -> Rows:
         return _of_reader(data, schema)
     if isinstance(data, (pa.Table, pa.RecordBatch)) or _is_pandas(data):
         return _of_table(as_table(data), schema)
+    if isinstance(data, (pa.Array, pa.ChunkedArray)) and not pa.types.is_struct(data.type):
+        raise ConfigurationError(f"a table is expected, not a column of type {data.type}: give it a name first")
     if hasattr(data, "__arrow_c_stream__"):
         return _of_reader(pa.RecordBatchReader.from_stream(data), schema)
     if hasattr(data, "__arrow_c_array__"):

@@ -1,0 +1,238 @@
+"""What is there already, and what is left when a dataset is not written to its end: whole files, and a list of them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pytest
+from broken_bodies import Fault
+
+import arrowseal.arrow as sa
+from arrowseal import Client, ObjectLocation
+from arrowseal.exceptions import (
+    ConfigurationError,
+    DatasetWriteError,
+    LocationError,
+    NoKeyError,
+    ObjectExistsError,
+    StoreError,
+)
+from lake import Lake, trips
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def test_what_is_there_is_not_written_over_unless_it_is_said(lake: Lake) -> None:
+    sa.write_dataset(trips(), "s3://lake/t/", partitioning=["year"], client=lake.client)
+    before = dict(lake.s3.server.objects)
+    with pytest.raises(ObjectExistsError, match="mode="):
+        sa.write_dataset(trips(), "s3://lake/t/", partitioning=["year"], client=lake.client)
+    assert lake.s3.server.objects == before
+    sa.write_dataset(trips(), "s3://lake/t/year", client=lake.client)  # another prefix that begins alike
+
+
+def test_two_writers_of_one_name_do_not_mix(lake: Lake) -> None:
+    def beside(method: str, path: str, _: object) -> None:
+        if method == "PUT" and "intruder" not in path:  # after the prefix was looked at
+            lake.s3.server.objects.setdefault("/lake/t/part-0.parquet", other)
+
+    lake.put({"intruder": b"x"})
+    other = lake.s3.server.objects["/lake/intruder"]
+    lake.s3.rule = beside  # type: ignore[assignment]
+    with pytest.raises(DatasetWriteError) as stopped:
+        sa.write_dataset(trips(), "s3://lake/t", client=lake.client)
+    assert stopped.value.written == ()
+    assert lake.s3.server.objects["/lake/t/part-0.parquet"] == other
+
+
+def test_append_adds_files_of_other_names(lake: Lake) -> None:
+    for _ in range(2):
+        sa.write_dataset(trips(), "s3://lake/t", partitioning=["year"], mode="append", client=lake.client)
+    assert len(lake.keys) == 8
+    assert sa.dataset("s3://lake/t", client=lake.client).count_rows() == 800
+
+
+def test_overwrite_deletes_everything_of_before_and_only_after_all_is_there(lake: Lake) -> None:
+    sa.write_dataset(trips(), "s3://lake/t", partitioning=["city"], client=lake.client)
+    lake.put({"t/notes.txt": b"", "t2/other": b""})
+    old = [key for key in lake.keys if key.startswith("t/")]
+    lake.forget()
+    written = sa.write_dataset(trips(), "s3://lake/t", partitioning=["year"], mode="overwrite", client=lake.client)
+    assert sorted(location.key for location in written.deleted) == old
+    order = [seen.operation for seen in lake.s3.log if seen.operation in ("PutObject", "DeleteObject")]
+    assert order == sorted(order, reverse=True)
+    assert set(lake.keys) == {path.removeprefix("s3://lake/") for path in written.paths} | {"t2/other"}
+
+
+@pytest.mark.parametrize("how", [{"mode": "overwrite_partitions"}, {"existing_data_behavior": "delete_matching"}])
+def test_overwritten_partitions_are_those_that_are_written(lake: Lake, how: dict[str, Any]) -> None:
+    sa.write_dataset(trips(), "s3://lake/t", partitioning=["year"], client=lake.client)
+    chosen = trips().filter(pc.field("year") == 2013).slice(0, 3)
+    written = sa.write_dataset(chosen, "s3://lake/t", partitioning=["year"], client=lake.client, **how)
+    assert [location.key for location in written.deleted] == ["t/year=2013/part-0.parquet"]
+    counts = {
+        year: sa.dataset("s3://lake/t", client=lake.client).count_rows(pc.field("year") == year)
+        for year in (2012, 2013)
+    }
+    assert counts == {2012: 100, 2013: 3}
+
+
+def test_files_of_the_same_names_are_replaced_when_it_is_said(lake: Lake) -> None:
+    lake.put({"t/part-0.parquet": b"", "t/other.parquet": b""})
+    sa.write_dataset(trips(), "s3://lake/t", existing_data_behavior="overwrite_or_ignore", client=lake.client)
+    assert lake.keys == ["t/other.parquet", "t/part-0.parquet"]
+    assert sa.dataset("s3://lake/t/part-0.parquet", client=lake.client).count_rows() == 400
+
+
+def test_a_run_that_fails_in_the_middle_leaves_whole_files_and_lists_them(lake: Lake) -> None:
+    sa.write_dataset(trips(10), "s3://lake/t/old", client=lake.client)
+    rows = pa.table({"k": range(60), "n": range(60)})
+
+    def broken(method: str, path: str, _: object) -> Fault | None:
+        return Fault("status", 403, "AccessDenied") if method == "PUT" and "40/" in path else None
+
+    lake.s3.rule = broken
+    with pytest.raises(DatasetWriteError, match="whole files") as stopped:
+        sa.write_dataset(rows, "s3://lake/t", partitioning=["k"], mode="overwrite", client=lake.client)
+    lake.s3.reset()
+    error = stopped.value
+    assert isinstance(error.__cause__, PermissionError)
+    assert "k=40" in str(error)
+    new = [key for key in lake.keys if not key.startswith("t/old")]
+    assert sorted(file.path for file in error.written) == [f"s3://lake/{key}" for key in new]
+    assert 0 < len(new) < 60
+    assert "t/old/part-0.parquet" in lake.keys  # nothing was deleted
+    assert error.left == ()
+    assert lake.s3.server.open_uploads == {}
+    for file in error.written:
+        assert sa.read_table(file.path, client=lake.client).num_rows == file.rows == 1
+
+
+def test_a_source_that_fails_leaves_whole_files_and_is_the_cause(lake: Lake) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        for at in range(10):
+            yield pa.record_batch({"n": [at] * 10})
+        raise RuntimeError("the source is gone: secret")
+
+    with pytest.raises(DatasetWriteError) as stopped:
+        sa.write_dataset(
+            batches(), "s3://lake/t", schema=pa.schema([("n", pa.int64())]), max_rows_per_file=25, client=lake.client
+        )
+    assert isinstance(stopped.value.__cause__, RuntimeError)
+    assert "secret" not in str(stopped.value)
+    assert [file.rows for file in stopped.value.written] == [25] * len(lake.keys)
+    assert lake.keys == [file.location.key for file in stopped.value.written]
+    assert lake.s3.server.open_uploads == {}
+
+
+def test_large_files_that_are_under_way_are_aborted(lake: Lake) -> None:
+    client = lake.make_client()
+    noise = pa.table({"n": [f"{at * 2654435761 % 2**64:016x}" for at in range(700_000)]})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from noise.to_batches(max_chunksize=100_000)
+        while not lake.s3.server.open_uploads:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sa.write_dataset(
+            batches(),
+            "s3://lake/t",
+            schema=noise.schema,
+            max_rows_per_group=100_000,
+            file_options={"compression": "none", "use_dictionary": False},
+            client=client,
+        )
+    assert lake.keys == []
+    assert lake.s3.server.open_uploads == {}
+    assert lake.s3.server.uploads != {}
+
+
+def test_what_could_not_be_deleted_is_named(lake: Lake) -> None:
+    sa.write_dataset(trips(), "s3://lake/t", partitioning=["year"], client=lake.client)
+
+    def broken(method: str, path: str, _: object) -> Fault | None:
+        return Fault("status", 403, "AccessDenied") if method == "DELETE" and "2013" in path else None
+
+    lake.s3.rule = broken
+    with pytest.raises(DatasetWriteError, match="still there") as stopped:
+        sa.write_dataset(trips(10), "s3://lake/t", mode="overwrite", client=lake.client)
+    lake.s3.reset()
+    assert ObjectLocation("lake", "t/year=2013/part-0.parquet") in stopped.value.left
+    assert [file.rows for file in stopped.value.written] == [10]
+    assert isinstance(stopped.value.__cause__, StoreError)
+    assert set(lake.keys) == {stopped.value.written[0].location.key} | {left.key for left in stopped.value.left}
+
+
+def test_a_visitor_that_fails_ends_the_run(lake: Lake) -> None:
+    def visit(_: object) -> None:
+        raise ValueError("not this one")
+
+    with pytest.raises(DatasetWriteError) as stopped:
+        sa.write_dataset(trips(), "s3://lake/t", file_visitor=visit, client=lake.client)
+    assert isinstance(stopped.value.__cause__, ValueError)
+    assert [file.location.key for file in stopped.value.written] == lake.keys
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"format": "xls"}, ConfigurationError),
+        ({"partitioning": ["nothing"]}, ConfigurationError),
+        ({"partitioning": ["n", "x", "text", "year", "city"]}, ConfigurationError),
+        ({"partitioning": ["year"], "partitioning_flavor": "deep"}, ConfigurationError),
+        ({"partitioning": ds.partitioning(flavor="hive")}, ConfigurationError),
+        ({"mode": "w"}, ConfigurationError),
+        ({"existing_data_behavior": "replace"}, ConfigurationError),
+        ({"mode": "append", "existing_data_behavior": "error"}, ConfigurationError),
+        ({"basename_template": "part.parquet"}, ConfigurationError),
+        ({"basename_template": "{i}/{i}"}, ConfigurationError),
+        ({"max_rows_per_file": -1}, ConfigurationError),
+        ({"max_open_files": 0}, ConfigurationError),
+        ({"use_threads": 0}, ConfigurationError),
+        ({"file_options": {"no_such_option": 1}}, TypeError),
+        ({"progress": "yes"}, ConfigurationError),
+        ({"encryption": "CSE"}, ConfigurationError),
+        ({"s3_additional_kwargs": {"Body": b""}}, ConfigurationError),
+        ({"schema": pa.schema([("z", pa.int8())])}, ConfigurationError),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused_before_any_request(
+    lake: Lake, options: dict[str, Any], expected: type[Exception]
+) -> None:
+    with pytest.raises(expected):
+        sa.write_dataset(trips(), "s3://lake/t", client=lake.client, **options)
+    assert lake.s3.log == []
+    assert lake.kms.calls == []
+
+
+def test_more_that_is_refused_before_any_request(lake: Lake) -> None:
+    for data in ({"n": [1]}, "table", 7, pl.LazyFrame({"n": [1]}), pa.array([1])):
+        with pytest.raises(ConfigurationError):
+            sa.write_dataset(data, "s3://lake/t", client=lake.client)
+    with pytest.raises(LocationError):
+        sa.write_dataset(trips(), "/tmp/t", client=lake.client)
+    nested = pa.table({"k": [[1]], "n": [1]})
+    with pytest.raises(ConfigurationError, match="part of a path"):
+        sa.write_dataset(nested, "s3://lake/t", partitioning=["k"], client=lake.client)
+    assert lake.s3.log == []
+
+
+def test_a_client_without_a_key_sends_nothing(lake: Lake) -> None:
+    with pytest.raises(NoKeyError):
+        sa.write_dataset(trips(), "s3://lake/t", client=Client(endpoint_url=lake.s3.endpoint, region_name="eu-west-1"))
+    assert lake.s3.log == []
+
+
+def test_too_many_partitions_are_a_mistake(lake: Lake) -> None:
+    rows = pa.table({"k": range(50), "n": range(50)})
+    with pytest.raises(DatasetWriteError, match="max_partitions=20"):
+        sa.write_dataset(rows, "s3://lake/t", partitioning=["k"], max_partitions=20, client=lake.client)
