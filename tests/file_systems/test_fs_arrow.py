@@ -1,10 +1,9 @@
-"""Encrypted objects as a file system of pyarrow: datasets, files, directories, and when a file becomes an object."""
+"""Encrypted objects as a file system of pyarrow: datasets, formats, files, and what it is equal to."""
 
 from __future__ import annotations
 
 import gc
 import pickle
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,8 +14,8 @@ import pyarrow.fs
 import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
-from broken_bodies import Fault
-from pyarrow.fs import FileSelector, FileType
+from pyarrow.fs import FileSelector
+from seen import below, kinds, tamper
 
 import arrowseal
 from arrowseal import Client
@@ -24,12 +23,9 @@ from arrowseal.exceptions import (
     AuthenticationError,
     BucketNotFoundError,
     ConfigurationError,
-    DirectoryKeyError,
     EncryptionContextError,
-    LocationError,
     NotEncryptedError,
     ObjectNotFoundError,
-    StoreAccessDeniedError,
 )
 from arrowseal.fs import SealedFileSystem
 
@@ -44,24 +40,6 @@ TABLE = pa.table({"n": range(1000), "k": ["x", "y"] * 500, "text": [f"row {n}" f
 @pytest.fixture
 def fs(resident: Client, servers: BrokenServers) -> SealedFileSystem:
     return SealedFileSystem(resident)
-
-
-def kinds(fs: SealedFileSystem, *paths: str) -> list[str]:
-    return [info.type.name for info in fs.get_file_info(list(paths))]
-
-
-def below(fs: SealedFileSystem, path: str) -> list[str]:
-    """The files, by their paths in it."""
-    infos = fs.get_file_info(FileSelector(path, recursive=True))
-    return sorted(info.path.removeprefix(path + "/") for info in infos if info.type is FileType.File)
-
-
-def tamper(servers: BrokenServers, path: str, at: int = 100) -> None:
-    """Flip a bit of what is stored."""
-    stored = servers.s3.server.objects["/" + path]
-    body = bytearray(stored.body)
-    body[at] ^= 1
-    servers.s3.server.objects["/" + path] = stored._replace(body=bytes(body))
 
 
 # Tables
@@ -256,241 +234,6 @@ def test_the_content_type_of_a_stream_is_stored_and_what_s3_does_not_know_is_lef
 def test_objects_are_not_appended_to(fs: SealedFileSystem, lake: str) -> None:
     with pytest.raises(NotImplementedError, match="not appended to"):
         fs.open_append_stream(f"{lake}/a")
-
-
-# When a file becomes an object
-
-
-class Unfortunate(Exception):  # noqa: N818
-    """What happens in a test."""
-
-
-def raise_in_stream(fs: SealedFileSystem, path: str) -> None:
-    with fs.open_output_stream(path) as file:
-        file.write(b"half")
-        raise Unfortunate
-
-
-def raise_in_parquet_writer(fs: SealedFileSystem, path: str) -> None:
-    with pq.ParquetWriter(path, TABLE.schema, filesystem=fs) as writer:
-        writer.write_table(TABLE)
-        raise Unfortunate
-
-
-def raise_in_compressed_stream(fs: SealedFileSystem, path: str) -> None:
-    with fs.open_output_stream(path, compression="gzip") as file:
-        file.write(b"half")
-        raise Unfortunate
-
-
-def raise_in_dataset(fs: SealedFileSystem, path: str) -> None:
-    def batches() -> Any:
-        yield TABLE.to_batches()[0]
-        raise Unfortunate
-
-    reader = pa.RecordBatchReader.from_batches(TABLE.schema, batches())
-    ds.write_dataset(reader, path, filesystem=fs, format="parquet", basename_template="{i}.parquet")
-
-
-def write_with_an_unknown_option(fs: SealedFileSystem, path: str) -> None:
-    pq.write_table(TABLE, path, filesystem=fs, compression="none such")
-
-
-def write_what_the_format_does_not_take(fs: SealedFileSystem, path: str) -> None:
-    union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])
-    pq.write_table(pa.table({"a": union}), path, filesystem=fs)
-
-
-def drop_a_stream(fs: SealedFileSystem, path: str) -> None:
-    file = fs.open_output_stream(path)
-    file.write(b"half")
-    del file
-    gc.collect()
-    raise Unfortunate
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning")
-@pytest.mark.parametrize(
-    "failing",
-    [
-        raise_in_stream,
-        raise_in_parquet_writer,
-        raise_in_compressed_stream,
-        raise_in_dataset,
-        write_with_an_unknown_option,
-        write_what_the_format_does_not_take,
-        drop_a_stream,
-    ],
-)
-def test_what_fails_leaves_no_object(
-    fs: SealedFileSystem, lake: str, servers: BrokenServers, failing: Callable[[SealedFileSystem, str], None]
-) -> None:
-    with pytest.raises((Unfortunate, pa.ArrowException)):
-        failing(fs, f"{lake}/a")
-    gc.collect()
-    assert [path for path in servers.s3.server.objects if path.startswith(f"/{lake}/")] == []
-    assert not servers.s3.server.open_uploads
-
-
-def test_a_stream_that_an_exception_closes_says_that_it_was_given_up(fs: SealedFileSystem, lake: str) -> None:
-    with pytest.warns(RuntimeWarning, match=f"s3://{lake}/a: closed while Unfortunate"), suppress(Unfortunate):
-        raise_in_stream(fs, f"{lake}/a")
-
-
-def test_a_stream_that_is_opened_and_closed_while_an_exception_is_handled_is_committed(
-    fs: SealedFileSystem, lake: str
-) -> None:
-    try:
-        raise Unfortunate
-    except Unfortunate:
-        with fs.open_output_stream(f"{lake}/a") as file:
-            file.write(b"a report of it")
-    assert fs.open_input_file(f"{lake}/a").read() == b"a report of it"
-
-
-def test_nothing_is_visible_before_the_end_and_all_of_it_after(
-    fs: SealedFileSystem, lake: str, servers: BrokenServers
-) -> None:
-    with fs.open_output_stream(f"{lake}/a") as file:
-        for _ in range(3):
-            file.write(bytes(4 * 2**20))
-        assert kinds(fs, f"{lake}/a") == ["NotFound"]
-    assert fs.get_file_info(f"{lake}/a").size == 12 * 2**20
-
-
-# Directories
-
-
-def test_prefixes_are_directories(fs: SealedFileSystem, lake: str, resident: Client) -> None:
-    for key in ("a/b/1", "a/2", "ab", "a.b"):
-        resident.put(f"s3://{lake}/{key}", b"")
-    paths = [lake, f"{lake}/a", f"{lake}/a/", f"{lake}/a/b/1", f"{lake}/b", ""]
-    assert kinds(fs, *paths) == ["Directory", "Directory", "Directory", "File", "NotFound", "Directory"]
-    infos = fs.get_file_info(FileSelector(f"{lake}/a"))
-    assert [(info.path, info.type.name) for info in infos] == [(f"{lake}/a/b", "Directory"), (f"{lake}/a/2", "File")]
-    deep = fs.get_file_info(FileSelector(f"{lake}/a/", recursive=True))
-    assert {info.path: info.type.name for info in deep} == {
-        f"{lake}/a/b": "Directory",
-        f"{lake}/a/b/1": "File",
-        f"{lake}/a/2": "File",
-    }
-
-
-def test_segment_indexes_are_not_shown(
-    fs: SealedFileSystem, lake: str, resident: Client, servers: BrokenServers
-) -> None:
-    resident.put(f"s3://{lake}/t/a", b"0" * 2**20)
-    resident.index(f"s3://{lake}/t/a")
-    assert f"/{lake}/t/_arrowseal.a.index" in servers.s3.server.objects
-    assert below(fs, lake) == ["t/a"]
-    assert [info.path for info in fs.get_file_info(FileSelector(f"{lake}/t"))] == [f"{lake}/t/a"]
-
-
-def test_segment_indexes_go_where_their_objects_go(
-    fs: SealedFileSystem, lake: str, resident: Client, servers: BrokenServers
-) -> None:
-    resident.put(f"s3://{lake}/t/a", b"0" * 2**20)
-    resident.index(f"s3://{lake}/t/a")
-    fs.move(f"{lake}/t", f"{lake}/u")
-    assert {path for path in servers.s3.server.objects if lake in path} == {
-        f"/{lake}/u/a",
-        f"/{lake}/u/_arrowseal.a.index",
-    }
-    fs.delete_dir(f"{lake}/u")
-    assert not [path for path in servers.s3.server.objects if lake in path]
-
-
-def test_what_is_not_there_is_a_missing_file(fs: SealedFileSystem, lake: str) -> None:
-    for missing in (
-        lambda: fs.open_input_file(f"{lake}/a"),
-        lambda: fs.delete_file(f"{lake}/a"),
-        lambda: fs.move(f"{lake}/a", f"{lake}/b"),
-        lambda: fs.copy_file(f"{lake}/a", f"{lake}/b"),
-        lambda: fs.delete_dir(f"{lake}/a"),
-        lambda: fs.delete_dir_contents(f"{lake}/a"),
-        lambda: fs.get_file_info(FileSelector(f"{lake}/a")),
-        lambda: ds.dataset(f"{lake}/a", filesystem=fs),
-    ):
-        with pytest.raises(FileNotFoundError):
-            missing()
-    assert fs.get_file_info(FileSelector(f"{lake}/a", allow_not_found=True)) == []
-    fs.delete_dir_contents(f"{lake}/a", missing_dir_ok=True)
-
-
-def test_what_may_not_be_read_is_a_permission_error(
-    fs: SealedFileSystem, lake: str, resident: Client, servers: BrokenServers
-) -> None:
-    resident.put(f"s3://{lake}/a", b"1")
-    servers.s3.rule = lambda *_: Fault("status", 403, "AccessDenied")
-    for refused in (lambda: fs.open_input_file(f"{lake}/a"), lambda: fs.get_file_info(f"{lake}/a")):
-        with pytest.raises(PermissionError) as caught:
-            refused()
-        assert isinstance(caught.value, StoreAccessDeniedError)
-
-
-def test_a_directory_is_made_emptied_and_deleted(fs: SealedFileSystem, lake: str, servers: BrokenServers) -> None:
-    fs.create_dir(f"{lake}/a/b")
-    assert servers.s3.log == []
-    assert kinds(fs, f"{lake}/a/b", f"{lake}/a") == ["Directory", "Directory"]
-    assert fs.get_file_info(FileSelector(f"{lake}/a/b")) == []
-    for name in ("1", "2", "c/3"):
-        with fs.open_output_stream(f"{lake}/a/b/{name}") as file:
-            file.write(b"1")
-    fs.delete_dir_contents(f"{lake}/a/b")
-    assert (kinds(fs, f"{lake}/a/b"), below(fs, f"{lake}/a/b")) == (["Directory"], [])
-    fs.delete_dir(f"{lake}/a")
-    assert kinds(fs, f"{lake}/a/b", f"{lake}/a") == ["NotFound", "NotFound"]
-
-
-def test_the_contents_of_all_buckets_are_not_deleted(fs: SealedFileSystem) -> None:
-    with pytest.raises(ConfigurationError, match="all buckets"):
-        fs.delete_dir_contents("/", accept_root_dir=True)
-
-
-def test_files_and_directories_are_moved_and_copied(fs: SealedFileSystem, lake: str, resident: Client) -> None:
-    for key in ("a/1", "a/b/2"):
-        resident.put(f"s3://{lake}/{key}", key.encode())
-    fs.copy_file(f"{lake}/a/1", f"{lake}/copy")
-    fs.move(f"{lake}/a/1", f"{lake}/a/one")
-    fs.move(f"{lake}/a", f"{lake}/z")
-    assert below(fs, lake) == ["copy", "z/b/2", "z/one"]
-    assert fs.open_input_file(f"{lake}/z/one").read() == b"a/1"
-    resident.put(f"s3://{lake}/full/1", b"")
-    with pytest.raises(ConfigurationError, match="not empty"):
-        fs.move(f"{lake}/z", f"{lake}/full")
-    fs.delete_file(f"{lake}/copy")
-    assert kinds(fs, f"{lake}/copy") == ["NotFound"]
-
-
-def test_files_are_copied_between_file_systems(fs: SealedFileSystem, lake: str, tmp_path: Any) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "in" / "a").write_bytes(b"1" * 100_000)
-    local = pyarrow.fs.LocalFileSystem()
-    pyarrow.fs.copy_files(str(tmp_path / "in"), f"{lake}/in", source_filesystem=local, destination_filesystem=fs)
-    pyarrow.fs.copy_files(f"{lake}/in", str(tmp_path / "out"), source_filesystem=fs, destination_filesystem=local)
-    assert (tmp_path / "out" / "a").read_bytes() == b"1" * 100_000
-
-
-def test_paths_may_be_urls_and_end_in_slashes(fs: SealedFileSystem, lake: str) -> None:
-    assert [fs.normalize_path(path) for path in (f"s3://{lake}/a/", f"s3cse://{lake}/a", f"{lake}/a")] == [
-        f"{lake}/a"
-    ] * 3
-    pq.write_table(TABLE, f"s3cse://{lake}/t.parquet", filesystem=fs)
-    assert pq.read_table(f"s3://{lake}/t.parquet", filesystem=fs, use_threads=False).equals(TABLE)
-
-
-def test_what_names_no_object_is_refused_before_a_request(
-    fs: SealedFileSystem, lake: str, servers: BrokenServers
-) -> None:
-    for path, error in (
-        (lake, DirectoryKeyError),
-        (f"{lake}/a/", DirectoryKeyError),
-        ("Not a bucket!/a", LocationError),
-    ):
-        with pytest.raises(error):
-            fs.open_output_stream(path)
-    assert servers.s3.log == []
 
 
 # What it is
