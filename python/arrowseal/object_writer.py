@@ -56,6 +56,7 @@ class ObjectWriter(io.RawIOBase):
         self._sealing: Sealing | None = None
         self._upload: Upload | None = None
         self._part: _core.PartBuffer | None = None
+        self._room = 0
         self._offset = 0
         self._number = 1
         self._position = 0
@@ -87,6 +88,13 @@ class ObjectWriter(io.RawIOBase):
             ValueError: it was committed, aborted or closed.
         """
         content, size = contiguous(data)
+        with self._lock:
+            if self._part is not None and size <= self._room and not self.closed:
+                # Parquet comes in some forty writes a row group, most of them of a few bytes.
+                self._part.append(content)
+                self._room -= size
+                self._position += size
+                return size
         with self._lock, self._aborting():
             self._check_open()
             if self._limit is not None and self._position + size > self._limit:
@@ -160,13 +168,18 @@ class ObjectWriter(io.RawIOBase):
         while len(view):
             if self._part is None:
                 self._part = self._buffer()
-            view = view[self._part.append(view) :]
+            taken = self._part.append(view)
+            self._room -= taken
+            view = view[taken:]
             if len(view):
                 self._send(last=False)
 
     def _buffer(self) -> _core.PartBuffer:
         length = self._writer.part_bytes(self._number)
         self._operation.hold(length)
+        self._room = length
+        if self._limit is not None:
+            self._room = min(length, self._limit - self._offset)  # beyond it the long way refuses
         return _core.PartBuffer(length, plain=not isinstance(self._target.encryption, CSE))
 
     def _send(self, *, last: bool) -> None:

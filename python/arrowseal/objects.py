@@ -35,8 +35,9 @@ asks once."""
 class RangeOpener(Protocol):
     """What takes ranges of an object in: each proven, or by a type that says that it is not."""
 
-    segment_bytes: int
-    """Ranges begin and end at multiples of it, or with the content."""
+    @property
+    def segment_bytes(self) -> int:
+        """Ranges begin and end at multiples of it, or with the content."""
 
     def range(self, offset: int, length: int, /) -> Receiver[Content]: ...
 

@@ -65,8 +65,9 @@ def open_object(
     with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-index") as pool:
         index = None
         if not opening.unauthenticated:
-            arguments = (reader.store, request.location, operation, request.arguments)
-            index = pool.submit(copy_context().run, fetch_index, *arguments)
+            index = pool.submit(
+                copy_context().run, fetch_index, reader.store, request.location, operation, request.arguments
+            )
         transfer = Transfer(reader.store, request.location, request.arguments, operation, options)
         stored, tail = reader.store.repeat(operation, lambda: _tail(transfer))
         encrypted = reader.admit(stored, request.rules, operation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import functools
 import inspect
 import json
 import math
@@ -118,8 +119,13 @@ class TextReader:
         return table.select(columns)
 
 
+@functools.cache
+def _arguments(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
+
+
 def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    known = inspect.signature(function).parameters
+    known = _arguments(function) if options else frozenset()
     for name in options:
         if name not in known:
             message = f"{function.__name__}() got an unexpected keyword argument {name!r}"
@@ -238,9 +244,10 @@ def as_table(source: Any) -> pa.Table:
         raise ConfigurationError(
             f"a table is expected: pyarrow, a frame, or anything with __arrow_c_stream__, not {type(source).__name__}"
         )
-    return table.cast(
-        pa.schema([column.with_type(_without_views(column.type)) for column in table.schema], table.schema.metadata)
+    schema = pa.schema(
+        [column.with_type(_without_views(column.type)) for column in table.schema], table.schema.metadata
     )
+    return table if schema.equals(table.schema) else table.cast(schema)
 
 
 def _without_views(kind: pa.DataType) -> pa.DataType:
