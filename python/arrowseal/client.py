@@ -141,10 +141,8 @@ class Client:
 
     def __repr__(self) -> str:
         told = self._options
-        return (
-            f"<arrowseal.Client kms_key_id={told.kms_key_id!r} format={told.format.value} "
-            f"commitment_policy={told.commitment_policy.value}>"
-        )
+        words = told.kms_key_id, told.format.value, told.commitment_policy.value
+        return "<arrowseal.Client kms_key_id={!r} format={} commitment_policy={}>".format(*words)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self._connections.by_reference:
@@ -242,11 +240,10 @@ class Client:
             return ObjectReader(self.object(url, bucket=bucket, key=key, **shared))
         if mode not in ("wb", "xb"):
             raise ConfigurationError(f"mode {mode!r} is not known: 'rb' reads, 'wb' writes, 'xb' only creates")
-        if reading:
-            message = f"open() got an unexpected keyword argument {next(iter(reading))!r}: it is for mode 'rb'"
+        if reading or isinstance(encryption_context, AnyContext):
+            wrong = next(iter(reading), "encryption_context=ANY")
+            message = f"open() takes no {wrong!r} in mode {mode!r}: it is for reads"
             raise TypeError(message)
-        if isinstance(encryption_context, AnyContext):
-            raise ConfigurationError("encryption_context=ANY is for reads: a write binds a context, or none")
         target = self._target(
             locate(url, bucket=bucket, key=key),
             self._writer.encryption(context=encryption_context, **shared),
@@ -304,14 +301,8 @@ class Client:
             ConfigurationError, KmsError, StoreError, CredentialsError: it could not be read.
         """
         location = locate(url, bucket=bucket, key=key)
-        request = self._reader.request(
-            location,
-            encryption=encryption,
-            encryption_context=encryption_context,
-            kms_key_id=kms_key_id,
-            allow_plaintext=allow_plaintext,
-            version_id=version_id,
-        )
+        asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id
+        request = self._reader.request(location, *asked)
         shown = self._progress(progress)
         with self.counters.operation("get", location) as operation, tracked(operation, shown, "reading", location):
             return self._reader.read(request, operation, verify_checksum=verify_checksum)
@@ -351,36 +342,29 @@ class Client:
             NoIndexError: it has no index and is larger than what is held.
         """
         location = locate(url, bucket=bucket, key=key)
-        request = self._reader.request(
-            location,
-            encryption=encryption,
-            encryption_context=encryption_context,
-            kms_key_id=kms_key_id,
-            allow_plaintext=allow_plaintext,
-            version_id=version_id,
-        )
+        asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id
+        request = self._reader.request(location, *asked)
         opening = Opening(unauthenticated_ranges, two_passes, size_hint)
-        operation, finished = (counted, _nothing) if counted else self.counters.begin("object", location)
+        operation, finished = (counted, lambda: None) if counted else self.counters.begin("object", location)
         return open_object(self._reader, request, operation, opening, self._options.transfer, finished)
 
     def index(
-        self, url: Url | None = None, *, bucket: str | None = None, key: str | None = None, **reading: Any
+        self,
+        url: Url | None = None,
+        *,
+        bucket: str | None = None,
+        key: str | None = None,
+        encryption_context: Mapping[str, str] | AnyContext | None = None,
+        kms_key_id: str | None = None,
     ) -> None:
         """Make the segment index of an object, whoever wrote it, and put it beside it: then its ranges are read and
         proven on their own. One read of the whole, which proves it, in the memory of a piece for each connection.
 
-        `reading` are the arguments of `get`. Raises what `get` does; `NotEncryptedError` for a plain object;
-        `ObjectChangedError` if it was overwritten meanwhile.
+        Raises what `get` does; `NotEncryptedError` for a plain object; `ObjectChangedError` if it was overwritten
+        meanwhile.
         """
         location = locate(url, bucket=bucket, key=key)
-        given: dict[str, Any] = dict.fromkeys(
-            ("encryption", "encryption_context", "kms_key_id", "allow_plaintext", "version_id")
-        )
-        unknown = next((name for name in reading if name not in given), None)
-        if unknown is not None:
-            message = f"index() got an unexpected keyword argument {unknown!r}"
-            raise TypeError(message)
-        request = self._reader.request(location, **given | reading)
+        request = self._reader.request(location, None, encryption_context, kms_key_id, None, None)
         with self.counters.operation("index", location) as operation:
             make_index(self._reader, request, operation, self._options.transfer)
 
@@ -393,9 +377,8 @@ class Client:
         encryption: Encryption | None = None,
         version_id: str | None = None,
     ) -> ObjectHead:
-        """An object's size and encryption, as its metadata claims them. No KMS call.
-
-        Raises `MetadataError` for encryption metadata that makes no sense, `StoreError`, `CredentialsError`.
+        """An object's size and encryption, as its metadata claims them. No KMS call. Raises `MetadataError` for encryption
+        metadata that makes no sense, `StoreError`, `CredentialsError`.
         """
         location = locate(url, bucket=bucket, key=key)
         arm = encryption if isinstance(encryption, Plain) else PLAIN
@@ -485,8 +468,7 @@ class Client:
         That is what a killed writer leaves, and also what a living one is at. Raises `StoreError`, `CredentialsError`.
 
         >>> for upload in client.uploads("s3://lake"):  # doctest: +SKIP
-        ...     if upload.initiated < datetime.now(UTC) - timedelta(days=1):
-        ...         client.abort_upload(upload)
+        ...     client.abort_upload(upload)
         """
         prefix = locate_prefix(url)
         with self.counters.operation("uploads", prefix) as operation:
@@ -517,7 +499,3 @@ class Client:
 
 def _restore(options: Mapping[str, Any]) -> Client:
     return Client(**options)
-
-
-def _nothing() -> None:
-    """Whoever counts leaves the row."""

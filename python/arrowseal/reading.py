@@ -86,7 +86,6 @@ class Reader:
     def request(
         self,
         location: ObjectLocation,
-        *,
         encryption: Encryption | None,
         encryption_context: Mapping[str, str] | AnyContext | None,
         kms_key_id: str | None,
