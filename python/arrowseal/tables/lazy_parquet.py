@@ -103,7 +103,11 @@ def read_columns(source: Ranges, arguments: dict[str, Any]) -> pl.DataFrame:
         whole: pl.DataFrame = polars.read_parquet(bytes(source.read_at(0, source.size)), **arguments)
         return whole
     rows = None if arguments.get("n_rows") is None else (0, arguments["n_rows"])
-    frame: pl.DataFrame = polars.concat(OpenedParquet(source).frames(Query(arguments.get("columns"), (), rows)))
+    opened = OpenedParquet(source)
+    for name in arguments.get("columns") or ():
+        if name not in opened.schema:
+            raise KeyError(name)
+    frame: pl.DataFrame = polars.concat(opened.frames(Query(arguments.get("columns"), (), rows)))
     if arguments.get("row_index_name") is not None:
         frame = frame.with_row_index(arguments["row_index_name"], arguments.get("row_index_offset", 0))
     return frame

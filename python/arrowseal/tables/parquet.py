@@ -99,15 +99,16 @@ class ParquetFooter:
         """The names of columns, and the dotted paths of what is nested in them."""
         return _names(self.schema, self.paths)
 
-    def row_groups(self, expression: pc.Expression | None = None) -> list[int]:
-        """The row groups of which statistics do not say that they hold no row of the filter.
+    def row_groups(self, expression: pc.Expression | None = None, *, as_pyarrow: bool = False) -> list[int]:
+        """The row groups of which statistics do not say that they hold no row of the filter; `as_pyarrow`: those that
+        pyarrow itself would read, which are more where columns have nulls.
 
         Raises `pyarrow.ArrowInvalid` for a filter on columns that are not there, or of types that do not compare.
         """
         if expression is None or self._fragment is None:
             return list(range(self.metadata.num_row_groups))
         groups = [group.id for group in self._fragment.subset(filter=expression).row_groups]
-        if len(groups) < 2:
+        if as_pyarrow or len(groups) < 2:
             return groups
         names = names_of_filter(None, expression, self.schema)
         return may_hold(expression, names, self.metadata, self.schema, groups)
@@ -246,6 +247,8 @@ class ParquetReader:
 def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> pa.NativeFile:
     """A file for a library that reads it by `pyarrow.parquet.read_table` with these columns and filters, and wants the
     index of pandas: what it will ask for is in memory. All else is fetched when it is asked for.
+
+    Raises `KeyError` for a column that is not there.
     """
     if source.in_memory:
         return whole_file(source)
@@ -253,10 +256,14 @@ def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> p
     footer = ParquetFooter(source, filtered=expression is not None)
     needed = None
     if columns is not None:
+        names = footer.names()
+        for name in columns:
+            if name not in names:
+                raise KeyError(name)
         needed = [*columns, *_index_columns(footer.schema)]
         if expression is not None:
             needed += names_of_filter(filters, expression, footer.schema)
-    return footer.fetch(footer.plan(needed, footer.row_groups(expression)))
+    return footer.fetch(footer.plan(needed, footer.row_groups(expression, as_pyarrow=True)))
 
 
 def _index_columns(schema: pa.Schema) -> list[str]:
