@@ -18,7 +18,7 @@ from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.opening import Opening, make_index, open_object
 from arrowseal.options import ClientOptions, Lane
-from arrowseal.outgoing import check_put_arguments, remaining_bytes, split_metadata
+from arrowseal.outgoing import check_put_arguments, remaining_bytes
 from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
@@ -185,7 +185,7 @@ class Client:
             PreconditionFailedError: `if_match` or `if_none_match` does not hold.
             KmsError, StoreError, CredentialsError: a request failed; no object was written.
         """
-        target = self._target(
+        target = Target.of(
             locate(url, bucket=bucket, key=key),
             self._writer.encryption(encryption, encryption_context, kms_key_id),
             check_put_arguments(s3_additional_kwargs, if_match, if_none_match),
@@ -244,7 +244,7 @@ class Client:
             wrong = next(iter(reading), "encryption_context=ANY")
             message = f"open() takes no {wrong!r} in mode {mode!r}: it is for reads"
             raise TypeError(message)
-        target = self._target(
+        target = Target.of(
             locate(url, bucket=bucket, key=key),
             self._writer.encryption(context=encryption_context, **shared),
             check_put_arguments(s3_additional_kwargs, if_match, "*" if mode == "xb" else if_none_match),
@@ -259,11 +259,6 @@ class Client:
         if option is not False:
             operation.progress = object_progress(option, "writing", target.location, expected)
         return ObjectWriter(self._writer, target, (operation, succeeded))
-
-    @staticmethod
-    def _target(location: ObjectLocation, encryption: Encryption, arguments: dict[str, Any]) -> Target:
-        rest, metadata = split_metadata(arguments)
-        return Target(location, encryption, metadata, rest)
 
     def get(
         self,
@@ -377,8 +372,8 @@ class Client:
         encryption: Encryption | None = None,
         version_id: str | None = None,
     ) -> ObjectHead:
-        """An object's size and encryption, as its metadata claims them. No KMS call. Raises `MetadataError` for encryption
-        metadata that makes no sense, `StoreError`, `CredentialsError`.
+        """An object's size and encryption, as its metadata claims them. No KMS call. Raises `MetadataError` for
+        encryption metadata that makes no sense, `StoreError`, `CredentialsError`.
         """
         location = locate(url, bucket=bucket, key=key)
         arm = encryption if isinstance(encryption, Plain) else PLAIN

@@ -11,7 +11,7 @@ from arrowseal import metadata as content_metadata
 from arrowseal.cancellation import shielded
 from arrowseal.encryption import CSE, Encryption, Plain, check_context
 from arrowseal.exceptions import ArrowSealError, ConfigurationError
-from arrowseal.outgoing import check_size, contiguous
+from arrowseal.outgoing import check_size, contiguous, split_metadata
 from arrowseal.sealing import Sealed, Sealing, Unsealed
 from arrowseal.segment_index import publish_index
 from arrowseal.suites import V3, AnyContext, Format
@@ -42,6 +42,12 @@ class Target:
     encryption: Encryption
     metadata: Mapping[str, str]
     arguments: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, location: ObjectLocation, encryption: Encryption, arguments: dict[str, Any]) -> Target:
+        """From arguments of `put_object`. Raises `ConfigurationError` for user metadata that the formats reserve."""
+        rest, metadata = split_metadata(arguments)
+        return cls(location, encryption, metadata, rest)
 
 
 @dataclass(frozen=True, slots=True)

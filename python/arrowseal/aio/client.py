@@ -27,9 +27,9 @@ Result = TypeVar("Result")
 
 class AsyncClient:
     """The calls of a `Client` (the default one if none is given), `await`-able: `put`, `get`, `head`, `exists`,
-    `is_encrypted`, `list`, `copy`, `move`, `index`, `delete`, `uploads`, `abort_upload`, each with the arguments, result
-    and errors that it has there. `open` gives an `AsyncObjectWriter`, and `object` what `asyncio.to_thread` reads ranges
-    of; `data_key_reuse` is that of the client.
+    `is_encrypted`, `list`, `copy`, `move`, `index`, `delete`, `uploads`, `abort_upload`, each with the arguments,
+    result and errors that it has there. `open` gives an `AsyncObjectWriter`, and `object` what `asyncio.to_thread`
+    reads ranges of; `data_key_reuse` is that of the client.
 
     `concurrency` calls are at work at a time, each on a thread; more wait their turn. One client serves several event
     loops. It holds no connection of its own: closing it, by `close` or an `async with` block, ends idle threads only.
