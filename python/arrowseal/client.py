@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.counters import Operation
-    from arrowseal.location import ObjectLocation
     from arrowseal.objects import EncryptedObject
     from arrowseal.store import ListedObject, OpenUpload
 
