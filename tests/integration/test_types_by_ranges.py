@@ -1,0 +1,179 @@
+"""Every type by ranges: tables of encrypted objects are those of the plain file, in pyarrow, pandas and polars."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pandas.testing as pdt
+import polars as pl
+import polars.testing as plt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+import arrowseal.arrow as sa
+import arrowseal.pandas as spd
+import arrowseal.polars as spl
+from arrowseal import Client
+from arrowseal.objects import EncryptedObject
+
+
+def rich(rows: int) -> pa.Table:
+    """Every kind of type, with nulls."""
+    at = range(rows)
+    columns: dict[str, pa.Array] = {
+        "n": pa.array(at, pa.int64()),
+        "small": pa.array([None if n % 3 == 0 else n % 100 for n in at], pa.int8()),
+        "x": pa.array([None if n % 4 == 0 else float("nan") if n % 4 == 1 else n / 7 for n in at], pa.float64()),
+        "single": pa.array([n / 3 for n in at], pa.float32()),
+        "text": pa.array([None if n % 5 == 0 else f"té{n % 50}" for n in at], pa.string()),
+        "large": pa.array([f"{n}" for n in at], pa.large_string()),
+        "kind": pa.array([None if n % 6 == 0 else "xyz"[n % 3] for n in at], pa.string()).dictionary_encode(),
+        "money": pa.array([None if n % 7 == 0 else Decimal(n) / 100 for n in at], pa.decimal128(12, 2)),
+        "zone": pa.array([None if n % 8 == 0 else n * 10**9 for n in at], pa.timestamp("us", "America/New_York")),
+        "nanos": pa.array([n * 10**9 + 7 for n in at], pa.timestamp("ns")),
+        "day": pa.array([None if n % 9 == 0 else n for n in at], pa.date32()),
+        "clock": pa.array(list(at), pa.time64("us")),
+        "span": pa.array(list(at), pa.duration("us")),
+        "yes": pa.array([None if n % 10 == 0 else n % 2 == 0 for n in at], pa.bool_()),
+        "data": pa.array([None if n % 11 == 0 else bytes([n % 256]) for n in at], pa.binary()),
+        "list": pa.array([None if n % 12 == 0 else [n, None] for n in at], pa.list_(pa.int64())),
+        "struct": pa.array(
+            [None if n % 13 == 0 else {"a": n, "b": [{"c": str(n)}]} for n in at],
+            pa.struct([("a", pa.int64()), ("b", pa.list_(pa.struct([("c", pa.string())])))]),
+        ),
+        "nothing": pa.nulls(rows),
+    }
+    return pa.table(columns)
+
+
+TABLES = {"empty": rich(0), "one": rich(1), "many": rich(2_000)}
+CHOICES: list[list[str]] = [[name] for name in TABLES["one"].column_names] + [
+    ["struct", "n"],
+    ["yes", "kind", "x"],
+    TABLES["one"].column_names,
+]
+FILTERS: list[Any] = [
+    None,
+    [("n", ">=", 990), ("n", "<", 1010)],
+    [[("text", "==", "té7")], [("yes", "==", True)]],
+    (pc.field("zone") > pa.scalar(900 * 10**9, pa.timestamp("us", "America/New_York"))) | pc.field("day").is_null(),
+    ~pc.field("x").is_nan() & (pc.field("x") > 100),
+    pc.field("money") == Decimal("5.55"),
+    pc.field("struct", "a") > 1500,
+]
+
+
+@pytest.fixture(scope="module")
+def matrix(resident: Client) -> dict[str, tuple[str, bytes]]:
+    """Each table as an object, by a URL and its content."""
+    stored = {}
+    for name, table in TABLES.items():
+        sink = io.BytesIO()
+        pq.write_table(table, sink, row_group_size=300, compression="none")
+        stored[name] = (f"s3://matrix/{name}.parquet", sink.getvalue())
+        resident.put(stored[name][0], stored[name][1])
+    return stored
+
+
+@pytest.fixture(params=list(TABLES))
+def case(request: pytest.FixtureRequest, matrix: dict[str, tuple[str, bytes]]) -> tuple[str, bytes]:
+    return matrix[request.param]
+
+
+@pytest.fixture
+def by_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small objects as well: as if they were not held."""
+    monkeypatch.setattr(EncryptedObject, "in_memory", False)
+
+
+@pytest.mark.usefixtures("by_ranges")
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_arrow_and_pandas_find_what_they_find_in_the_plain_file(
+    case: tuple[str, bytes], filters: Any, resident: Client
+) -> None:
+    url, content = case
+    for columns in [*CHOICES, None]:
+        plain = pq.read_table(io.BytesIO(content), columns=columns, filters=filters)
+        read = sa.read_table(url, columns=columns, filters=filters, client=resident)
+        assert read.schema == plain.schema
+        assert repr(read.to_pylist()) == repr(plain.to_pylist())
+        scanned = pa.table(sa.scan(url, columns=columns, filters=filters, client=resident))
+        assert repr(scanned.to_pylist()) == repr(plain.to_pylist())
+        frame = spd.read_parquet(url, columns=columns, filters=filters, client=resident)
+        pdt.assert_frame_equal(frame, pd.read_parquet(io.BytesIO(content), columns=columns, filters=filters))
+
+
+PREDICATES: list[pl.Expr | None] = [
+    None,
+    pl.col("n").is_between(990, 1010),
+    (pl.col("text") == "té7") | pl.col("yes"),
+    pl.col("x") > 100,
+    pl.col("kind") == "x",
+    pl.col("money") > Decimal("15.5"),
+    pl.col("nanos") > dt.datetime(1970, 1, 1, 0, 25),
+    pl.col("day").is_null(),
+    pl.col("zone").dt.hour() == 3,
+    pl.col("struct").struct.field("a") > 1500,
+]
+
+
+@pytest.mark.usefixtures("by_ranges")
+@pytest.mark.parametrize("predicate", PREDICATES, ids=str)
+def test_polars_finds_what_it_finds_in_the_plain_file(
+    case: tuple[str, bytes], predicate: pl.Expr | None, resident: Client
+) -> None:
+    url, content = case
+    for columns in CHOICES:
+        whole, lazy = pl.scan_parquet(content), spl.scan_parquet(url, client=resident)
+        if predicate is not None:
+            whole, lazy = whole.filter(predicate), lazy.filter(predicate)
+        for engine in ("in-memory", "streaming"):
+            plt.assert_frame_equal(
+                lazy.select(columns).collect(engine=engine),  # type: ignore[call-overload]
+                whole.select(columns).collect(),
+            )
+        if predicate is None:
+            plt.assert_frame_equal(
+                spl.read_parquet(url, columns=columns, client=resident), pl.read_parquet(content, columns=columns)
+            )
+
+
+@pytest.mark.usefixtures("by_ranges")
+def test_fields_of_nested_columns_and_an_index_of_pandas(resident: Client, lake: str) -> None:
+    url = f"s3://{lake}/a.parquet"
+    sa.write_table(TABLES["many"].select(["n", "struct"]), url, row_group_size=100, client=resident)
+    read = sa.read_table(url, columns=["struct.a", "n"], client=resident)
+    assert read["struct"][1].as_py() == {"a": 1}
+    frame = pd.DataFrame({"a": range(100), "b": range(100)}, index=pd.Index([f"i{n}" for n in range(100)], name="i"))
+    spd.to_parquet(frame, url, row_group_size=10, client=resident)
+    pdt.assert_frame_equal(spd.read_parquet(url, columns=["b"], client=resident), frame[["b"]])
+    pdt.assert_frame_equal(
+        spd.read_parquet(url, columns=["b"], filters=[("a", ">", 95)], client=resident), frame[["b"]][96:]
+    )
+
+
+@pytest.mark.usefixtures("by_ranges")
+def test_nan_is_the_greatest_number_to_polars_though_statistics_do_not_count_it(resident: Client, lake: str) -> None:
+    url = f"s3://{lake}/a.parquet"
+    frame = pl.DataFrame({"x": [0.0, float("nan"), 1.0, 2.0, 3.0, 4.0]})
+    spl.write_parquet(frame, url, row_group_size=2, client=resident)
+    for predicate in (pl.col("x") > 3, pl.col("x") != 0, pl.col("x") >= 4, ~(pl.col("x") < 4)):
+        plt.assert_frame_equal(
+            spl.scan_parquet(url, client=resident).filter(predicate).collect(), frame.filter(predicate)
+        )
+
+
+@pytest.mark.usefixtures("by_ranges")
+def test_types_that_pyarrow_does_not_know_are_left_to_polars(resident: Client, lake: str) -> None:
+    url = f"s3://{lake}/a.parquet"
+    frame = pl.DataFrame({"huge": pl.Series([2**100, None, -1], dtype=pl.Int128), "n": [1, 2, 3]})
+    spl.write_parquet(frame, url, client=resident)
+    plt.assert_frame_equal(spl.read_parquet(url, columns=["huge"], client=resident), frame.select("huge"))
+    lazy = spl.scan_parquet(url, client=resident)
+    plt.assert_frame_equal(lazy.filter(pl.col("n") > 1).collect(), frame.filter(pl.col("n") > 1))
