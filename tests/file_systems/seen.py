@@ -36,3 +36,10 @@ def tamper(servers: BrokenServers, path: str, at: int = 100) -> None:
     body = bytearray(lying.body)
     body[at] ^= 1
     servers.s3.server.objects["/" + path] = lying._replace(body=bytes(body))
+
+
+def requests(servers: BrokenServers) -> list[str]:
+    """The operations since this was asked last."""
+    operations = [seen.operation for seen in servers.s3.log]
+    servers.s3.log.clear()
+    return operations

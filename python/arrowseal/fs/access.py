@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from arrowseal.object_writer import ObjectWriter
     from arrowseal.objects import EncryptedObject
 
+_KEPT: Final = 32
+_clients: list[Client] = []
+
 _PROTOCOLS: Final = ("s3cse://", "s3://")
 _READING: Final = ("encryption", "encryption_context", "kms_key_id", "allow_plaintext")
 _WRITING: Final = ("encryption", "encryption_context", "kms_key_id", "s3_additional_kwargs")
@@ -61,6 +64,9 @@ class Access:
     def _known(self, names: tuple[str, ...]) -> dict[str, Any]:
         return {name: self.keywords[name] for name in names if name in self.keywords}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.client, self.keywords)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Access):
             return NotImplemented
@@ -72,6 +78,22 @@ class Access:
             return id(self.client)
         options = self.client.options
         return hash((options.kms_key_id, options.endpoint_url, options.region_name, options.profile_name))
+
+
+def _restore(client: Client, keywords: dict[str, Any]) -> Access:
+    return Access(kept(client), keywords)
+
+
+def kept(client: Client) -> Client:
+    """The first client that was told the same, so that connections and unwrapped data keys serve all file systems that
+    are made of the same options, or arrive with each task of a cluster.
+    """
+    for known in list(_clients):
+        if same_client(known, client):
+            return known
+    _clients.append(client)
+    del _clients[:-_KEPT]
+    return client
 
 
 def reference(client: Client) -> Any:

@@ -74,7 +74,7 @@ class SealedFileSystem(PyFileSystem):  # type: ignore[misc]
         super().__init__(SealedHandler(access))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.handler.access.client, self.handler.access.keywords)
+        return _restore, (self.handler.access,)
 
     def __hash__(self) -> int:
         return hash(self.handler)
@@ -179,8 +179,8 @@ class SealedHandler(FileSystemHandler):  # type: ignore[misc]
         return found or []
 
 
-def _restore(client: Client, keywords: Mapping[str, Any]) -> SealedFileSystem:
-    return SealedFileSystem(client, **keywords)
+def _restore(access: Access) -> SealedFileSystem:
+    return SealedFileSystem(access.client, **access.keywords)
 
 
 def _info(path: str, entry: Entry | None) -> FileInfo:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from arrowseal.client import Client
 
 _EXPIRY_SECONDS: Final = 1.0
+_HINTS: Final = {"default_cache", "default_block_size", "default_fill_cache", "fill_cache"}
+"""What libraries tell the file systems that they know about caches; there is none of that kind here."""
 
 
 class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
@@ -104,7 +106,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return hash(self.access)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.access.client, self._expiry)
+        return _restore, (self.access, self._expiry)
 
     def __repr__(self) -> str:
         return f"<S3CseFileSystem through {self.access.client!r}>"
@@ -217,6 +219,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
     ) -> Any:
         del size  # the object tells itself
         path = self._strip_protocol(path)
+        keywords = {name: value for name, value in keywords.items() if name not in _HINTS}
         if mode == "rb":
             source = self._tree.open(path, **keywords)
             caching: dict[str, Any] = {"cache_type": cache_type, "cache_options": cache_options}
@@ -358,8 +361,8 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._tree.forget_directory(self._strip_protocol(path))
 
 
-def _restore(client: Client, expiry: float) -> S3CseFileSystem:
-    return S3CseFileSystem(client=client, listings_expiry_time=expiry)
+def _restore(access: Access, expiry: float) -> S3CseFileSystem:
+    return S3CseFileSystem(client=access.client, listings_expiry_time=expiry)
 
 
 def _info(entry: Entry) -> dict[str, Any]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any
 
 from arrowseal.client import Client
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.fs.access import same_client
+from arrowseal.fs.access import kept
 from arrowseal.options import ClientOptions
-
-_KEPT: Final = 32
-_clients: list[Client] = []
 
 
 def client_of(client: Client | None, options: dict[str, Any]) -> Client | None:
@@ -31,13 +28,7 @@ def client_of(client: Client | None, options: dict[str, Any]) -> Client | None:
         raise ConfigurationError("s3cse:// takes a client=, or the options of one, not both")
     if not options:
         return client
-    made = Client(**options)
-    for kept in list(_clients):
-        if same_client(kept, made):
-            return kept
-    _clients.append(made)
-    del _clients[:-_KEPT]
-    return made
+    return kept(Client(**options))
 
 
 def storage_options_of(client: Client) -> dict[str, Any]:
