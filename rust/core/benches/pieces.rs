@@ -7,6 +7,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use arrowseal_core::index::{IndexMasks, SEGMENT_BYTES, SegmentOpener, Segmentation};
 use arrowseal_core::keys::{ContentKey, DataKey, MessageId};
 use arrowseal_core::message::{MessageOpener, MessageSealer};
 use arrowseal_core::suite::{AES_256_GCM, AES_256_GCM_COMMIT};
