@@ -20,6 +20,7 @@ LAYERS = [
     {"local"},
     {"aio"},
     {"arrow", "pandas", "polars"},
+    {"operations"},
     {"tables"},
     {"fs"},
     {"defaults"},

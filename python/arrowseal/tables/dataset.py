@@ -12,7 +12,7 @@ from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.tables.dataset_files import Files
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_listing import HIDDEN, Selection, find
-from arrowseal.tables.dataset_partitions import accepted, partitions_of
+from arrowseal.tables.dataset_partitions import Partitions, accepted, partitions_of
 from arrowseal.tables.dataset_scan import BATCH_ROWS, Columns, DatasetScan
 from arrowseal.tables.dataset_source import DatasetFile, DatasetSource, as_expression
 
@@ -219,25 +219,41 @@ def dataset(
     for one in {files.format_of(one): one for one in found}.values():
         files.check(one)
     partitions = partitions_of([one.path for one in found], partitioning)
+    location = found[0].location if isinstance(source, Sequence) and not isinstance(source, str) else source
+    return dataset_of(
+        files,
+        found,
+        partitions,
+        partition_filter=partition_filter,
+        filter=expression,
+        location=location if isinstance(location, ObjectLocation) else locate_prefix(location),
+        shown=shown,
+        given_schema=schema,
+        unify_schemas=unify_schemas,
+        use_threads=use_threads,
+        progress=progress,
+    )
+
+
+def dataset_of(
+    files: Files,
+    found: Sequence[Found],
+    partitions: Partitions,
+    *,
+    partition_filter: Callable[[dict[str, str]], bool] | None = None,
+    filter: pc.Expression | None = None,  # noqa: A002
+    **source: Any,
+) -> EncryptedDataset:
+    """The dataset of files that were found. `source` are fields of `DatasetSource`."""
     members = [DatasetFile(one, partitions.of_path[one.path]) for one in found]
     if partition_filter is not None:
         kept = {id(one) for one in accepted(partitions.of_path.values(), partition_filter)}
         members = [member for member in members if id(member.partition) in kept]
-    location = found[0].location if isinstance(source, Sequence) and not isinstance(source, str) else source
+    first = found[0]
+    whole: dict[str, Any] = {"location": first.location, "shown": str(first.location)} | source
     return EncryptedDataset(
-        DatasetSource(
-            files=files,
-            members=tuple(members),
-            first=found[0],
-            partition_schema=partitions.schema,
-            location=location if isinstance(location, ObjectLocation) else locate_prefix(location),
-            shown=shown,
-            given_schema=schema,
-            unify_schemas=unify_schemas,
-            use_threads=use_threads,
-            progress=progress,
-        ),
-        expression,
+        DatasetSource(files=files, members=tuple(members), first=first, partition_schema=partitions.schema, **whole),
+        filter,
     )
 
 

@@ -61,6 +61,10 @@ class DatasetFileWriter:
         self._opening = opening
         self._open: tuple[ObjectWriter, _Sink, Appender] | None = None
 
+    def check(self) -> None:
+        """Raise `ConfigurationError` for arguments that cannot be, before any request."""
+        self._client.open(self.location, **self._opening).abort()
+
     def append(self, table: pa.Table) -> None:
         """More rows. Raises what `Client.open` and its file raise, and what pyarrow raises on values."""
         if self._open is None:

@@ -14,7 +14,7 @@ from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.progress import check_progress, object_progress
 from arrowseal.suites import V3, Format
 from arrowseal.tables.arrow_files import file_writer
-from arrowseal.tables.dataset_appending import EXTENSIONS
+from arrowseal.tables.dataset_appending import EXTENSIONS, DatasetFileWriter
 from arrowseal.tables.dataset_counting import TogetherProgress
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_lanes import Lanes
@@ -248,7 +248,7 @@ def _check(plan: WritePlan) -> None:
     file_writer(
         plan.format, location, {name: value for name, value in plan.options.items() if name != "row_group_size"}
     )
-    plan.client.open(location, **plan.opening).abort()
+    DatasetFileWriter(plan.client, location, plan.format, plan.options, plan.opening).check()
 
 
 def _existing(behavior: ExistingData | None, mode: WriteMode | None) -> ExistingData | WriteMode:

@@ -1,0 +1,1 @@
+"""Work on many objects of a bucket at a time."""

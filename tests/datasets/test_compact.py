@@ -1,0 +1,251 @@
+"""Compaction keeps every row: new files are proven before old ones go, what cannot be finished is left as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from broken_bodies import Fault
+
+import arrowseal.arrow as sa
+from arrowseal import PLAIN, ObjectLocation
+from arrowseal.exceptions import (
+    AuthenticationError,
+    ConfigurationError,
+    DatasetWriteError,
+    NotEncryptedError,
+    ObjectNotFoundError,
+)
+from arrowseal.operations.compact import compact, planned
+from arrowseal.tables.dataset_listing import Found
+from lake import Lake, pq_bytes, trips
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def small_files(lake: Lake) -> pa.Table:
+    """400 rows in 8 files for each of 4 partitions."""
+    sa.write_dataset(
+        trips(), "s3://lake/t", partitioning=["year"], max_rows_per_file=13, client=lake.client, mode="append"
+    )
+    rows = sa.dataset("s3://lake/t", client=lake.client).to_table()
+    lake.forget()
+    return rows
+
+
+def rows(lake: Lake) -> pa.Table:
+    return sa.dataset("s3://lake/t", client=lake.client).to_table()
+
+
+def test_many_files_become_one_for_each_partition(lake: Lake, small_files: pa.Table) -> None:
+    report = compact("s3://lake/t", client=lake.client)
+    assert repr(report) == "<CompactionReport: 32 files into 4 (4 done)>"
+    assert len(lake.keys) == 4
+    assert rows(lake).equals(small_files)
+    frame = report.to_pandas()
+    assert frame["rows"].sum() == 400
+    assert set(frame["state"]) == {"done"}
+    assert sorted(frame["path"]) == [f"s3://lake/{key}" for key in lake.keys]
+    assert sum(len(sources) for sources in frame["sources"]) == 32
+    assert report.to_polars().height == 4
+    assert compact("s3://lake/t", client=lake.client).merges == ()
+    assert repr(compact("s3://lake/t", client=lake.client)) == "<CompactionReport: 0 files into 0 (nothing to do)>"
+
+
+def test_each_new_file_is_read_back_before_its_sources_go(lake: Lake, small_files: pa.Table) -> None:
+    compact("s3://lake/t", client=lake.client, use_threads=False)
+    for key in lake.keys:
+        directory = key.rpartition("/")[0]
+        order = [
+            seen.operation
+            for seen in lake.s3.log
+            if seen.path.split("?")[0].replace("%3D", "=").startswith(f"/lake/{directory}/")
+        ]
+        put = order.index("PutObject")
+        assert "DeleteObject" not in order[: put + 2]
+        assert order[put + 1] == "GetObject"
+        assert order.count("DeleteObject") == 8
+
+
+def test_a_dry_run_tells_and_does_nothing(lake: Lake, small_files: pa.Table) -> None:
+    before = dict(lake.s3.server.objects)
+    report = compact("s3://lake/t/", dry_run=True, client=lake.client)
+    assert repr(report) == "<CompactionReport: 32 files into 4 (4 planned)>"
+    assert report.to_arrow()["rows"].to_pylist() == [None] * 4
+    assert lake.s3.server.objects == before
+    assert {seen.operation for seen in lake.s3.log} == {"ListObjectsV2"}
+
+
+def test_files_add_up_to_the_target_in_the_order_of_their_keys() -> None:
+    def found(key: str, size: int) -> Found:
+        return Found(ObjectLocation("lake", key), key, size)
+
+    files = [found(f"t/{at}.parquet", size) for at, size in enumerate([40, 40, 40, 100, 20, 30, 90])]
+    files += [found("t/a/0.parquet", 10), found("t/a/1.csv", 10), found("t/a/2.csv.gz", 10), found("t/a/3.csv", 10)]
+    merges = planned(files, 100)
+    assert [[source.path for source in merge.sources] for merge in merges] == [
+        ["t/0.parquet", "t/1.parquet"],
+        ["t/2.parquet", "t/4.parquet", "t/5.parquet"],
+        ["t/a/1.csv", "t/a/3.csv"],
+    ]
+    assert [merge.target.key.rpartition("/")[0] for merge in merges] == ["t", "t", "t/a"]
+    assert merges[2].target.suffixes == [".csv"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "ndjson", "arrow", "orc"])
+def test_other_formats_are_compacted_too(lake: Lake, suffix: str) -> None:
+    table = trips(30).select(["n", "text"])
+    for at in range(3):
+        sa.write_table(table.slice(at * 10, 10), f"s3://lake/t/{at}.{suffix}", client=lake.client)
+    compact("s3://lake/t", client=lake.client)
+    assert len(lake.keys) == 1
+    assert lake.keys[0].endswith(suffix.replace("ndjson", "json"))
+    assert rows(lake).equals(table)
+
+
+def test_columns_of_all_files_are_kept(lake: Lake) -> None:
+    lake.put(
+        {
+            "t/1.parquet": pq_bytes(pa.table({"a": pa.array([1], pa.int32())})),
+            "t/2.parquet": pq_bytes(pa.table({"b": ["x"], "a": pa.array([2**40])})),
+        }
+    )
+    compact("s3://lake/t", client=lake.client)
+    assert rows(lake).to_pylist() == [{"a": 1, "b": None}, {"a": 2**40, "b": "x"}]
+
+
+def test_what_is_streamed_is_the_same(lake: Lake, small_files: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arrowseal.operations.compact._AT_ONCE_BYTES", 0)
+    compact("s3://lake/t", client=lake.client)
+    assert len(lake.keys) == 4
+    assert rows(lake).equals(small_files)
+
+
+def test_one_data_key_serves_all_new_files(lake: Lake, small_files: pa.Table) -> None:
+    compact("s3://lake/t", client=lake.client)
+    assert lake.kms_calls("GenerateDataKey") == 1
+    listing, row = lake.client.counters
+    assert listing.operation == "list"
+    assert (row.operation, row.key, row.rows) == ("compact", "t/", 400)
+
+
+def test_a_source_that_is_overwritten_meanwhile_leaves_everything(lake: Lake, small_files: pa.Table) -> None:
+    victim = next(key for key in lake.keys if "2013" in key)
+    other = lake.s3.server.objects[f"/lake/{next(key for key in lake.keys if '2012' in key)}"]
+
+    def overwrite(method: str, path: str, _: object) -> None:
+        if method == "PUT" and "2013" in path:
+            lake.s3.server.objects[f"/lake/{victim}"] = other
+
+    lake.s3.rule = overwrite  # type: ignore[assignment]
+    report = compact("s3://lake/t", client=lake.client)
+    lake.s3.reset()
+    states = {str(merge.target).split("/")[4]: merge.state for merge in report.merges}
+    assert states["year=2013"] == "changed"
+    assert sorted(states.values()) == ["changed", "done", "done", "done"]
+    assert sum("year=2013" in key for key in lake.keys) == 8
+    assert rows(lake).num_rows == 400
+
+
+def broken(method: str, part: str, count: int = 0) -> Callable[..., Fault | None]:
+    """Every request of a method for a path fails, after the first `count`."""
+    seen = 0
+
+    def rule(asked: str, path: str, _: object) -> Fault | None:
+        nonlocal seen
+        if asked != method or part not in path:
+            return None
+        seen += 1
+        return Fault("status", 403, "AccessDenied") if seen > count else None
+
+    return rule
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_what_fails_leaves_every_row_once_and_a_second_run_goes_on(
+    lake: Lake, small_files: pa.Table, method: str
+) -> None:
+    ends_at_2013 = broken(method, "2013")
+    if method == "DELETE":  # of the sources only, so that the new file can be taken back
+        sources = tuple(lake.keys)
+        fails = ends_at_2013
+
+        def ends_at_2013(asked: str, path: str, headers: Any) -> Fault | None:
+            return fails(asked, path, headers) if path.rpartition("/")[2].startswith(sources_of(sources)) else None
+
+    lake.s3.rule = ends_at_2013
+    with pytest.raises(DatasetWriteError) as stopped:
+        compact("s3://lake/t", client=lake.client)
+    lake.s3.reset()
+    assert isinstance(stopped.value.__cause__, PermissionError)
+    assert stopped.value.left == ()
+    assert all(file.location.key in lake.keys for file in stopped.value.written)
+    assert rows(lake).sort_by("n").equals(small_files.sort_by("n"))
+    compact("s3://lake/t", client=lake.client)
+    assert len(lake.keys) == 4
+    assert rows(lake).sort_by("n").equals(small_files.sort_by("n"))
+
+
+def sources_of(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key.rpartition("/")[2] for key in keys)
+
+
+def test_sources_that_cannot_be_deleted_any_more_are_named(lake: Lake, small_files: pa.Table) -> None:
+    lake.s3.rule = broken("DELETE", "2013", 3)
+    with pytest.raises(DatasetWriteError, match=r"Delete what \.left names") as stopped:
+        compact("s3://lake/t", client=lake.client)
+    lake.s3.reset()
+    assert 0 < len(stopped.value.left) < 8
+    for location in stopped.value.left:
+        lake.client.delete(location)
+    assert rows(lake).sort_by("n").equals(small_files.sort_by("n"))
+
+
+def test_a_new_file_that_does_not_read_back_is_taken_back(lake: Lake, small_files: pa.Table) -> None:
+    old = set(lake.keys)
+
+    def damage(method: str, path: str, _: object) -> Fault | None:
+        name = path.rpartition("/")[2].partition("?")[0]
+        fresh = not any(key.endswith(name) for key in old)
+        return Fault("flip", 30) if method == "GET" and "2013" in path and fresh and name else None
+
+    lake.s3.rule = damage
+    with pytest.raises(DatasetWriteError) as stopped:
+        compact("s3://lake/t", client=lake.client)
+    lake.s3.reset()
+    assert isinstance(stopped.value.__cause__, AuthenticationError)
+    assert sum("2013" in key for key in lake.keys) == 8
+    assert rows(lake).sort_by("n").equals(small_files.sort_by("n"))
+
+
+def test_plain_sources_have_to_be_allowed_and_become_sealed(lake: Lake) -> None:
+    lake.put({f"t/{at}.parquet": pq_bytes(pa.table({"n": [at]})) for at in range(3)}, encryption=PLAIN)
+    with pytest.raises(DatasetWriteError) as stopped:
+        compact("s3://lake/t", client=lake.client)
+    assert isinstance(stopped.value.__cause__, NotEncryptedError)
+    compact("s3://lake/t", allow_plaintext=True, client=lake.client)
+    assert len(lake.keys) == 1
+    assert rows(lake)["n"].to_pylist() == [0, 1, 2]
+
+
+def test_hidden_files_are_left_alone(lake: Lake, small_files: pa.Table) -> None:
+    lake.put({"t/_SUCCESS": b"", "t/_b.parquet": b"", "t/year=2013/.c.parquet": b""})
+    compact("s3://lake/t", client=lake.client)
+    assert {"t/_SUCCESS", "t/_b.parquet", "t/year=2013/.c.parquet"} <= set(lake.keys)
+    assert rows(lake).filter(pc.field("year") == 2013).num_rows == 100
+
+
+def test_what_cannot_be_is_refused_before_any_object_is_touched(lake: Lake, small_files: pa.Table) -> None:
+    with pytest.raises(ConfigurationError, match="target_bytes"):
+        compact("s3://lake/t", target_bytes=0, client=lake.client)
+    with pytest.raises(ObjectNotFoundError):
+        compact("s3://lake/nothing", client=lake.client)
+    with pytest.raises(TypeError, match="no_such_option"):
+        compact("s3://lake/t", file_options={"no_such_option": 1}, client=lake.client)
+    with pytest.raises(ConfigurationError):
+        compact("s3://lake/t", encryption="CSE", client=lake.client)  # type: ignore[arg-type]
+    assert {seen.operation for seen in lake.s3.log} == {"ListObjectsV2"}
