@@ -21,7 +21,7 @@ use field::{Element, Factor, inverse, power};
 
 /// The tags of nothing but segments: so many make 64 GiB in segments of 1 MiB.
 const SEGMENTS: [usize; 4] = [1, 64, 4_096, 65_536];
-const SEGMENT_BYTES: usize = 16;
+const SMALL_SEGMENT_BYTES: usize = 16;
 
 fn data_key() -> DataKey {
     DataKey::new(&[7; 32]).unwrap()
@@ -38,9 +38,9 @@ fn combine(criterion: &mut Criterion) {
     for segments in SEGMENTS {
         let sealed_in_segments = || {
             let (sealer, mut content) =
-                (MessageSealer::new(content_key()).unwrap(), vec![0x5a; segments * SEGMENT_BYTES]);
-            for (i, segment) in content.chunks_mut(SEGMENT_BYTES).enumerate() {
-                sealer.seal_in_place((i * SEGMENT_BYTES) as u64, segment).unwrap();
+                (MessageSealer::new(content_key()).unwrap(), vec![0x5a; segments * SMALL_SEGMENT_BYTES]);
+            for (i, segment) in content.chunks_mut(SMALL_SEGMENT_BYTES).enumerate() {
+                sealer.seal_in_place((i * SMALL_SEGMENT_BYTES) as u64, segment).unwrap();
             }
             (sealer, content)
         };
@@ -55,8 +55,8 @@ fn combine(criterion: &mut Criterion) {
         let opened_in_segments = || {
             let (opener, mut content) =
                 (MessageOpener::new(content_key(), sealed.len() as u64).unwrap(), sealed.clone());
-            for (i, segment) in content.chunks_mut(SEGMENT_BYTES).enumerate() {
-                opener.open_in_place((i * SEGMENT_BYTES) as u64, segment).unwrap();
+            for (i, segment) in content.chunks_mut(SMALL_SEGMENT_BYTES).enumerate() {
+                opener.open_in_place((i * SMALL_SEGMENT_BYTES) as u64, segment).unwrap();
             }
             opener
         };
@@ -78,6 +78,29 @@ fn arithmetic(criterion: &mut Criterion) {
     let data = vec![0x5a; 1 << 20];
     group.throughput(Throughput::Bytes(data.len() as u64));
     group.bench_function("GHASH of 1 MiB", |bench| bench.iter(|| factor.hash(black_box(&data))));
+}
+
+/// The index of a message: made of its partials, and checked and unmasked to open ranges.
+fn index(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("index");
+    let (key, id) = (data_key(), MessageId::generate(&AES_256_GCM_COMMIT).unwrap());
+    for size in [1_usize << 20, 64 << 20] {
+        let (content_key, commitment) = key.to_seal(&id).unwrap();
+        let sealer = MessageSealer::new(content_key).unwrap();
+        let mut content = vec![0x5a; size];
+        for (offset, segment) in (0..).step_by(SEGMENT_BYTES as usize).zip(content.chunks_mut(SEGMENT_BYTES as usize)) {
+            sealer.seal_in_place(offset, segment).unwrap();
+        }
+        sealer.finish().unwrap();
+        let segmentation = Segmentation::new(SEGMENT_BYTES, size as u64).unwrap();
+        let make = || sealer.index(&IndexMasks::new(&key, &id, segmentation).unwrap(), segmentation).unwrap();
+        let (index, told) = (make(), commitment.as_ref().map(|it| it.as_bytes()));
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::new("made", size), |bench| bench.iter(make));
+        group.bench_function(BenchmarkId::new("checked", size), |bench| {
+            bench.iter(|| SegmentOpener::from_index(&key, &id, told, size as u64, black_box(&index)).unwrap());
+        });
+    }
 }
 
 fn keys(criterion: &mut Criterion) {
@@ -122,5 +145,5 @@ fn few_samples() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group!(name = pieces; config = few_samples(); targets = combine, arithmetic, keys);
+criterion_group!(name = pieces; config = few_samples(); targets = combine, index, arithmetic, keys);
 criterion_main!(pieces);
