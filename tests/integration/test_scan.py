@@ -97,9 +97,9 @@ def test_a_large_table_comes_in_waves_and_who_stops_early_fetches_no_more(
     log = ReadLog(monkeypatch, resident)
     scan = sa.scan(f"s3://{lake}/a.parquet", client=resident)
     reader = scan.to_reader()
-    assert reader.read_next_batch().num_rows == ROWS // 20
+    assert reader.read_next_batch().num_rows <= ROWS // 10
     del reader
-    assert log.bytes < written.plaintext_bytes / 3
+    assert log.bytes < written.plaintext_bytes / 3, log.asked
     assert scan.to_table().equals(noise)
 
 
