@@ -84,6 +84,14 @@ def drop_a_stream(fs: SealedFileSystem, path: str) -> None:
     raise Unfortunate
 
 
+def drop_a_parquet_writer(fs: SealedFileSystem, path: str) -> None:
+    writer = pq.ParquetWriter(path, TABLE.schema, filesystem=fs)
+    writer.write_table(TABLE)
+    del writer  # its own finalizer closes it
+    gc.collect()
+    raise Unfortunate
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize(
     "failing",
@@ -95,6 +103,7 @@ def drop_a_stream(fs: SealedFileSystem, path: str) -> None:
         write_with_an_unknown_option,
         write_what_the_format_does_not_take,
         drop_a_stream,
+        drop_a_parquet_writer,
     ],
 )
 def test_what_fails_leaves_no_object(
@@ -120,6 +129,17 @@ def test_a_stream_that_is_opened_and_closed_while_an_exception_is_handled_is_com
     except Unfortunate:
         with fs.open_output_stream(f"{lake}/a") as file:
             file.write(b"a report of it")
+    assert fs.open_input_file(f"{lake}/a").read() == b"a report of it"
+
+
+def test_a_stream_that_is_opened_and_closed_by_a_finalizer_is_committed(fs: SealedFileSystem, lake: str) -> None:
+    class Report:
+        def __del__(self) -> None:
+            with fs.open_output_stream(f"{lake}/a") as file:
+                file.write(b"a report of it")
+
+    Report()
+    gc.collect()
     assert fs.open_input_file(f"{lake}/a").read() == b"a report of it"
 
 

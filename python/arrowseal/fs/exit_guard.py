@@ -1,4 +1,4 @@
-"""A short wait at the end of the interpreter, for threads of pyarrow that still hold Python objects.
+"""The end of the interpreter: files that are being written are given up, and pyarrow's threads get a moment.
 
 Arrow's pools let go of file systems, files and buffers a moment after the call that used them returned. A thread that
 does so while the interpreter ends takes the process down ("terminate called without an active exception"), since it
@@ -22,24 +22,36 @@ short turns: where processors are taken, each of them takes longer, for this thr
 _MOST_SECONDS: Final = 0.1
 """Files that the program itself still holds are not waited for any longer."""
 
-_watched: weakref.WeakSet[Any] = weakref.WeakSet()
+_reading: weakref.WeakSet[Any] = weakref.WeakSet()
+_writing: weakref.WeakSet[Any] = weakref.WeakSet()
 _registered = False
 _lock = threading.Lock()
 
 
-def watch(file: Any) -> None:
-    """Wait for a file at the end of the interpreter. The first one makes it wait at all."""
+def wait_for(file: Any) -> None:
+    """At the end of the interpreter, wait for a file that is read."""
+    _watch(_reading, file)
+
+
+def give_up(file: Any) -> None:
+    """At the end of the interpreter, `abandon` a file that is still being written."""
+    _watch(_writing, file)
+
+
+def _watch(files: weakref.WeakSet[Any], file: Any) -> None:
     global _registered
     with _lock:
-        _watched.add(file)
+        files.add(file)
         if not _registered:
             _registered = True
-            atexit.register(_wait)
+            atexit.register(_end)
 
 
-def _wait() -> None:
+def _end() -> None:
+    for file in list(_writing):
+        file.abandon()
     deadline = time.monotonic() + _MOST_SECONDS
-    while len(_watched) and time.monotonic() < deadline:
+    while len(_reading) and time.monotonic() < deadline:
         time.sleep(_TURN_SECONDS)
     for _ in range(_TURNS):
         time.sleep(_TURN_SECONDS)

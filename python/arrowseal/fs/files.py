@@ -8,8 +8,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.exceptions import ObjectExistsError, PreconditionFailedError
-from arrowseal.fs.exit_guard import watch
+from arrowseal.fs.exit_guard import give_up, wait_for
 from arrowseal.object_reader import ObjectReader
+from arrowseal.outgoing import contiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ class InputFile(ObjectReader):
 
     def __init__(self, source: EncryptedObject) -> None:
         super().__init__(source)
-        watch(self)
+        wait_for(self)
 
     def read(self, size: int | None = -1, /) -> Buffer:  # type: ignore[override]
         return self.read_buffer(size)
@@ -35,13 +36,14 @@ class InputFile(ObjectReader):
 class OutputFile(io.RawIOBase):
     """A file over a writer for libraries that know one way to say that all is written: `close`.
 
-    `close` commits, unless it is called because of an exception: by a `with` block that raised, or while an exception
-    is handled that was not when the file was opened. Then what was written is given up, as it is by `discard`, and when
-    the file is dropped. With `autocommit=False`, it is `commit` that makes the object, after `close`: the transactions
-    of fsspec.
+    `close` commits, unless it is called because of an exception, by a `with` block that raised or while an exception is
+    handled, or by a finalizer: that of a `pyarrow.parquet.ParquetWriter` that is dropped. Then what was written is
+    given up, as it is by `discard`, when the file is dropped, and at the end of the interpreter. What was handled or
+    finalized already when the file was opened does not count. With `autocommit=False`, it is `commit` that makes the
+    object, after `close`: the transactions of fsspec.
 
-    pyarrow closes some streams when they are dropped (compressed ones), and libraries in C++ may close a file that they
-    failed to write: these commit, since nothing tells them from the end of a file.
+    What nothing tells from the end of a file commits: pyarrow closes compressed streams when they are dropped, and
+    libraries in C++ may close a file that they failed to write.
     """
 
     def __init__(
@@ -58,7 +60,10 @@ class OutputFile(io.RawIOBase):
         self._autocommit = autocommit
         self._committed = committed
         self._handled_before = sys.exception()
+        self._finalizing_before = _finalizing()
         self._dropped = False
+        self._given_up = False
+        give_up(self)
 
     @property
     def url(self) -> str:
@@ -72,13 +77,15 @@ class OutputFile(io.RawIOBase):
 
     def write(self, data: Buffer, /) -> int:
         """Take all of a buffer. Raises what `ObjectWriter.write` does."""
+        if self._given_up:
+            return contiguous(data)[1]
         return self._writer.write(data)
 
     def commit(self) -> None:
         """Make the object of what was written; nothing, if that was given up. Raises what `ObjectWriter.commit` does,
         and `ObjectExistsError` where the file was to be a new one.
         """
-        if not self._writer.closed:
+        if not self._given_up and not self._writer.closed:
             try:
                 self._writer.commit()
             except PreconditionFailedError as error:
@@ -90,27 +97,34 @@ class OutputFile(io.RawIOBase):
 
     def discard(self) -> None:
         """Give up what was written: there is no object then."""
-        self._writer.abort()
+        self.abandon()
         super().close()
+
+    def abandon(self) -> None:
+        """Give up what was written, and go on taking what nobody wants: last words of finalizers, when the interpreter
+        ends.
+        """
+        self._given_up = True
+        self._writer.abort()
 
     def close(self) -> None:
         """Commit, or because of an exception discard. Raises what `commit` does."""
         if self.closed:
             return
-        failure = sys.exception()
-        if self._dropped:
-            self.discard()
+        failure, reason = sys.exception(), None
+        if self._given_up:
+            pass
+        elif self._dropped or (_finalizing() and not self._finalizing_before):
+            self._given_up = True  # the writer aborts when it is dropped in its turn: this may be under any lock
+            reason = "because it was dropped"
         elif failure is not None and failure is not self._handled_before:
-            self.discard()
-            warnings.warn(
-                f"{self.url}: closed while {type(failure).__name__} is handled: what was written is given up",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            self.abandon()
+            reason = f"while {type(failure).__name__} is handled"
         elif self._autocommit:
             self.commit()
-        else:
-            super().close()
+        super().close()
+        if reason is not None:
+            warnings.warn(f"{self.url}: closed {reason}: what was written is given up", RuntimeWarning, stacklevel=2)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -126,3 +140,13 @@ class OutputFile(io.RawIOBase):
     def _dealloc_warn(self, _source: Any) -> None:
         # What a text layer calls that is dropped, before it closes what is below it.
         self._dropped = True
+
+
+def _finalizing() -> bool:
+    """Whether this is called by a finalizer in Python, `__del__`, directly or not."""
+    frame = sys._getframe()  # noqa: SLF001 - the way to look at callers
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "__del__":
+            return True
+    return False

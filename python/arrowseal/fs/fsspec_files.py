@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fsspec.spec import AbstractBufferedFile
 
-from arrowseal.fs.exit_guard import watch
+from arrowseal.fs.exit_guard import wait_for
 from arrowseal.object_reader import ObjectReader
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SealedBufferedFile(AbstractBufferedFile):  # type: ignore[misc]
             size=source.size,
             **keywords,
         )
-        watch(self)
+        wait_for(self)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         with self._lock:

@@ -1,0 +1,129 @@
+"""The end of the interpreter right after a read or in the midst of a write: a clean exit, and no half of an object.
+
+How often each read is tried: ARROWSEAL_TEST_EXITS, 2 unless it is set.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from seen import keys
+
+from arrowseal.fs import SealedFileSystem
+
+if TYPE_CHECKING:
+    from broken_servers import BrokenServers
+
+    from arrowseal import Client
+
+RUNS = int(os.environ.get("ARROWSEAL_TEST_EXITS", "2"))
+READS = {
+    "pyarrow dataset": """
+        import pyarrow.dataset as ds
+        ds.dataset(f"{lake}/t", filesystem=arrowseal.fs.SealedFileSystem()).to_table()""",
+    "pyarrow read_table": """
+        import pyarrow.parquet as pq
+        pq.read_table(f"{lake}/t", filesystem=arrowseal.fs.SealedFileSystem(), columns=["n"])""",
+    "pyarrow file that stays open": """
+        import pyarrow.parquet as pq
+        file = pq.ParquetFile(f"{lake}/t/0.parquet", filesystem=arrowseal.fs.SealedFileSystem())
+        table = file.read()""",
+    "fsspec by pyarrow": """
+        import fsspec, pyarrow.dataset as ds
+        ds.dataset(f"{lake}/t", filesystem=fsspec.filesystem("s3cse")).to_table(columns=["text"])""",
+    "fsspec by pandas": """
+        import pandas
+        pandas.read_parquet(f"s3cse://{lake}/t/1.parquet")""",
+    "fsspec by DuckDB": """
+        import duckdb, fsspec
+        connection = duckdb.connect()
+        connection.register_filesystem(fsspec.filesystem("s3cse"))
+        connection.sql(f"select sum(n) from 's3cse://{lake}/t/*.parquet'").fetchall()""",
+    "fsspec file": """
+        import fsspec
+        file = fsspec.open(f"s3cse://{lake}/t/1.parquet").open()
+        file.read(10)""",
+    "client": """
+        file = client.open(f"s3://{lake}/t/1.parquet", "rb")
+        file.read(10)""",
+    "arrowseal.arrow": """
+        arrowseal.arrow.read_table(f"s3://{lake}/t/1.parquet", columns=["n"])""",
+    "arrowseal.pandas": """
+        arrowseal.pandas.read_parquet(f"s3://{lake}/t/1.parquet")""",
+    "arrowseal.polars": """
+        arrowseal.polars.scan_parquet(f"s3://{lake}/t/1.parquet").select("n").collect()""",
+}
+WRITES = {
+    "pyarrow stream": """
+        stream = arrowseal.fs.SealedFileSystem().open_output_stream(f"{lake}/a")
+        stream.write(content)""",
+    "pyarrow writer": """
+        import pyarrow, pyarrow.parquet as pq
+        table = pyarrow.table({"n": [1]})
+        writer = pq.ParquetWriter(f"{lake}/a", table.schema, filesystem=arrowseal.fs.SealedFileSystem())
+        writer.write_table(table)""",
+    "fsspec file": """
+        import fsspec
+        file = fsspec.filesystem("s3cse").open(f"{lake}/a", "wb")
+        file.write(content)""",
+    "fsspec text": """
+        import fsspec
+        file = fsspec.filesystem("s3cse").open(f"{lake}/a", "w")
+        file.write("half")""",
+    "fsspec transaction": """
+        import fsspec
+        fs = fsspec.filesystem("s3cse")
+        fs.start_transaction()
+        fs.pipe_file(f"{lake}/a", content)""",
+    "exit within a block": """
+        import fsspec, sys
+        with fsspec.filesystem("s3cse").open(f"{lake}/a", "wb") as file:
+            file.write(content)
+            sys.exit(0)""",
+}
+
+
+def run(body: str, lake: str, options: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """A program of its own, whose last statement is the last of `body`."""
+    begin = f"import arrowseal, arrowseal.fs\nlake, content = {lake!r}, bytes(12 * 2**20)\n"
+    configured = f"client = arrowseal.configure(**{options!r})\n"
+    lines = [line.removeprefix(" " * 8) for line in body.splitlines()]
+    code = begin + configured + "\n".join(lines)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def parts(resident: Client, lake: str) -> str:
+    """A bucket with a dataset in it, of more row groups than there are threads."""
+    table = pa.table({"n": range(100_000), "text": [f"row {n % 1000}" for n in range(100_000)]})
+    for part in range(3):
+        filesystem = SealedFileSystem(resident)
+        pq.write_table(table, f"{lake}/t/{part}.parquet", filesystem=filesystem, row_group_size=10_000)
+    return lake
+
+
+@pytest.mark.parametrize("face", READS)
+def test_the_interpreter_exits_cleanly_right_after_a_read(parts: str, options: dict[str, Any], face: str) -> None:
+    if "DuckDB" in face:
+        pytest.importorskip("duckdb")
+    ended = [run(READS[face], parts, options) for _ in range(RUNS)]
+    failed = [each for each in ended if each.returncode]
+    assert Counter(each.returncode for each in ended) == {0: RUNS}, failed[0].stderr
+
+
+@pytest.mark.parametrize("face", WRITES)
+def test_the_interpreter_ends_in_a_write_and_there_is_no_object(
+    lake: str, options: dict[str, Any], servers: BrokenServers, face: str
+) -> None:
+    ended = run(WRITES[face], lake, options)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert keys(servers, lake) == []
+    assert not servers.s3.server.open_uploads
