@@ -266,6 +266,23 @@ def test_head_tells_how_an_object_is_encrypted(run: Run, folder: str) -> None:
     assert (found["bucket"], found["key"], found["encryption"]) == ("arrowseal", key(f"{folder}/a"), "CSE V3")
 
 
+def test_index_makes_indexes_of_what_has_none(run: Run, s3: Any, folder: str, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(9 * 2**20))
+    run("cp", "--quiet", "large", f"{folder}/large")
+    run("cp", "--quiet", "-", f"{folder}/small", stdin=b"small")
+    bucket, prefix = folder.removeprefix("s3://").split("/", 1)
+    index = {"Bucket": bucket, "Key": f"{prefix}/_arrowseal.large.index"}
+    made = s3.get_object(**index)["Body"].read()
+    s3.delete_object(**index)
+    done = run("index", "--recursive", f"{folder}/")
+    assert done.stdout.decode().split() == ["index:", f"{folder}/large"]
+    assert s3.get_object(**index)["Body"].read() == made
+    done = run("index", f"{folder}/missing", f"{folder}/small", code=1)
+    assert b"no such object" in done.stderr
+    assert done.stdout.decode().split() == ["index:", f"{folder}/small"]
+    assert b".index" not in run("ls", "--recursive", f"{folder}/").stdout
+
+
 def test_the_endpoint_option_serves_s3_and_kms(run: Run, environment: dict[str, str], folder: str) -> None:
     nowhere = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_ENDPOINT_URL_KMS": ""}
     endpoint = environment["AWS_ENDPOINT_URL_S3"]

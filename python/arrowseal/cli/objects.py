@@ -1,4 +1,4 @@
-"""The commands on objects: `cp`, `cat`, `ls` and `head`."""
+"""The commands on objects: `cp`, `cat`, `ls`, `head` and `index`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add the four commands to the subparsers."""
+    """Add the commands to the subparsers."""
     cp = commands.add_parser(
         "cp", parents=parents, help="copy files and objects", description="Copy a file or object; - is a stream."
     )
@@ -53,6 +53,17 @@ def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> N
     head.add_argument("url", metavar="URL")
     head.add_argument("--json", action="store_true", help="one JSON object")
     head.set_defaults(run=_head)
+
+    index = commands.add_parser(
+        "index",
+        parents=parents,
+        help="make parts of objects readable on their own",
+        description="Read each object as a whole, prove it, and put a segment index beside it: then its ranges are "
+        "read and proven on their own. Objects that arrowseal wrote in parts have one.",
+    )
+    index.add_argument("urls", metavar="URL", nargs="+")
+    index.add_argument("--recursive", action="store_true", help="all objects below that take more than one part")
+    index.set_defaults(run=_index)
 
 
 def _cat(arguments: argparse.Namespace) -> int:
@@ -116,6 +127,26 @@ def _head(arguments: argparse.Namespace) -> int:
     for line in columns([(name.replace("_", " "), _shown(value)) for name, value in row.items()]):
         print(line)
     return DONE
+
+
+def _index(arguments: argparse.Namespace) -> int:
+    client, code = connect(arguments), DONE
+    if arguments.recursive:
+        rows = [row for url in arguments.urls for row in client.list(locate_prefix(url))]
+        places = [row.location for row in rows if row.stored_bytes > client.options.transfer.part_bytes]
+    else:
+        places = [locate(url) for url in arguments.urls]
+    for location in places:
+        try:
+            client.index(location)
+        except ConfigurationError:
+            raise  # the others would fail alike
+        except ArrowSealError as error:
+            say(describe(error))
+            code = FAILED
+        else:
+            print(f"index: {location}", flush=True)
+    return code
 
 
 def _shown(value: Any) -> str:
