@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.fs import exit_guard
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.statistics import may_hold
@@ -251,6 +252,9 @@ def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> p
     Raises `KeyError` for a column that is not there.
     """
     if source.in_memory:
+        # Its threads hold the buffer a moment longer than the call takes: an object that is gone already makes the end
+        # of the interpreter wait for them.
+        exit_guard.wait_for(_Gone())
         return whole_file(source)
     expression = None if filters is None else pq.filters_to_expression(filters)
     footer = ParquetFooter(source, filtered=expression is not None)
@@ -264,6 +268,10 @@ def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> p
         if expression is not None:
             needed += names_of_filter(filters, expression, footer.schema)
     return footer.fetch(footer.plan(needed, footer.row_groups(expression, as_pyarrow=True)))
+
+
+class _Gone:
+    """Nothing but something to hold on to."""
 
 
 def _index_columns(schema: pa.Schema) -> list[str]:

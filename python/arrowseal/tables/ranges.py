@@ -99,7 +99,7 @@ class Fetched:
     def file(self) -> pa.NativeFile:
         """A file of its own position over it."""
         file = _File(self)
-        exit_guard.watch(file)
+        exit_guard.wait_for(file)
         return pa.PythonFile(file, mode="r")
 
 
