@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -110,3 +111,8 @@ def pq_bytes(table: pa.Table, **options: Any) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **options)
     return bytes(sink.getvalue())
+
+
+def named(value: object) -> str:
+    """The name of a parameter, without addresses: workers of pytest-xdist have to agree on it."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))

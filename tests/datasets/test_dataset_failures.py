@@ -22,7 +22,7 @@ from arrowseal.exceptions import (
     ObjectExistsError,
     StoreError,
 )
-from lake import Lake, trips
+from lake import Lake, named, trips
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,7 +203,7 @@ def test_a_visitor_that_fails_ends_the_run(lake: Lake) -> None:
         ({"s3_additional_kwargs": {"Body": b""}}, ConfigurationError),
         ({"schema": pa.schema([("z", pa.int8())])}, ConfigurationError),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_cannot_be_is_refused_before_any_request(
     lake: Lake, options: dict[str, Any], expected: type[Exception]

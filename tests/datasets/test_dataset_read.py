@@ -22,7 +22,7 @@ from arrowseal.exceptions import (
     ConfigurationError,
     ObjectNotFoundError,
 )
-from lake import Lake, pq_bytes, trips
+from lake import Lake, named, pq_bytes, trips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,7 +268,7 @@ def test_schemas_are_unified_when_asked_for(lake: Lake, inspected: bool) -> None
         (ds.partitioning(field_names=["year", "city"]), None),
         (None, "hive"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_partitionings_are_those_of_pyarrow(lake: Lake, tmp_path: Path, partitioning: Any, flavor: str | None) -> None:
     table = trips(60).filter(pc.field("year").is_valid() & pc.field("city").isin(["Paris", "São Paulo"]))

@@ -20,7 +20,7 @@ from arrowseal import CSE, PLAIN, V2
 from arrowseal.exceptions import (
     ConfigurationError,
 )
-from lake import Lake, trips
+from lake import Lake, named, trips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def below(root: Path) -> list[str]:
         {"partitioning": ds.partitioning(pa.schema([("year", pa.int32())]))},
         {"partitioning": ["year"], "partitioning_flavor": "filename"},
     ],
-    ids=str,
+    ids=named,
 )
 def test_the_files_are_those_that_pyarrow_writes(lake: Lake, tmp_path: Path, options: dict[str, Any]) -> None:
     table = trips().filter(pc.field("year").is_valid()) if "hive" not in str(options) else trips()
