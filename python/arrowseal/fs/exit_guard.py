@@ -9,7 +9,6 @@ file of ours is held, and a moment longer for what cannot be seen. That was foun
 from __future__ import annotations
 
 import atexit
-import threading
 import time
 import weakref
 from typing import Any, Final
@@ -22,10 +21,9 @@ short turns: where processors are taken, each of them takes longer, for this thr
 _MOST_SECONDS: Final = 0.1
 """Files that the program itself still holds are not waited for any longer."""
 
-_reading: weakref.WeakSet[Any] = weakref.WeakSet()
-_writing: weakref.WeakSet[Any] = weakref.WeakSet()
+_reading: dict[int, weakref.ref[Any]] = {}
+_writing: dict[int, weakref.ref[Any]] = {}
 _registered = False
-_lock = threading.Lock()
 
 
 def wait_for(file: Any) -> None:
@@ -38,18 +36,21 @@ def give_up(file: Any) -> None:
     _watch(_writing, file)
 
 
-def _watch(files: weakref.WeakSet[Any], file: Any) -> None:
+def _watch(files: dict[int, weakref.ref[Any]], file: Any) -> None:
     global _registered
-    with _lock:
-        files.add(file)
-        if not _registered:
-            _registered = True
-            atexit.register(_end)
+    key = id(file)
+    files[key] = weakref.ref(file, lambda _: files.pop(key, None))
+    if not _registered:  # two threads may both come here: then the wait is longer
+        _registered = True
+        atexit.register(_end)
 
 
 def _end() -> None:
-    for file in list(_writing):
-        file.abandon()
+    for reference in list(_writing.values()):
+        file = reference()
+        if file is not None:
+            file.abandon()
+
     deadline = time.monotonic() + _MOST_SECONDS
     while len(_reading) and time.monotonic() < deadline:
         time.sleep(_TURN_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,8 +62,7 @@ class Tree:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.recent = Recent()
-        self._made: dict[str, None] = {}
-        self._lock = threading.Lock()
+        self._made: dict[str, None] = {}  # in the order they were made; no lock, as in Recent
 
     def lately(self, path: str, seconds: float) -> Entry | None:
         """What `entry` gives, or what was seen within so many seconds."""
@@ -170,17 +168,16 @@ class Tree:
 
     def make_directory(self, path: str) -> None:
         """Remember a directory that nothing is in."""
-        with self._lock:
-            self._made[bare(path)] = None
-            while len(self._made) > _MADE:
-                del self._made[next(iter(self._made))]
+        self._made[bare(path)] = None
+        for made in list(self._made)[: max(0, len(self._made) - _MADE)]:
+            self._made.pop(made, None)
 
     def forget_directory(self, path: str) -> None:
         """No longer remember a directory, nor those in it."""
         gone = bare(path)
-        with self._lock:
-            for made in [made for made in self._made if made == gone or made.startswith(gone + "/")]:
-                del self._made[made]
+        for made in list(self._made):
+            if made == gone or made.startswith(gone + "/"):
+                self._made.pop(made, None)
         self.recent.forget(gone)
 
     def _listed(self, row: ListedObject) -> Entry:
