@@ -1,14 +1,21 @@
 """Reads and writes pandas frames in encrypted objects: the functions of pandas, with its own signatures.
 
 Every argument of the installed pandas works as it does there, except those that would go past the client
-(`storage_options`, `filesystem`) and `partition_cols`. The path is an `s3://bucket/key` URL, or None with `bucket=` and
-`key=`. By keyword come `client` (the default one otherwise), `encryption`, `encryption_context`, `kms_key_id` and
+(`storage_options`, `filesystem`). The path is an `s3://bucket/key` URL, or None with `bucket=` and `key=`. By keyword
+come `client` (the default one otherwise), `encryption`, `encryption_context`, `kms_key_id` and
 `progress`; on reads `allow_plaintext`, `version_id` and `verify_checksum`, on writes `s3_additional_kwargs`: as in
 `Client.get` and `Client.put`.
 
 With `columns` or `filters`, `read_parquet`, `read_feather` and `read_orc` fetch only what they need; other reads hold
 the object in memory as a whole. pandas reads the proven content where it lies, without a copy. Reads and writes hold
 the GIL as pandas does; transfer and cryptography do not.
+
+`read_parquet`, `read_orc`, `read_csv` and `read_json` also read many objects: a prefix (`s3://lake/trips/`), a pattern
+with a `*`, a list, or with `dataset=True`. Columns of hive partitions are categories. `partition_filter`,
+`path_suffix`, `path_ignore_suffix`, `last_modified_begin`, `last_modified_end` choose among them, as in
+`arrowseal.arrow.dataset`; `chunked=True` gives frames one after another, a number frames of that many rows. Files of
+Parquet and ORC may differ in their columns. `to_parquet` with `partition_cols` or `dataset=True` writes many objects,
+beside what is there or as `mode=` says, and returns a `WrittenDataset`: see `arrowseal.arrow.write_dataset`.
 
 Raises, besides what the client raises:
     LocationError: the path is local, a buffer, or of another scheme.
@@ -25,6 +32,7 @@ Example:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -33,9 +41,11 @@ from pyarrow import orc
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
+from arrowseal.tables.dataset_faces import reads_datasets, writes_datasets
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
 from arrowseal.tables.orc import OrcReader
+from arrowseal.tables.pandas_datasets import read_tables, read_texts, write_parquets
 from arrowseal.tables.parquet import ParquetFooter, file_ahead
 from arrowseal.tables.ranges import tail_of
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, writes
@@ -118,6 +128,7 @@ _PICKS_FROM_CSV = frozenset(
 )
 
 
+@reads_datasets(partial(read_texts, table_format=TableFormat.CSV))
 @reads(
     pd.read_csv,
     TableFormat.CSV,
@@ -142,6 +153,7 @@ def _needs_whole_parquet(arguments: Arguments) -> bool:
     return not asks or arguments.get("engine") == "fastparquet"
 
 
+@reads_datasets(partial(read_tables, table_format=TableFormat.PARQUET))
 @reads_parts(
     pd.read_parquet,
     TableFormat.PARQUET,
@@ -157,6 +169,7 @@ def read_parquet(source: Ranges, arguments: Arguments) -> pd.DataFrame:
     return pd.read_parquet(file_ahead(source, arguments.get("columns"), arguments.get("filters")), **arguments)
 
 
+@reads_datasets(partial(read_texts, table_format=TableFormat.JSON))
 @reads(pd.read_json, TableFormat.JSON)
 def read_json(
     content: Buffer, location: ObjectLocation, arguments: Arguments
@@ -179,6 +192,7 @@ def read_feather(source: Ranges, arguments: Arguments) -> pd.DataFrame:
     return pd.read_feather(ipc_of_columns(source, arguments.get("columns")), **arguments)
 
 
+@reads_datasets(partial(read_tables, table_format=TableFormat.ORC))
 @reads_parts(
     pd.read_orc,
     TableFormat.ORC,
@@ -198,6 +212,7 @@ def to_csv(frame: pd.DataFrame, sink: Sink, location: ObjectLocation, arguments:
     _serialise(frame, sink, "to_csv", _with_archive(arguments, location))
 
 
+@writes_datasets(write_parquets, partitions="partition_cols")
 @writes(pd.DataFrame.to_parquet, TableFormat.PARQUET)
 def to_parquet(frame: pd.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.to_parquet` into an encrypted object."""

@@ -1,14 +1,19 @@
 """Reads and writes polars frames in encrypted objects: the functions of polars, with its own signatures.
 
 Every argument of the installed polars works as it does there, except those that would go past the client
-(`storage_options`, `credential_provider`), partitions (`partition_by`, `hive_partitioning`) and `include_file_paths`.
-The source is one `s3://bucket/key` URL, or None with `bucket=` and `key=`; nothing in it is a pattern. By keyword come
+(`storage_options`, `credential_provider`) and `include_file_paths`. The source is one `s3://bucket/key` URL, or None
+with `bucket=` and `key=`. By keyword come
 `client` (the default one otherwise), `encryption`, `encryption_context`, `kms_key_id` and `progress`; on reads
 `allow_plaintext`, `version_id` and `verify_checksum`, on writes `s3_additional_kwargs`: as in `Client.get` and
 `Client.put`.
 
 Scans of Parquet, and reads of Parquet and IPC with `columns`, fetch only what they need. Otherwise objects are held in
 memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
+
+`scan_parquet` and `read_parquet` also take many objects: a prefix (`s3://lake/trips/`), a pattern with a `*`, a list,
+or with `dataset=True`; by keyword come `partition_filter`, `path_suffix` and the like, as in `arrowseal.arrow.dataset`.
+`write_parquet` with `partition_by` or `dataset=True` writes many, and returns a `WrittenDataset`: see
+`arrowseal.arrow.write_dataset`.
 
 Raises, besides what the client raises:
     LocationError: the source is local, a buffer, a list, or of another scheme.
@@ -29,11 +34,13 @@ from typing import TYPE_CHECKING, Any
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
+from arrowseal.tables.dataset_faces import READ_KEYWORDS, reads_datasets, writes_datasets
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
 from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns, reads_columns
 from arrowseal.tables.lazy_whole import LazyWhole
 from arrowseal.tables.parquet import ParquetFooter
+from arrowseal.tables.polars_datasets import read_parquets, scan_parquets, write_parquets
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, sinks, writes
 
 if TYPE_CHECKING:
@@ -69,12 +76,14 @@ __all__ = [
 ]
 
 _COLUMNS = ("columns",)
+_OF_DATASETS = tuple(name for name in READ_KEYWORDS if name != "chunked")
 
 
 def _columns_there(read: Callable[..., pl.DataFrame]) -> Callable[[Buffer, ObjectLocation, Arguments], Collection[str]]:
     return lambda content, _, arguments: read(bytes(content), **(arguments | {"columns": None, "n_rows": 0})).columns
 
 
+@reads_datasets(read_parquets, _OF_DATASETS)
 @reads_parts(
     pl.read_parquet,
     TableFormat.PARQUET,
@@ -121,6 +130,7 @@ def read_ndjson(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pl.
     return pl.read_ndjson(bytes(content), **arguments)
 
 
+@reads_datasets(scan_parquets, _OF_DATASETS)
 @scans(pl.scan_parquet)
 def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_parquet` of an encrypted object. Nothing is requested until the schema is needed or the frame
@@ -163,6 +173,7 @@ def scan_ipc(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     return LazyWhole(table_object, arguments, pl.scan_ipc, TableFormat.IPC).frame()
 
 
+@writes_datasets(write_parquets, partitions="partition_by")
 @writes(pl.DataFrame.write_parquet, TableFormat.PARQUET)
 def write_parquet(frame: pl.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.write_parquet` into an encrypted object.

@@ -123,7 +123,7 @@ def test_a_directory_like_key_is_refused_by_every_call(client: Client, url: str)
         lambda: client.put(url, b"x"),
         lambda: client.head(url),
         lambda: client.copy(url, "s3://lake/o"),
-        lambda: arrowseal.pandas.read_csv(url, client=client),
+        lambda: arrowseal.pandas.read_feather(url, client=client),
     ]
     for call in calls:
         with pytest.raises(DirectoryKeyError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from arrowseal.defaults import default_client
 from arrowseal.exceptions import ConfigurationError
@@ -12,7 +12,7 @@ from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.tables.dataset_files import Files
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_listing import HIDDEN, Selection, find
-from arrowseal.tables.dataset_partitions import Partitions, accepted, partitions_of
+from arrowseal.tables.dataset_partitions import Partitions, accepted, arrow_type, partitions_of
 from arrowseal.tables.dataset_scan import BATCH_ROWS, Columns, DatasetScan
 from arrowseal.tables.dataset_source import DatasetFile, DatasetSource, as_expression
 
@@ -44,7 +44,8 @@ class EncryptedDataset:
     """
 
     def __init__(self, source: DatasetSource, filter: pc.Expression | None = None) -> None:  # noqa: A002 - pyarrow's word
-        self._source = source
+        self.source: Final = source
+        """Its files, and how they are read."""
         self._filter = filter
 
     @property
@@ -52,31 +53,31 @@ class EncryptedDataset:
         """The columns, those of partitions last. Unless a schema was given, the first file is asked for it, or with
         `unify_schemas` every one; once.
         """
-        return self._source.schema()
+        return self.source.schema()
 
     @property
     def files(self) -> list[str]:
         """The URLs of its objects, in the order in which they are read."""
-        return [member.path for member in self._source.members]
+        return [member.path for member in self.source.members]
 
     @property
     def partition_schema(self) -> pa.Schema:
         """The columns that paths say."""
-        return self._source.partition_schema
+        return self.source.partition_schema
 
     def get_fragments(self, filter: Any = None) -> list[DatasetFile]:  # noqa: A002
         """The files that may have rows of a filter, as far as their paths tell. No file is opened, except for the
         schema if the filter names other columns than those of partitions.
         """
-        return self._source.pruned(self._with(filter))[0]
+        return self.source.pruned(self._with(filter))[0]
 
     def filter(self, expression: Any) -> EncryptedDataset:
         """The rows of it for which a filter is true, in addition to those that it has."""
-        return EncryptedDataset(self._source, self._with(expression))
+        return EncryptedDataset(self.source, self._with(expression))
 
     def replace_schema(self, schema: pa.Schema) -> EncryptedDataset:
         """The same files, read under another schema."""
-        return EncryptedDataset(replace(self._source, given_schema=schema), self._filter)
+        return EncryptedDataset(replace(self.source, given_schema=schema), self._filter)
 
     def scanner(
         self,
@@ -94,7 +95,7 @@ class EncryptedDataset:
             batch_size: the most rows of a batch.
             use_threads: as for the dataset, unless given.
         """
-        return DatasetScan(self._source, columns, self._with(filter), batch_size, use_threads)
+        return DatasetScan(self.source, columns, self._with(filter), batch_size, use_threads)
 
     def to_table(self, columns: Columns = None, filter: Any = None, **options: Any) -> pa.Table:  # noqa: A002
         """All of it, or those columns and rows, in memory. Arguments as for `scanner`."""
@@ -128,7 +129,7 @@ class EncryptedDataset:
         return self.scanner().__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
-        return f"<EncryptedDataset {self._source.shown}, {len(self._source.members):,} files>"
+        return f"<EncryptedDataset {self.source.shown}, {len(self.source.members):,} files>"
 
     def _with(self, filter: Any) -> pc.Expression | None:  # noqa: A002
         expression = as_expression(filter)
@@ -146,6 +147,8 @@ def dataset(
     partition_base_dir: str | None = None,
     ignore_prefixes: Sequence[str] = HIDDEN,
     unify_schemas: bool = False,
+    missing_columns: Literal["insert", "raise"] = "insert",
+    extra_columns: Literal["ignore", "raise"] = "ignore",
     filter: Any = None,  # noqa: A002
     partition_filter: Callable[[dict[str, str]], bool] | None = None,
     path_suffix: str | Sequence[str] | None = None,
@@ -161,6 +164,8 @@ def dataset(
     version_id: str | Mapping[str, str] | None = None,
     two_passes: bool = False,
     progress: ProgressOption | None = None,
+    _type_of: Callable[[set[str]], pa.DataType] = arrow_type,
+    _operation: str = "dataset",
     **options: Any,
 ) -> EncryptedDataset:
     """Tables in many objects, to be read as one. What the objects are is listed now, none of them is opened.
@@ -176,6 +181,8 @@ def dataset(
         partition_base_dir: where paths begin; otherwise the prefix, what comes before the first special character of a
             pattern, or the bucket for a list.
         ignore_prefixes: what the names of files and directories begin with that are left out.
+        missing_columns, extra_columns: `"raise"` refuses files without a column that is read, or with others than the
+            schema has, instead of that.
         unify_schemas: all columns of all files, in types that hold all of theirs, instead of those of the first file.
         filter: rows, for every read; as in `EncryptedDataset.scanner`.
         partition_filter: which partitions, by a function of their values as strings.
@@ -204,6 +211,8 @@ def dataset(
     if not hasattr(chosen, "counters"):
         raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
     threads_of(use_threads)
+    if missing_columns not in ("insert", "raise") or extra_columns not in ("ignore", "raise"):
+        raise ConfigurationError("missing_columns= is 'insert' or 'raise', extra_columns= is 'ignore' or 'raise'")
     selection = Selection(
         ignore_prefixes=ignore_prefixes,
         path_suffix=path_suffix,
@@ -218,7 +227,7 @@ def dataset(
     files = Files(chosen, keywords, format, options, _versions(version_id, found))
     for one in {files.format_of(one): one for one in found}.values():
         files.check(one)
-    partitions = partitions_of([one.path for one in found], partitioning)
+    partitions = partitions_of([one.path for one in found], partitioning, _type_of)
     location = found[0].location if isinstance(source, Sequence) and not isinstance(source, str) else source
     return dataset_of(
         files,
@@ -230,8 +239,11 @@ def dataset(
         shown=shown,
         given_schema=schema,
         unify_schemas=unify_schemas,
+        missing_columns=missing_columns,
+        extra_columns=extra_columns,
         use_threads=use_threads,
         progress=progress,
+        operation=_operation,
     )
 
 

@@ -32,6 +32,16 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
+class Strict:
+    """What is no mere difference between files of one dataset."""
+
+    missing: bool = False
+    """A file without one of the columns that are read."""
+    known: frozenset[str] | None = None
+    """A file with a column beside these."""
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is read of each file."""
 
@@ -43,6 +53,7 @@ class Wanted:
     """The columns of the result; None for those that are read. Without a schema those of them that are there."""
     filter: pc.Expression | None = None
     """Which rows; None for all. Its columns are in `schema`."""
+    strict: Strict = Strict()
 
     def asked(self, partition: Partition) -> Asked:
         """What is taken from a file itself."""
@@ -57,7 +68,7 @@ class Wanted:
         if schema is None:
             own = [column for column in table.schema if column.name not in self.partition_schema.names]
             schema = pa.schema([*own, *self.partition_schema], table.schema.metadata)
-        table = conformed(table, schema, self.partition_schema, partition, location)
+        table = conformed(table, schema, self.partition_schema, partition, location, self.strict)
         if self.filter is not None:
             table = table.filter(self.filter)
         return table if self.columns is None or self.schema is None else table.select(self.columns)
@@ -133,6 +144,10 @@ class Files:
         reader = piece_reader(kind, found.location, self.options)
         asked = wanted.asked(partition)
         with self.open(found, counted) as source:
+            if wanted.strict.known is not None:
+                names = parsed(found.location, kind, lambda: reader.schema(source), reader.schema).names
+                if extra := [name for name in names if name not in wanted.strict.known]:
+                    raise SchemaMismatchError(f"{found.location} has a column {extra[0]!r} that the dataset has not")
             pieces = reader.pieces(source, asked)
             while True:
                 with counted.timed("decode") if counted else nullcontext():
@@ -171,7 +186,12 @@ def parsed(
 
 
 def conformed(
-    table: pa.Table, schema: pa.Schema, partition_schema: pa.Schema, partition: Partition, location: ObjectLocation
+    table: pa.Table,
+    schema: pa.Schema,
+    partition_schema: pa.Schema,
+    partition: Partition,
+    location: ObjectLocation,
+    strict: Strict = Strict(),
 ) -> pa.Table:
     """The rows in the columns and types of `schema`: those of the partition as its path says, those that the file does
     not have as nulls. Raises `SchemaMismatchError` for a column that does not fit.
@@ -185,6 +205,8 @@ def conformed(
         at = table.schema.get_all_field_indices(column.name)
         if column.name in partition_schema.names:
             columns.append(constant(partition.values.get(column.name), column.type, table.num_rows))
+        elif not at and strict.missing:
+            raise SchemaMismatchError(f"{location} has no column {column.name!r}, which the dataset has")
         elif not at:
             columns.append(pa.nulls(table.num_rows, column.type))
         elif len(at) > 1:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
-_INT32: Final = re.compile(r"-?\d+")
+_INTEGER: Final = re.compile(r"-?\d+")
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _EVERYTHING: Final = pc.scalar(True)
 
 
@@ -50,17 +51,31 @@ class Partitions:
     """By the path below the base of the dataset."""
 
 
-def partitions_of(paths: Iterable[str], partitioning: Any) -> Partitions:
+def arrow_type(values: set[str]) -> pa.DataType:
+    """What pyarrow takes the values of a partition column for."""
+    return pa.int32() if all(_INTEGER.fullmatch(v) and -(2**31) <= int(v) < 2**31 for v in values) else pa.string()
+
+
+def polars_type(values: set[str]) -> pa.DataType:
+    """What polars takes them for."""
+    if all(_INTEGER.fullmatch(value) and -(2**63) <= int(value) < 2**63 for value in values):
+        return pa.int64()
+    return pa.date32() if all(_DATE.fullmatch(value) for value in values) else pa.string()
+
+
+def partitions_of(
+    paths: Iterable[str], partitioning: Any, type_of: Callable[[set[str]], pa.DataType] = arrow_type
+) -> Partitions:
     """The partitions of files, by their paths below the base of their dataset.
 
     `partitioning` is what `pyarrow.dataset.dataset` takes: `"hive"`, names of fields (one for each level), a
-    `Partitioning` or a `PartitioningFactory`; None for none. Where it says no types they are int32, or string as soon
-    as one value is no int32.
+    `Partitioning` or a `PartitioningFactory`; None for none. Where it says no types, `type_of` does by all values: by
+    itself int32, or string as soon as one value is no int32.
 
     Raises `ConfigurationError` for another partitioning, or a path that it does not fit.
     """
     paths = list(paths)
-    chosen = _partitioning(partitioning, paths)
+    chosen = _partitioning(partitioning, paths, type_of)
     if chosen is None:
         return Partitions(pa.schema([]), dict.fromkeys(paths, WHOLE))
     by_name = isinstance(chosen, ds.FilenamePartitioning)
@@ -82,29 +97,33 @@ def _parsed(partitioning: ds.Partitioning, path: str) -> Partition:
     return Partition(ds.get_partition_keys(expression), expression)
 
 
-def _partitioning(given: Any, paths: Sequence[str]) -> ds.Partitioning | None:
+def _partitioning(
+    given: Any, paths: Sequence[str], type_of: Callable[[set[str]], pa.DataType]
+) -> ds.Partitioning | None:
     if given is None or isinstance(given, ds.Partitioning):
         return given
     if isinstance(given, ds.PartitioningFactory):
-        return _of_factory(given, paths)
+        return _of_factory(given, paths, type_of)
     if given == "hive":
-        return ds.HivePartitioning(_inferred(_hive_values(paths)))
+        return ds.HivePartitioning(_inferred(_hive_values(paths), type_of))
     if isinstance(given, str) or not all(isinstance(name, str) for name in given):
         raise ConfigurationError(
             'partitioning= is "hive", a list of names, pyarrow.dataset.partitioning(...), or None for none'
         )
-    return ds.DirectoryPartitioning(_inferred(_directory_values(list(given), paths)))
+    return ds.DirectoryPartitioning(_inferred(_directory_values(list(given), paths), type_of))
 
 
-def _of_factory(factory: ds.PartitioningFactory, paths: Sequence[str]) -> ds.Partitioning:
+def _of_factory(
+    factory: ds.PartitioningFactory, paths: Sequence[str], type_of: Callable[[set[str]], pa.DataType]
+) -> ds.Partitioning:
     """What the factory would make; it does so only for files, but says what it was made of."""
     _, options = factory.__reduce__()
     schema = next((option for option in options if isinstance(option, pa.Schema)), None)
     names = next((option for option in options if isinstance(option, list)), None)
     if factory.type_name == "hive":
-        return ds.HivePartitioning(schema or _inferred(_hive_values(paths)))
+        return ds.HivePartitioning(schema or _inferred(_hive_values(paths), type_of))
     if factory.type_name == "directory" and (schema is not None or names is not None):
-        return ds.DirectoryPartitioning(schema or _inferred(_directory_values(names or [], paths)))
+        return ds.DirectoryPartitioning(schema or _inferred(_directory_values(names or [], paths), type_of))
     raise ConfigurationError("give pyarrow.dataset.partitioning(...) a schema: this one infers nothing here")
 
 
@@ -128,15 +147,9 @@ def _directory_values(names: list[str], paths: Iterable[str]) -> dict[str, set[s
     return values
 
 
-def _inferred(values: Mapping[str, set[str | None]]) -> pa.Schema:
-    return pa.schema([(name, pa.int32() if _are_int32(found) else pa.string()) for name, found in values.items()])
-
-
-def _are_int32(values: set[str | None]) -> bool:
-    given = values - {None}
-    return bool(given) and all(
-        _INT32.fullmatch(value) and -(2**31) <= int(value) < 2**31 for value in given if value is not None
-    )
+def _inferred(values: Mapping[str, set[str | None]], type_of: Callable[[set[str]], pa.DataType]) -> pa.Schema:
+    given = {name: {value for value in found if value is not None} for name, found in values.items()}
+    return pa.schema([(name, type_of(found) if found else pa.string()) for name, found in given.items()])
 
 
 def partitioning_to_write(given: Any, flavor: str | None, schema: pa.Schema) -> ds.Partitioning | None:

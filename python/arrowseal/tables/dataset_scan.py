@@ -146,7 +146,7 @@ class DatasetScan:
             names = list(dict.fromkeys([*names, *names_of_filter(None, left, schema)]))
         read = pa.schema([schema.field(name) for name in names], schema.metadata)
         columns = names if isinstance(self._columns, Mapping) else projected.names
-        return Wanted(read, source.partition_schema, columns, left), members
+        return Wanted(read, source.partition_schema, columns, left, source.strict(schema)), members
 
     def _read(
         self, members: list[DatasetFile], wanted: Wanted, operation: Operation, *, first_alone: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, SchemaMismatchError
 from arrowseal.tables.dataset_counting import Answer
+from arrowseal.tables.dataset_files import Files, Strict
 from arrowseal.tables.dataset_flow import in_order, threads_of
 from arrowseal.tables.dataset_partitions import constant, matching
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
     from arrowseal.progress import ProgressOption
-    from arrowseal.tables.dataset_files import Files
     from arrowseal.tables.dataset_listing import Found
     from arrowseal.tables.dataset_partitions import Partition
 
@@ -67,6 +67,9 @@ class DatasetSource:
     """The same for messages."""
     given_schema: pa.Schema | None = None
     unify_schemas: bool = False
+    missing_columns: Literal["insert", "raise"] = "insert"
+    extra_columns: Literal["ignore", "raise"] = "ignore"
+    """What a file of other columns is: polars' words. `"ignore"` leaves out those that the schema does not have."""
     use_threads: bool | int = True
     progress: ProgressOption | None = None
     operation: str = "dataset"
@@ -100,10 +103,22 @@ class DatasetSource:
                 self._found.append(found)
             return self._found[0]
 
+    def strict(self, schema: pa.Schema) -> Strict:
+        """How files may differ from a schema."""
+        known = frozenset(schema.names) if self.extra_columns == "raise" else None
+        return Strict(self.missing_columns == "raise", known)
+
     def with_partitions(self, schema: pa.Schema) -> pa.Schema:
-        """The columns of a file and those of partitions, which replace columns of the file that are called so."""
-        own = [column for column in schema if column.name not in self.partition_schema.names]
-        return pa.schema([*own, *self.partition_schema], schema.metadata)
+        """The columns of a file, then those of partitions. One that is in both is what the path says, where the file
+        has it, and of the type that the file has, if that is as good.
+        """
+        columns = []
+        for column in schema:
+            at = self.partition_schema.get_field_index(column.name)
+            kind = column.type if at < 0 else self.partition_schema.field(at).type
+            columns.append(column if at < 0 or _is_alike(column.type, kind) else column.with_type(kind))
+        columns += [column for column in self.partition_schema if column.name not in schema.names]
+        return pa.schema(columns, schema.metadata)
 
     def unified(self, schemas: Iterable[pa.Schema]) -> pa.Schema:
         """One schema that fits all, with types that hold all of theirs. Raises `SchemaMismatchError`."""
@@ -169,6 +184,11 @@ class DatasetSource:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
+
+
+def _is_alike(one: pa.DataType, other: pa.DataType) -> bool:
+    kinds = (pa.types.is_integer, lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return one == other or any(is_kind(one) and is_kind(other) for is_kind in kinds)
 
 
 def as_expression(filter: Any) -> pc.Expression | None:  # noqa: A002 - pyarrow's word

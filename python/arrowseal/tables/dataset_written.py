@@ -75,6 +75,12 @@ class WrittenDataset:
             if file.partition_values
         }
 
+    def __getitem__(self, name: str) -> Any:
+        """`"paths"` or `"partitions_values"`, as in what awswrangler returns."""
+        if name not in ("paths", "partitions_values"):
+            raise KeyError(name)
+        return getattr(self, name)
+
     def to_arrow(self) -> pa.Table:
         """A row for each file: URL, partition, rows, sizes, ETag and encryption."""
         names = list(dict.fromkeys(name for file in self.files for name in file.partition_values))

@@ -1,0 +1,168 @@
+"""Datasets as frames of pandas: what `arrowseal.pandas` does with many objects."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.extras import require
+from arrowseal.tables.dataset import EncryptedDataset, dataset
+from arrowseal.tables.dataset_counting import Answer
+from arrowseal.tables.dataset_faces import rows_at_a_time
+from arrowseal.tables.dataset_flow import in_order
+from arrowseal.tables.dataset_write import write_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+
+    from arrowseal.tables.dataset_faces import Arguments
+    from arrowseal.tables.dataset_source import DatasetFile
+    from arrowseal.tables.dataset_written import WrittenDataset
+    from arrowseal.tables.formats import TableFormat
+
+_OF_DATASETS: Final = ("partitioning", "schema", "ignore_prefixes")
+_NO_SUCH: Final = {"chunksize": "chunked=", "iterator": "chunked=", "nrows": "chunked="}
+
+
+def read_tables(
+    face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments, *, table_format: TableFormat
+) -> pd.DataFrame | Iterator[pd.DataFrame]:
+    """Parquet and ORC: columns and filters reach the files, as in `arrowseal.arrow.dataset`. Columns of partitions are
+    categories, as pandas has them.
+    """
+    chunked = own.pop("chunked", False)
+    if arguments.pop("engine", "auto") not in ("auto", "pyarrow"):
+        raise ConfigurationError(f"{face.__name__}() reads many objects by engine='pyarrow' only")
+    columns, filters = arguments.pop("columns", None), arguments.pop("filters", None)
+    convert = partial(
+        _frame, dtype_backend=arguments.pop("dtype_backend", None), options=arguments.pop("to_pandas_kwargs", None)
+    )
+    own |= {name: arguments.pop(name) for name in _OF_DATASETS if name in arguments}
+    unify = own.get("schema") is None
+    found = dataset(source, format=table_format, unify_schemas=unify, _operation=face.__name__, **own, **arguments)
+    scan = found.scanner(columns, filters, batch_size=2**30)
+    if not chunked:
+        return _with_categories(convert(scan.to_table()), found)
+    tables = (pa.Table.from_batches([batch]) for batch in scan.to_batches())
+    frames = (_with_categories(convert(table), found) for table in tables)
+    return frames if chunked is True else rows_at_a_time(frames, _count(chunked), _join)
+
+
+def read_texts(
+    face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments, *, table_format: TableFormat
+) -> pd.DataFrame | Iterator[pd.DataFrame]:
+    """CSV and JSON: each object by pandas with all of its arguments, many at a time, in their order."""
+    chunked = own.pop("chunked", False)
+    for name, instead in _NO_SUCH.items():
+        if arguments.get(name):
+            raise ConfigurationError(f"{face.__name__}() takes no {name}= for many objects: give {instead}")
+    to_client = {name: value for name, value in own.items() if name in _TO_READS}
+    found = dataset(source, format=table_format, **own)
+    joined = partial(_join, keeps_index=arguments.get("index_col") not in (None, False))
+    if not chunked:
+        counters = found.source.files.client.counters
+        with counters.operation(face.__name__, found.source.location, file_type=table_format.value) as counted:
+            frames = list(_texts(face, found, arguments, to_client))
+            whole: pd.DataFrame = _with_categories(joined(frames), found)
+            counted.rows = len(whole)
+        return whole
+    parted = (_with_categories(frame, found) for frame in _texts(face, found, arguments, to_client))
+    return parted if chunked is True else rows_at_a_time(parted, _count(chunked), joined)
+
+
+_TO_READS: Final = frozenset(
+    {"client", "encryption", "encryption_context", "kms_key_id", "allow_plaintext", "version_id"}
+)
+
+
+def _texts(
+    face: Callable[..., Any], found: EncryptedDataset, arguments: Arguments, to_client: Arguments
+) -> Iterator[pd.DataFrame]:
+    versions = found.source.files.version_ids
+
+    def run(member: DatasetFile) -> Iterator[Answer[pd.DataFrame]]:
+        keywords = to_client | {"version_id": versions.get(member.path)}
+        frame = face(member.location, **arguments, **keywords)
+        for name, value in member.partition.values.items():
+            frame[name] = value
+        yield Answer(frame, int(frame.memory_usage(index=False).sum()))
+
+    ordered = in_order(
+        found.source.members,
+        run,
+        size_of=lambda member: member.found.stored_bytes,
+        context=copy_context(),
+        threads=found.source.threads,
+    )
+    return (answer.value for answer in ordered)
+
+
+def write_parquets(frame: Any, base_dir: Any, arguments: Arguments, own: Arguments) -> WrittenDataset:
+    """`to_parquet` of pandas into many objects; beside what is there, unless `mode=` says otherwise."""
+    pandas = require("pandas", "pandas")
+    if not isinstance(frame, pandas.DataFrame):
+        raise ConfigurationError(
+            f"to_parquet() writes pandas frames, not {type(frame).__module__}.{type(frame).__name__}"
+        )
+    if arguments.pop("engine", "auto") not in ("auto", "pyarrow"):
+        raise ConfigurationError("to_parquet() writes many objects by engine='pyarrow' only")
+    table = pa.Table.from_pandas(frame, preserve_index=arguments.pop("index", None))
+    columns = arguments.pop("partition_cols", None)
+    names = [columns] if isinstance(columns, str) else list(columns or ())
+    for name in names:  # categories that no row has are not lost in the file, but are no partition
+        kind = table.schema.field(name).type if name in table.schema.names else None
+        if kind is not None and pa.types.is_dictionary(kind):
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, name, table.column(name).cast(kind.value_type))
+    options = {"compression": arguments.pop("compression", "snappy") or "none", **arguments}
+    return write_dataset(
+        table,
+        base_dir,
+        partitioning=names,
+        mode=own.pop("mode", "append"),
+        max_rows_per_file=own.pop("max_rows_by_file", 0),
+        file_options=options,
+        **own,
+    )
+
+
+def _frame(table: pa.Table, dtype_backend: Any, options: Any) -> pd.DataFrame:
+    """The frame that pandas itself makes of the table."""
+    pandas = require("pandas", "pandas")
+    if options:
+        frame: pd.DataFrame = table.to_pandas(**options)
+        return frame
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.unify_dictionaries())
+    backend = {} if dtype_backend is None else {"dtype_backend": dtype_backend}
+    whole: pd.DataFrame = pandas.read_feather(pa.BufferReader(sink.getvalue()), **backend)
+    return whole
+
+
+def _with_categories(frame: pd.DataFrame, found: EncryptedDataset) -> pd.DataFrame:
+    pandas = require("pandas", "pandas")
+    for column in found.partition_schema:
+        if column.name in frame.columns:
+            values: set[Any] = {member.partition.values.get(column.name) for member in found.source.members} - {None}
+            kind = column.type.to_pandas_dtype() if pa.types.is_integer(column.type) else None
+            categories = pandas.Index(sorted(values), dtype=kind)
+            frame[column.name] = frame[column.name].astype(pandas.CategoricalDtype(categories))
+    return frame
+
+
+def _join(frames: list[pd.DataFrame], *, keeps_index: bool = False) -> pd.DataFrame:
+    whole: pd.DataFrame = require("pandas", "pandas").concat(frames, ignore_index=not keeps_index)
+    return whole
+
+
+def _count(chunked: Any) -> int:
+    if not isinstance(chunked, int) or chunked < 1:
+        raise ConfigurationError("chunked= is True, or a number of rows")
+    return chunked

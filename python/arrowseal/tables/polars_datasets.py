@@ -1,0 +1,178 @@
+"""Datasets as frames of polars: what `arrowseal.polars` does with many objects."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.extras import require
+from arrowseal.tables.dataset import EncryptedDataset, dataset
+from arrowseal.tables.dataset_partitions import polars_type
+from arrowseal.tables.dataset_write import write_dataset
+from arrowseal.tables.formats import TableFormat
+from arrowseal.tables.lazy import LazyTable, Opened, Query
+from arrowseal.tables.lazy_parquet import pruning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import polars as pl
+
+    from arrowseal.tables.dataset_faces import Arguments
+    from arrowseal.tables.dataset_written import WrittenDataset
+    from arrowseal.tables.ranges import Ranges
+
+_CHANGE_NOTHING: Final = frozenset(
+    {"parallel", "use_statistics", "low_memory", "cache", "glob", "rechunk", "memory_map", "retries", "file_cache_ttl"}
+    | {"use_pyarrow", "pyarrow_options"}
+)
+"""Arguments about how polars would read, not what."""
+
+
+def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments) -> pl.LazyFrame:
+    """`scan_parquet` of many objects."""
+    hive, schema = arguments.pop("hive_partitioning", None), arguments.pop("hive_schema", None)
+    arguments.pop("try_parse_hive_dates", None)
+    hidden = arguments.pop("hidden_file_prefix", None)
+    rows, index = arguments.pop("n_rows", None), arguments.pop("row_index_name", None)
+    offset = arguments.pop("row_index_offset", 0)
+    own["missing_columns"] = arguments.pop("missing_columns", "raise")
+    own["extra_columns"] = arguments.pop("extra_columns", "raise")
+    for name, value in arguments.items():
+        if value is not None and value is not False and name not in _CHANGE_NOTHING:
+            raise ConfigurationError(f"{face.__name__}() takes no {name}= for many objects")
+    if hidden is not None:
+        own["ignore_prefixes"] = [hidden] if isinstance(hidden, str) else list(hidden)
+    is_directory = isinstance(source, str) and "*" not in source
+    found = dataset(
+        source,
+        format=TableFormat.PARQUET,
+        partitioning=_hive(schema) if hive or schema or (hive is None and is_directory) else None,
+        _type_of=polars_type,
+        _operation=face.__name__,
+        **own,
+    )
+    frame = LazyDataset(found).frame()
+    frame = frame if rows is None else frame.head(rows)
+    return frame if index is None else frame.with_row_index(index, offset)
+
+
+def read_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments) -> pl.DataFrame:
+    """`read_parquet` of many objects."""
+    columns = arguments.pop("columns", None)
+    frame = scan_parquets(face, source, arguments, own)
+    if columns is not None:
+        names = frame.collect_schema().names()
+        frame = frame.select([names[column] if isinstance(column, int) else column for column in columns])
+    return frame.collect()
+
+
+def write_parquets(frame: Any, base_dir: Any, arguments: Arguments, own: Arguments) -> WrittenDataset:
+    """`write_parquet` of a frame into many objects; files of the same names are replaced, as by polars, unless `mode=`
+    says otherwise.
+    """
+    polars = require("polars", "polars")
+    if not isinstance(frame, polars.DataFrame):
+        raise ConfigurationError(
+            f"write_parquet() writes polars frames, not {type(frame).__module__}.{type(frame).__name__}"
+        )
+    columns = arguments.pop("partition_by", None)
+    statistics = arguments.pop("statistics", True)
+    options = {"compression": arguments.pop("compression", "zstd")}
+    options["compression"] = "none" if options["compression"] == "uncompressed" else options["compression"]
+    if arguments.get("compression_level") is not None:
+        options["compression_level"] = arguments.pop("compression_level")
+    groups = arguments.pop("row_group_size", None)
+    for name, value in arguments.items():
+        if value is not None and value is not False and name not in _WRITE_NOTHING:
+            raise ConfigurationError(f"write_parquet() takes no {name}= for many objects")
+    mode = own.pop("mode", None)
+    return write_dataset(
+        frame,
+        base_dir,
+        partitioning=[columns] if isinstance(columns, str) else list(columns or ()),
+        mode=mode,
+        existing_data_behavior=None if mode else "overwrite_or_ignore",
+        max_rows_per_file=own.pop("max_rows_by_file", 0),
+        max_rows_per_group=groups or 0,
+        file_options=options | ({} if statistics else {"write_statistics": False}),
+        **own,
+    )
+
+
+_WRITE_NOTHING: Final = frozenset(
+    {"data_page_size", "use_pyarrow", "pyarrow_options", "partition_chunk_size_bytes", "mkdir", "retries"}
+)
+
+
+def _hive(schema: Any) -> Any:
+    if schema is None:
+        return "hive"
+    empty = require("polars", "polars").DataFrame(schema=schema).to_arrow()
+    names = [
+        (column.name, pa.string() if pa.types.is_large_string(column.type) else column.type) for column in empty.schema
+    ]
+    return ds.partitioning(pa.schema(names), flavor="hive")
+
+
+class LazyDataset(LazyTable):
+    """A dataset as a source of polars: projection, slices and filters decide on files, row groups and columns."""
+
+    def __init__(self, found: EncryptedDataset) -> None:
+        super().__init__(SimpleNamespace(location=found.source.location), {})  # type: ignore[arg-type]
+        self._dataset = found
+
+    def schema(self) -> pl.Schema:
+        """The names and types of the columns; the first file is asked for them."""
+        with self._lock:
+            if self._schema is None:
+                empty = require("polars", "polars").from_arrow(self._dataset.schema.empty_table())
+                self._schema = empty.schema
+            return self._schema
+
+    def run(self, query: Query) -> Iterator[pl.DataFrame]:
+        """The rows, file by file, at least one frame."""
+        polars = require("polars", "polars")
+        schema = self.schema()
+        names = schema.names() if query.columns is None else list(query.columns)
+        # Without columns there would be no rows to count either.
+        read = names or schema.names()[:1]
+        scan = self._dataset.scanner(read, pruning(query.filters, schema) if query.rows is None else None)
+        yield polars.DataFrame(schema={name: schema[name] for name in names})
+        for table in _sliced(scan, query.rows):
+            frame: pl.DataFrame = polars.from_arrow(table, rechunk=False)
+            yield frame.select(names) if names else frame
+
+    def open(self, source: Ranges) -> Opened:
+        """Not for many objects: `run` does without."""
+        raise NotImplementedError
+
+    def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
+        """Not for many objects either."""
+        raise NotImplementedError
+
+
+def _sliced(scan: Any, rows: tuple[int, int] | None) -> Iterator[pa.Table]:
+    tables = (pa.Table.from_batches([batch]) for batch in scan.to_batches())
+    if rows is None:
+        yield from tables
+        return
+    skip, left = rows
+    if skip < 0:
+        count = scan.count_rows()
+        left = max(0, min(left, left + count + skip if count + skip < 0 else left))
+        skip = max(0, count + skip)
+    if left == 0:
+        return
+    for table in tables:
+        taken = table.slice(skip, left)
+        skip -= min(skip, table.num_rows)
+        left -= taken.num_rows
+        if taken.num_rows:
+            yield taken
+        if left == 0:
+            return
