@@ -7,6 +7,7 @@ import pickle
 import random
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -194,7 +195,7 @@ def test_pyarrow_takes_it_by_url_and_as_it_is(options: dict[str, Any], lake: str
 
 @pytest.mark.parametrize("at", [0, 100, -30])
 def test_what_was_changed_is_refused_by_all_ways_to_read(
-    fs: S3CseFileSystem, lake: str, servers: BrokenServers, at: int
+    fs: S3CseFileSystem, lake: str, servers: BrokenServers, tmp_path: Any, at: int
 ) -> None:
     path = f"{lake}/a.parquet"
     pq.write_table(TABLE, path, filesystem=fs)
@@ -208,7 +209,7 @@ def test_what_was_changed_is_refused_by_all_ways_to_read(
         "cat": lambda: fs.cat([path]),
         "head": lambda: fs.head(path, 4),
         "tail": lambda: fs.tail(path, 4),
-        "get": lambda: fs.get_file(path, io.BytesIO()),
+        "get": lambda: fs.get_file(path, str(tmp_path / "got")),
         "pyarrow": lambda: pq.read_table(path, filesystem=fs, use_threads=False),
         "fsspec.parquet": lambda: fsspec.parquet.open_parquet_file(path, fs=fs, columns=["n"], engine="pyarrow").read(),
     }
@@ -224,8 +225,8 @@ def test_parts_that_were_not_fetched_are_not_made_up(fs: S3CseFileSystem, lake: 
     known = {(0, 10): fs.cat_file(f"{lake}/a.parquet", 0, 10)}
     with fs.open(f"{lake}/a.parquet", cache_type="parts", cache_options={"data": known}) as file:
         assert file.read(4) == b"PAR1"
-        with pytest.raises(ValueError):  # noqa: PT011 - fsspec says no more
-            file.read(20)
+        with suppress(ValueError):  # some versions of fsspec refuse, some fetch
+            assert file.read(20) == fs.cat_file(f"{lake}/a.parquet", 4, 24)
 
 
 def test_it_works_on_a_server_of_others(client: Client, bucket: str) -> None:
