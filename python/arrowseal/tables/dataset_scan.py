@@ -194,7 +194,7 @@ class DatasetScan:
             picks = by_path and not isinstance(self._columns, Mapping)
             own = Wanted(None, source.partition_schema, self._names() if picks else None)
             tables = list(self._read(members, own, operation, first_alone=False))
-            schema = source.unified(table.schema for table in tables) if tables else source.schema(operation)
+            schema = source.unified(map(self._without_partitions, tables)) if tables else source.schema(operation)
             columns = schema.names if isinstance(self._columns, Mapping) else self._projected(schema).names
             wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
             fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]
@@ -203,6 +203,10 @@ class DatasetScan:
         finally:
             underway.end(succeeded=succeeded)
         return whole
+
+    def _without_partitions(self, table: pa.Table) -> pa.Schema:
+        columns = [column for column in table.schema if column.name not in self._source.partition_schema.names]
+        return pa.schema(columns, table.schema.metadata)
 
     def _counted_rows(self, operation: Operation) -> int:
         source = self._source
