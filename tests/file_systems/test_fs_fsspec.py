@@ -195,6 +195,16 @@ def test_what_it_does_itself_is_seen_at_once(fs: S3CseFileSystem, lake: str, tmp
     assert not fs.isdir(f"{lake}/t")
 
 
+def test_what_is_moved_onto_or_into_itself_stays(fs: S3CseFileSystem, lake: str) -> None:
+    fs.pipe_file(f"{lake}/t/a", b"1")
+    fs.mv(f"{lake}/t/a", f"s3cse://{lake}/t/a")
+    fs.mv(f"{lake}/t/", f"s3cse://{lake}/t", recursive=True)
+    with pytest.raises(ConfigurationError, match="into itself"):
+        fs.mv(f"{lake}/t", f"{lake}/t/b", recursive=True)
+    fs.mv(f"{lake}/t", f"{lake}/t2", recursive=True)
+    assert fs.find(lake) == [f"{lake}/t2/a"]
+
+
 def test_content_is_never_older_than_the_opening(fs: S3CseFileSystem, lake: str, resident: Client) -> None:
     fs.pipe_file(f"{lake}/a", b"first")
     assert fs.cat_file(f"{lake}/a") == b"first"

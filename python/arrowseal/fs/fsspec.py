@@ -331,6 +331,15 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 raise
             self.mkdir(target)
 
+    def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **keywords: Any) -> None:
+        """Copy inside S3, then delete. Onto itself it does nothing, and a directory does not go into itself."""
+        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        if source == target:
+            return
+        if recursive and isinstance(source, str) and f"{target}/".startswith(f"{source}/"):
+            raise ConfigurationError(f"s3://{source}/ is not moved into itself: nothing of it would be left")
+        super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **keywords)
+
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Delete files, several at a time; with `recursive`, all that is below directories."""
         side_by_side(self._rm, reversed(self.expand_path(path, recursive=recursive, maxdepth=maxdepth)))
