@@ -106,9 +106,7 @@ class LazyTable(ABC):
         """The names and types of the columns, fetched the first time."""
         with self._lock:
             if self._schema is None:
-                counters, at = self._table_object.client.counters, self._table_object.location
-                with counters.operation(self.operation, at, file_type=self.table_format.value) as counted:
-                    self._opened = self._open(counted)
+                self._opened = self._open_counted()
                 self._schema = self._opened[0].schema
             return self._schema
 
@@ -163,10 +161,11 @@ class LazyTable(ABC):
     def _take(self, counted: Operation, *, fresh: bool) -> Opened:
         with self._lock:
             held, self._opened = self._opened, None
-        if held is None or fresh:
-            if held is not None:
-                held[0].close()
-            held = self._open(counted)
+        if held is not None and fresh:
+            held[0].close()
+            held = None
+        if held is None:
+            held = self._open_counted() if self.whole else self._open(counted)
         opened, current = held
         current.take(counted)
         if self._schema is not None and opened.schema != self._schema:
@@ -174,6 +173,12 @@ class LazyTable(ABC):
             message = f"{self._table_object.location} was replaced by a table of another schema: scan it anew"
             raise require("polars", "polars").exceptions.SchemaError(message)
         return opened
+
+    def _open_counted(self) -> tuple[Opened, _Current]:
+        """Opened as an operation of its own, to which all belongs that happens on this thread meanwhile."""
+        counters, at = self._table_object.client.counters, self._table_object.location
+        with counters.operation(self.operation, at, file_type=self.table_format.value) as counted:
+            return self._open(counted)
 
     def _open(self, counted: Operation) -> tuple[Opened, _Current]:
         current = _Current(counted)

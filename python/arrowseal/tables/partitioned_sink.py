@@ -45,7 +45,8 @@ def sink_partitioned(
 ) -> list[PutResult]:
     """Stores what `sink` writes when it is given the `PartitionBy` that it should use.
 
-    The objects appear when the query has succeeded, one after the other; if it fails there is none. If a commit fails,
+    The objects appear when the query has succeeded, some at a time; if it fails there is none. Results are in the order
+    of their keys. If a commit fails,
     the objects that are there are named in a note of its exception, and all others are given up.
     """
     base = where._pl_partition_by.base_path.rstrip("/")  # noqa: SLF001 - there is no public way to ask
@@ -100,7 +101,7 @@ class _Writers:
             tasks = [pool.submit(self.context.copy().run, writer.commit) for writer in self._writers]
         failed = next((error for task in tasks if (error := task.exception()) is not None), None)
         if failed is None:
-            return [task.result() for task in tasks]
+            return sorted((task.result() for task in tasks), key=lambda result: result.location.key)
         there = [str(task.result().location) for task in tasks if task.exception() is None]
         failed.add_note("written before it failed: " + (", ".join(there) or "nothing"))
         raise failed

@@ -1,0 +1,221 @@
+"""Lazy frames of polars over encrypted text and IPC, and their results sunk into encrypted objects."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import polars.testing as plt
+import pytest
+
+import arrowseal.polars as spl
+from arrowseal import V2, Client, CommitmentPolicy
+from arrowseal.exceptions import ConfigurationError, LocationError, NotATableError, ObjectNotFoundError
+
+if TYPE_CHECKING:
+    from broken_servers import BrokenServers
+
+ROWS = 3_000
+FRAME = pl.DataFrame(
+    {
+        "n": range(ROWS),
+        "half": [n // 2 for n in range(ROWS)],
+        "text": [None if n % 5 == 0 else f"row {n}" for n in range(ROWS)],
+        "x": [n / 7 for n in range(ROWS)],
+    }
+)
+TEXTS: dict[str, tuple[Any, Any, Any]] = {
+    "a.csv": (spl.write_csv, spl.scan_csv, {}),
+    "a.csv.gz": (spl.write_csv, spl.scan_csv, {"compression": "gzip"}),
+    "a.ndjson": (spl.write_ndjson, spl.scan_ndjson, {}),
+    "a.arrow": (spl.write_ipc, spl.scan_ipc, {}),
+    "a.parquet": (spl.write_parquet, spl.scan_parquet, {"row_group_size": 100}),
+}
+QUERIES: list[Any] = [
+    lambda frame: frame,
+    lambda frame: frame.select("text"),
+    lambda frame: frame.head(3),
+    lambda frame: frame.tail(3),
+    lambda frame: frame.slice(500, 3),
+    lambda frame: frame.filter(pl.col("n") > 2990).select("half", "text"),
+    lambda frame: frame.filter(pl.col("text").str.ends_with("99")).head(2),
+    lambda frame: frame.head(100).filter(pl.col("text").is_null()),
+    lambda frame: frame.with_row_index().filter(pl.col("half") == 700),
+    lambda frame: frame.select(pl.len(), pl.col("x").sum()),
+    lambda frame: frame.group_by("half").agg(pl.col("n").sum()).sort("half"),
+    lambda frame: frame.join(frame, left_on="n", right_on="half", how="inner").sort("n", "n_right"),
+]
+
+
+@pytest.fixture(params=list(TEXTS))
+def stored(request: pytest.FixtureRequest, resident: Client, lake: str) -> Any:
+    """A scan of an object of each kind."""
+    write, scan, options = TEXTS[request.param]
+    write(FRAME, f"s3://{lake}/{request.param}", client=resident, **options)
+    resident.counters.clear()
+    return lambda **arguments: scan(f"s3://{lake}/{request.param}", client=resident, **arguments)
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("before", [True, False], ids=["2.1", "before 2.1"])
+def test_scans_answer_as_frames_do(stored: Any, engine: Any, before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not before:
+        monkeypatch.setitem(sys.modules, "polars.io.external_reader", None)
+    for query in QUERIES:
+        plt.assert_frame_equal(query(stored()).collect(engine=engine), query(FRAME.lazy()).collect())
+
+
+def test_a_scan_requests_nothing_until_it_is_collected_and_its_schema_serves_the_collection(
+    stored: Any, resident: Client
+) -> None:
+    lazy = stored().filter(pl.col("n") > 5).select("half")
+    assert len(resident.counters) == 0
+    assert lazy.collect_schema() == {"half": pl.Int64}
+    assert len(resident.counters) == 1
+    assert lazy.collect().height == ROWS - 6
+    assert len(resident.counters) == 1
+    assert lazy.collect().height == ROWS - 6
+    assert len(resident.counters) == 2
+    assert {record.operation for record in resident.counters} <= {
+        "scan_csv", "scan_ndjson", "scan_ipc", "scan_parquet"
+    }  # fmt: skip
+
+
+def test_the_arguments_of_polars_work(stored: Any, lake: str, resident: Client) -> None:
+    lazy = stored(n_rows=7, row_index_name="row", row_index_offset=1)
+    plt.assert_frame_equal(lazy.collect(), FRAME.head(7).with_row_index("row", 1))
+    spl.write_csv(FRAME, f"s3://{lake}/b.csv", separator=";", include_header=False, client=resident)
+    lazy = spl.scan_csv(
+        f"s3://{lake}/b.csv",
+        separator=";",
+        has_header=False,
+        new_columns=list("abcd"),
+        null_values="row 1",
+        client=resident,
+    )
+    assert lazy.select("a", "b").collect().rows()[1] == (1, 0)
+    spl.write_parquet(FRAME, f"s3://{lake}/b.parquet", client=resident)
+    more = spl.scan_parquet(
+        f"s3://{lake}/b.parquet", schema={**FRAME.schema, "more": pl.Int8}, missing_columns="insert", client=resident
+    )
+    assert more.select("more", "n").head(1).collect().rows() == [(None, 0)]
+
+
+def test_errors_of_a_scan_are_those_of_a_read(lake: str, resident: Client) -> None:
+    for name, (_, scan, _) in TEXTS.items():
+        with pytest.raises(ObjectNotFoundError):
+            scan(f"s3://{lake}/{name}", client=resident).collect()
+    resident.put(f"s3://{lake}/a", b"no table at all\xff\n,,,\n")
+    for scan in (spl.scan_ipc, spl.scan_ndjson, spl.scan_parquet):
+        with pytest.raises(NotATableError):
+            scan(f"s3://{lake}/a", client=resident).collect()
+    spl.write_csv(FRAME, f"s3://{lake}/a.csv", client=resident)
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        spl.scan_csv(f"s3://{lake}/a.csv", client=resident).select("zz").collect()
+
+
+SINKS: dict[str, tuple[Any, Any]] = {
+    "parquet": (spl.sink_parquet, spl.read_parquet),
+    "csv": (spl.sink_csv, spl.read_csv),
+    "arrow": (spl.sink_ipc, spl.read_ipc),
+    "ndjson": (spl.sink_ndjson, spl.read_ndjson),
+}
+
+
+@pytest.mark.parametrize("kind", SINKS)
+def test_a_query_is_sunk_into_one_object(kind: str, lake: str, resident: Client) -> None:
+    sink, read = SINKS[kind]
+    query = FRAME.lazy().filter(pl.col("n") > 100)
+    resident.counters.clear()
+    result = sink(query, f"s3://{lake}/a.{kind}", client=resident)
+    assert result.encryption == "CSE V3"
+    assert [record.operation for record in resident.counters] == [sink.__name__]
+    plt.assert_frame_equal(read(f"s3://{lake}/a.{kind}", client=resident), query.collect())
+
+
+def test_a_scan_of_one_object_is_sunk_into_another(lake: str, resident: Client) -> None:
+    spl.write_parquet(FRAME, f"s3://{lake}/a.parquet", row_group_size=100, client=resident)
+    query = spl.scan_parquet(f"s3://{lake}/a.parquet", client=resident).filter(pl.col("n") > 2_500)
+    spl.sink_csv(query, f"s3://{lake}/b.csv.gz", compression="gzip", client=resident)
+    plt.assert_frame_equal(spl.read_csv(f"s3://{lake}/b.csv.gz", client=resident), FRAME.filter(pl.col("n") > 2_500))
+
+
+KEYED = pl.DataFrame(
+    {
+        "key": ["a", "b", None, "a", "x/y z"],
+        "day": [dt.date(2020, 1, 1), None, dt.date(2020, 1, 1), dt.date(2020, 1, 1), dt.date(2020, 1, 2)],
+        "n": range(5),
+    }
+)
+
+
+@pytest.mark.parametrize("kind", SINKS)
+def test_partitions_are_objects_in_the_places_where_polars_puts_files(
+    kind: str, lake: str, resident: Client, tmp_path: Any
+) -> None:
+    sink, _ = SINKS[kind]
+    results = sink(KEYED.lazy(), pl.PartitionBy(f"s3://{lake}/out", key=["key", "day"]), client=resident)
+    getattr(KEYED.lazy(), sink.__name__)(pl.PartitionBy(tmp_path, key=["key", "day"]))
+    files = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.*") if path.is_file()}
+    keys = {row.location.key.removeprefix("out/"): row.location for row in resident.list(f"s3://{lake}/out/")}
+    assert set(keys) == set(files)
+    assert {str(result.location) for result in results} == {str(location) for location in keys.values()}
+    for key, location in keys.items():
+        assert bytes(resident.get(location)) == files[key].read_bytes()
+
+
+def test_files_of_at_most_so_many_rows_under_names_of_ones_own(lake: str, resident: Client) -> None:
+    where = pl.PartitionBy(
+        f"s3://{lake}/out/",
+        max_rows_per_file=1_000,
+        file_path_provider=lambda args: f"part-{args.index_in_partition}.pq",
+    )
+    results = spl.sink_parquet(FRAME.lazy(), where, maintain_order=True, client=resident)
+    assert [result.location.key for result in results] == [f"out/part-{number}.pq" for number in range(3)]
+    parts = [spl.read_parquet(str(result.location), client=resident) for result in results]
+    plt.assert_frame_equal(pl.concat(parts), FRAME)
+
+
+def test_a_query_that_fails_leaves_nothing(lake: str, resident: Client) -> None:
+    def broken(frame: pl.DataFrame) -> pl.DataFrame:
+        if frame["n"][-1] == 4:
+            raise ZeroDivisionError
+        return frame
+
+    query = KEYED.lazy().map_batches(broken, schema=KEYED.schema)
+    for sink, _ in SINKS.values():
+        with pytest.raises(ZeroDivisionError):
+            sink(query, f"s3://{lake}/a.x", client=resident)
+        with pytest.raises(ZeroDivisionError):
+            sink(query, pl.PartitionBy(f"s3://{lake}/out", key="key"), client=resident)
+    assert resident.list(f"s3://{lake}") == []
+    assert resident.uploads(f"s3://{lake}") == []
+
+
+def test_partitions_share_a_data_key_where_the_format_allows_it(servers_here: BrokenServers, lake: str) -> None:
+    client = servers_here.client()
+    calls = {}
+    for name, keywords in {"V3": {}, "V2": {"format": V2}}.items():
+        policy = CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT if name == "V2" else None
+        client = servers_here.client(commitment_policy=policy, **keywords)
+        spl.sink_parquet(KEYED.lazy(), pl.PartitionBy(f"s3://{lake}/{name}", key="key"), client=client)
+        calls[name] = sum(record.kms_calls for record in client.counters)
+    assert calls == {"V3": 1, "V2": 4}
+
+
+def test_what_cannot_be_is_refused_before_any_request(lake: str, resident: Client) -> None:
+    resident.counters.clear()
+    with pytest.raises(ConfigurationError, match="takes no lazy="):
+        spl.sink_parquet(FRAME.lazy(), f"s3://{lake}/a.parquet", lazy=True, client=resident)
+    with pytest.raises(ConfigurationError, match=r"give frame\.lazy\(\)"):
+        spl.sink_parquet(FRAME, f"s3://{lake}/a.parquet", client=resident)
+    with pytest.raises(ConfigurationError, match="does not say"):
+        spl.sink_csv(FRAME.lazy(), f"s3://{lake}/a.csv.gz", client=resident)
+    where = pl.PartitionBy(f"s3://{lake}/out", key="half", file_path_provider=lambda _: 3)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ConfigurationError, match="a path below the base path"):
+        spl.sink_parquet(FRAME.lazy(), where, client=resident)
+    with pytest.raises(LocationError):
+        spl.sink_parquet(FRAME.lazy(), pl.PartitionBy("/tmp/out", key="half"), client=resident)
+    assert resident.list(f"s3://{lake}") == []
