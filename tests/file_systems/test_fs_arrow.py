@@ -6,6 +6,7 @@ import gc
 import pickle
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset as ds
@@ -25,6 +26,7 @@ from arrowseal.exceptions import (
     ConfigurationError,
     EncryptionContextError,
     NotEncryptedError,
+    ObjectChangedError,
     ObjectNotFoundError,
 )
 from arrowseal.fs import SealedFileSystem
@@ -138,6 +140,38 @@ def test_a_changed_segment_of_an_indexed_object_is_refused_and_the_others_are_re
             file.read(10)
 
 
+def test_a_changed_index_is_refused_or_done_without(
+    fs: SealedFileSystem, lake: str, servers: BrokenServers, resident: Client
+) -> None:
+    content = np.random.default_rng(1).bytes(2**20)
+    resident.put(f"s3://{lake}/a", content)
+    resident.index(f"s3://{lake}/a")
+    index = f"{lake}/_arrowseal.a.index"
+    whole, outcomes = servers.s3.server.objects["/" + index], set()
+    for at in range(0, len(whole.body), 3):
+        tamper(servers, index, at)
+        try:
+            with fs.open_input_file(f"{lake}/a") as file:
+                outcomes.add("read" if file.read_at(100_000, 300_000) == content[300_000:400_000] else "wrong")
+        except AuthenticationError:
+            outcomes.add("refused")
+        servers.s3.server.objects["/" + index] = whole
+    assert outcomes == {"read", "refused"}
+
+
+def test_an_object_that_is_overwritten_while_it_is_read_is_never_mixed(
+    fs: SealedFileSystem, lake: str, resident: Client
+) -> None:
+    resident.put(f"s3://{lake}/a", bytes(4 * 2**20))
+    resident.index(f"s3://{lake}/a")
+    with fs.open_input_file(f"{lake}/a") as file:
+        assert file.read(10) == bytes(10)
+        resident.put(f"s3://{lake}/a", b"1" * 4 * 2**20)
+        file.seek(2 * 2**20)
+        with pytest.raises(ObjectChangedError):
+            file.read(10)
+
+
 def test_arrays_point_into_what_was_decrypted(fs: SealedFileSystem, lake: str) -> None:
     with fs.open_output_stream(f"{lake}/t.arrow") as file, pa.ipc.new_file(file, TABLE.schema) as writer:
         writer.write_table(TABLE)
@@ -151,8 +185,6 @@ def test_arrays_point_into_what_was_decrypted(fs: SealedFileSystem, lake: str) -
 def test_two_columns_of_many_are_read_by_their_ranges(
     fs: SealedFileSystem, lake: str, servers: BrokenServers, resident: Client
 ) -> None:
-    import numpy as np
-
     wide = pa.table({f"c{at}": np.random.default_rng(at).random(50_000) for at in range(20)})
     pq.write_table(wide, f"{lake}/wide", filesystem=fs, compression="none", use_dictionary=False)
     resident.index(f"s3://{lake}/wide")
