@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from seen import keys, requests, tamper
@@ -71,6 +72,17 @@ def test_projection_and_predicate_reach_the_ranges(
     opened = sum(1 for start, _ in ranges if not start)
     assert fetched - opened * 2**18 < size / 20, (fetched, opened, size)
     assert servers.s3.count("HeadObject") <= 2
+
+
+def test_a_dataset_of_pyarrow_is_queried_by_duckdb_and_polars(
+    url: str, resident: Client, servers: BrokenServers
+) -> None:
+    polars = pytest.importorskip("polars")
+    dataset = ds.dataset(url, filesystem=SealedFileSystem(resident), partitioning="hive")
+    rows = duckdb.sql("select sum(n), k from dataset where n < 10 group by k order by k").fetchall()
+    assert rows == [(20, "x"), (25, "y")]
+    lazy = polars.scan_pyarrow_dataset(dataset).filter(polars.col("n") < 10).select(polars.col("n").sum())
+    assert lazy.collect().item() == 45
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "json", "parquet"])

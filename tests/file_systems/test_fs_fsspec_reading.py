@@ -179,7 +179,29 @@ def test_keywords_of_a_call_reach_the_client(fs: S3CseFileSystem, lake: str, res
         assert file.read() == b"1"
 
 
-# Through pyarrow and fsspec.parquet
+# Through others
+
+
+@pytest.mark.parametrize("cache", ["simplecache", "filecache", "blockcache"])
+def test_local_caches_of_fsspec_go_over_it(options: dict[str, Any], lake: str, tmp_path: Any, cache: str) -> None:
+    content = random.Random(2).randbytes(300_000)
+    S3CseFileSystem(**options).pipe_file(f"{lake}/a", content)
+    local = {"cache_storage": str(tmp_path)}
+    for _ in range(2):
+        with fsspec.open(f"{cache}::s3cse://{lake}/a", s3cse=options, **{cache: local}) as file:
+            file.seek(100_000)
+            assert file.read(50) == content[100_000:100_050]
+
+
+def test_a_mapping_of_fsspec_is_over_it(fs: S3CseFileSystem, lake: str) -> None:
+    mapping = fs.get_mapper(f"{lake}/zarr")
+    mapping["a/0.0"] = b"1"
+    mapping.setitems({"a/0.1": b"2", "b": b"3"})
+    assert dict(mapping) == {"a/0.0": b"1", "a/0.1": b"2", "b": b"3"}
+    assert mapping.getitems(["b", "none"], on_error="omit") == {"b": b"3"}
+    del mapping["b"]
+    with pytest.raises(KeyError):
+        mapping["b"]
 
 
 def test_pyarrow_takes_it_by_url_and_as_it_is(options: dict[str, Any], lake: str, resident: Client) -> None:
