@@ -44,6 +44,20 @@ def test_prefixes_are_directories(fs: SealedFileSystem, lake: str, resident: Cli
     }
 
 
+def test_markers_of_other_tools_are_directories(
+    fs: SealedFileSystem, lake: str, servers: BrokenServers, resident: Client
+) -> None:
+    resident.put(f"s3://{lake}/a/1", b"1")
+    whole = servers.s3.server.objects[f"/{lake}/a/1"]
+    for marker in ("a/", "a/empty/", "b/"):
+        servers.s3.server.objects[f"/{lake}/{marker}"] = whole._replace(body=b"")
+    assert kinds(fs, f"{lake}/a", f"{lake}/a/empty", f"{lake}/b") == ["Directory"] * 3
+    assert fs.get_file_info(FileSelector(f"{lake}/b")) == []
+    deep = fs.get_file_info(FileSelector(lake, recursive=True))
+    assert sorted(info.path for info in deep) == [f"{lake}/a", f"{lake}/a/1", f"{lake}/a/empty", f"{lake}/b"]
+    assert below(fs, lake) == ["a/1"]
+
+
 def test_segment_indexes_are_not_shown(
     fs: SealedFileSystem, lake: str, resident: Client, servers: BrokenServers
 ) -> None:

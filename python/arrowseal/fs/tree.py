@@ -56,7 +56,8 @@ class Tree:
     of 16 bytes; so without `allow_plaintext`, the size of what can be read is the stored one less 16. With it a listing
     leaves sizes open, and `entry` asks for the object's metadata.
 
-    S3 has no directories. One that was made and is empty is remembered here, and nowhere else.
+    S3 has no directories. One that was made and is empty is remembered here, and nowhere else. Objects whose keys end
+    in `/`, by which other tools mark directories, are taken for that, and left alone.
     """
 
     def __init__(self, access: Access) -> None:
