@@ -74,7 +74,7 @@ class EncryptedObject:
         self,
         stored: StoredObject,
         size: int,
-        labels: tuple[str, str | None],
+        labels: tuple[str, Callable[[], str | None]],
         ranges: tuple[RangeOpener, Transfer] | None,
         held: tuple[int, Content],
         finished: Callable[[], None] = lambda: None,
@@ -84,8 +84,7 @@ class EncryptedObject:
         """Bytes of plaintext."""
         self.encryption: Final = labels[0]
         """How it is protected: `"CSE V3"`, `"PLAIN"`, ..."""
-        self.kms_key_arn: Final = labels[1]
-        """The key that unwrapped its data key; None for a plain object."""
+        self._key_arn = labels[1]
         self._ranges = ranges
         self._held = _Held(*held)
         self._finished = finished
@@ -93,6 +92,11 @@ class EncryptedObject:
     @property
     def location(self) -> ObjectLocation:
         return self._stored.location
+
+    @property
+    def kms_key_arn(self) -> str | None:
+        """The key that unwrapped its data key; None for a plain object."""
+        return self._key_arn()
 
     @property
     def etag(self) -> str:

@@ -168,7 +168,7 @@ def _whole(
         stored, content = reader.opened(request, *arrived, operation)
     else:
         stored, content = reader.whole(request, operation)
-    labels = operation.encryption or content.encryption, reader.key_arn(stored)
+    labels = operation.encryption or content.encryption, lambda: reader.key_arn(stored)
     return EncryptedObject(stored, len(content), labels, None, (0, content), finished)
 
 
@@ -177,7 +177,7 @@ def _plain(transfer: Transfer, tail: bytes, finished: Callable[[], None]) -> Enc
     begin = -(-(stored.stored_bytes - len(tail)) // 16) * 16
     ranges = PlainRanges()
     held = ranges.range(begin, stored.stored_bytes - begin).receive(tail[begin - stored.stored_bytes :])
-    labels = transfer.operation.encryption or "PLAIN", None
+    labels = transfer.operation.encryption or "PLAIN", lambda: None
     return EncryptedObject(stored, stored.stored_bytes, labels, (ranges, transfer), (begin, held), finished)
 
 
@@ -185,7 +185,7 @@ def _unauthenticated(transfer: Transfer, unlocked: Unlocked, finished: Callable[
     with unlocked.authenticating():
         ranges = UnauthenticatedRanges(_core.UnauthenticatedOpener(*unlocked.of_core))
     size = transfer.stored.stored_bytes - TAG_BYTES
-    labels = f"{transfer.operation.encryption}, unauthenticated", unlocked.kms_key_arn
+    labels = f"{transfer.operation.encryption}, unauthenticated", lambda: unlocked.kms_key_arn
     nothing: Content = ranges.range(0, 0).finish()
     return EncryptedObject(transfer.stored, size, labels, (ranges, transfer), (0, nothing), finished)
 
@@ -200,7 +200,7 @@ def _by_segments(
     stored, step = transfer.stored, opener.segment_bytes
     size, tail_begin = stored.stored_bytes - TAG_BYTES, stored.stored_bytes - len(tail)
     begin = min(-(-tail_begin // step) * step, size // step * step)
-    labels = transfer.operation.encryption or "", unlocked.kms_key_arn
+    labels = transfer.operation.encryption or "", lambda: unlocked.kms_key_arn
     held: tuple[int, Content] = size, opener.range(size, 0).finish()
     if tail_begin <= begin < size:
         with unlocked.authenticating():

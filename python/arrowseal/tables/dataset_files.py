@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -55,12 +56,23 @@ class Wanted:
     """Which rows; None for all. Its columns are in `schema`."""
     strict: Strict = Strict()
 
+    @cached_property
+    def own(self) -> pa.Schema:
+        """What files have of the schema themselves; once for all of them."""
+        of_paths = set(self.partition_schema.names)
+        return pa.schema([column for column in self.schema or () if column.name not in of_paths])
+
+    @cached_property
+    def of_paths(self) -> list[tuple[int, pa.Field]]:
+        """What the path says of it, and at which place."""
+        of_paths = set(self.partition_schema.names)
+        return [(at, column) for at, column in enumerate(self.schema or ()) if column.name in of_paths]
+
     def asked(self, partition: Partition) -> Asked:
         """What is taken from a file itself."""
         if self.schema is None:
             return Asked(self.columns)
-        own = pa.schema([column for column in self.schema if column.name not in self.partition_schema.names])
-        return Asked(own.names, own, self.filter, self.schema, partition.expression)
+        return Asked(self.own.names, self.own, self.filter, self.schema, partition.expression)
 
     def finished(self, table: pa.Table, partition: Partition, location: ObjectLocation) -> pa.Table:
         """Rows of a file in the columns and types of the dataset, those that pass the filter."""
@@ -68,7 +80,14 @@ class Wanted:
         if schema is None:
             own = [column for column in table.schema if column.name not in self.partition_schema.names]
             schema = pa.schema([*own, *self.partition_schema], table.schema.metadata)
-        table = conformed(table, schema, self.partition_schema, partition, location, self.strict)
+        if self.schema is not None and self.own.names and table.schema.equals(self.own):
+            # As nearly all files are: what is left is what their paths say.
+            for at, column in self.of_paths:
+                values = constant(partition.values.get(column.name), column.type, table.num_rows)
+                table = table.add_column(at, column, values)
+            table = table.replace_schema_metadata(schema.metadata)
+        else:
+            table = conformed(table, schema, self.partition_schema, partition, location, self.strict)
         if self.filter is not None:
             table = table.filter(self.filter)
         return table if self.columns is None or self.schema is None else table.select(self.columns)
