@@ -7,6 +7,9 @@ Paths are `bucket/key`; directories are prefixes. Files read are random access a
 that was there when they were opened. Files written appear whole when they are closed, and not at all when an exception
 closes them, when they are dropped, or when the interpreter ends.
 
+Ranges are read as ranges where a segment index lies beside the object, as our writers leave one beside large objects
+and `Client.index` beside any. Without one each opening reads the whole object, once, to prove it.
+
 >>> import pyarrow.dataset as ds, arrowseal.fs  # doctest: +SKIP
 >>> trips = ds.dataset("lake/trips", filesystem=arrowseal.fs.SealedFileSystem(client))  # doctest: +SKIP
 >>> pandas.read_parquet("s3cse://lake/trips.parquet", storage_options={"kms_key_id": "alias/tables"})  # doctest: +SKIP
