@@ -84,12 +84,20 @@ class Bench:
     def run(self, workloads: Iterable[dict[str, Any]], arms: Sequence[ArmOf]) -> None:
         """Measure all workloads, one after the other."""
         with ExitStack() as stack:
+            begun: dict[str, tuple[Process, Process]] = {}
             started: dict[str, tuple[Process, Process]] = {}
             for arm in arms:
                 try:
                     process, counted = (Process(arm, environ) for environ in (self.stage.environ, self.stage.counting))
                     stack.callback(process.close)
                     stack.callback(counted.close)
+                    begun[arm.name] = process, counted
+                except (AbsentError, ArrowSealError) as error:
+                    self.absences.append(Absence(arm.name, "", str(error)))
+            # Interpreters start side by side: imports take longer than all else here.
+            for arm in [arm for arm in arms if arm.name in begun]:
+                process, counted = begun[arm.name]
+                try:
                     versions = process.ask("versions")["versions"]
                 except (AbsentError, ArrowSealError) as error:
                     self.absences.append(Absence(arm.name, "", str(error)))

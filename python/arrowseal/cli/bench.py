@@ -155,7 +155,7 @@ def _workloads(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
     if quick:
         yield from data.object_workloads(folder, QUICK_OBJECTS)
         yield from data.table_workloads(folder, 50_000, ("parquet",), faces)
-        yield from data.files_workloads(folder, 50, 1_000, ("pyarrow",))
+        yield from data.files_workloads(folder, 30, 1_000, ("pyarrow",))
         return
     yield from data.object_workloads(folder, OBJECTS)
     yield from data.table_workloads(folder, 336_776, ("parquet", "csv"), faces)
