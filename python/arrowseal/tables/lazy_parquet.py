@@ -1,13 +1,15 @@
-"""Parquet for lazy frames of polars: the row groups and columns that a query needs, decoded by pyarrow.
+"""Parquet for polars: the row groups and columns that a query needs are fetched, and polars itself decodes them.
 
-polars itself reads Parquet from a file as a whole only. So its schema is taken from the footer by polars, its rows by
-the planner of `arrowseal.tables.parquet`; columns whose types would not come out as polars' own are left to polars,
-which then gets the whole object.
+polars reads Parquet out of files or whole bytes only. So what the planner of `arrowseal.tables.parquet` has fetched
+lies in a file in memory, each chunk in its place, and polars is asked for those columns and rows of it. Where there are
+no such files (off Linux), and for files that pyarrow cannot plan, it gets the whole object.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import reduce
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ from arrowseal.extras import require
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query
 from arrowseal.tables.parquet import ParquetFooter, fetched_waves
+from arrowseal.tables.sparse_file import is_available, sparse_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,71 +32,84 @@ PLANNED: Final = frozenset(
     | {"rechunk", "hidden_file_prefix", "try_parse_hive_dates", "memory_map", "columns", "retries"}
 )
 """Arguments of polars that planned reads honour, or that change nothing about one object."""
+_OF_SCAN: Final = frozenset({"parallel", "use_statistics", "low_memory"})
 
 
 class OpenedParquet(Opened):
     """A Parquet object by its footer."""
 
-    def __init__(self, source: Ranges) -> None:
+    def __init__(self, source: Ranges, arguments: dict[str, Any]) -> None:
         self.source = source
-        polars = require("polars", "polars")
-        self._alike: set[str] = set()
-        try:
-            self.footer: Final = ParquetFooter(source, filtered=True)
-        except pa.ArrowNotImplementedError:  # types that pyarrow does not know: integers of 128 bits
-            super().__init__(source, polars.scan_parquet(self._content()).collect_schema())
+        self._arguments = {name: value for name, value in arguments.items() if name in _OF_SCAN}
+        self.footer: ParquetFooter | None = None
+        if is_available():
+            with suppress(pa.ArrowNotImplementedError):  # types that pyarrow does not know: integers of 128 bits
+                self.footer = ParquetFooter(source, filtered=True)
+        content = self._content() if self.footer is None else self.footer.buffer.to_pybytes()
+        rows = None if self.footer is None else self.footer.metadata.num_rows
+        super().__init__(source, self._scan(content).collect_schema(), rows)
+
+    def frames(self, query: Query) -> Iterator[pl.DataFrame]:
+        """What a query asks for, wave by wave."""
+        columns = self.schema.names() if query.columns is None else query.columns
+        if self.footer is None or not columns or not set(columns) <= set(self.schema):
+            yield query.of(self._scan(self._content()))
             return
-        schema = polars.scan_parquet(self.footer.buffer.to_pybytes()).collect_schema()
-        super().__init__(source, schema, self.footer.metadata.num_rows)
-        frame = polars.from_arrow(self.footer.schema.empty_table())
-        self._alike = {name for name, kind in frame.schema.items() if schema.get(name) == kind}
+        footer, starts = self.footer, self._starts(self.footer)
+        begin, end = _rows(query.rows, starts[-1])
+        groups = [
+            group
+            for group in self._groups(footer, pruning(query.filters, self.schema))
+            if starts[group] < end and begin < starts[group + 1]
+        ]
+        if not groups:
+            yield self.schema.to_frame().select(columns)
+            return
+        tail = self.source.size - footer.buffer.size, footer.buffer
+        for fetched, plan in fetched_waves(footer, footer.plan(columns, groups)):
+            with sparse_file(fetched, tail) as file:
+                for first, last in _runs(plan.row_groups):
+                    # The slice keeps polars within the row groups that are there.
+                    start, stop = max(begin, starts[first]), min(end, starts[last + 1])
+                    part = Query(columns, query.filters, (start, stop - start))
+                    yield part.of(self._scan(file))
 
     def _content(self) -> bytes:
         return bytes(self.source.read_at(0, self.source.size))
 
-    def frames(self, query: Query) -> Iterator[pl.DataFrame]:
-        """What a query asks for, wave by wave."""
-        polars = require("polars", "polars")
-        columns = self.schema.names() if query.columns is None else query.columns
-        if not columns or not self._alike.issuperset(columns):
-            yield query.of(polars.scan_parquet(self._content()))
-            return
-        begin, end = self._rows(query.rows)
-        expression = pruning(query.filters, self.schema)
-        for file, plan in fetched_waves(self.footer, self.footer.plan(columns, self._groups(expression, begin, end))):
-            table = self.footer.open(file, {}).read_row_groups(plan.row_groups, columns)
-            yield polars.from_arrow(self._cut(table, plan.row_groups, begin, end), rechunk=False).select(columns)
+    def _scan(self, file: Any) -> pl.LazyFrame:
+        frame: pl.LazyFrame = require("polars", "polars").scan_parquet(file, **self._arguments)
+        return frame
 
-    def _rows(self, rows: tuple[int, int] | None) -> tuple[int, int]:
-        count: int = self.footer.metadata.num_rows
-        if rows is None:
-            return 0, count
-        offset, length = rows
-        begin = offset if offset >= 0 else count + offset
-        return max(0, begin), max(0, min(count, begin + length))
+    def _starts(self, footer: ParquetFooter) -> list[int]:
+        return [0, *accumulate(footer.rows(group) for group in range(footer.metadata.num_row_groups))]
 
-    def _starts(self) -> list[int]:
-        starts = [0]
-        for group in range(self.footer.metadata.num_row_groups):
-            starts.append(starts[-1] + self.footer.rows(group))
-        return starts
-
-    def _groups(self, expression: Any, begin: int, end: int) -> list[int]:
+    def _groups(self, footer: ParquetFooter, expression: Any) -> list[int]:
         try:
-            groups = self.footer.row_groups(expression)
+            return footer.row_groups(expression)
         except pa.ArrowException:  # types that pyarrow does not compare, and polars may
-            groups = self.footer.row_groups()
-        starts = self._starts()
-        return [group for group in groups if starts[group] < end and begin < starts[group + 1]]
+            return footer.row_groups()
 
-    def _cut(self, table: pa.Table, groups: Sequence[int], begin: int, end: int) -> pa.Table:
-        """Without the rows before and after those of the slice."""
-        starts = self._starts()
-        if not groups or (begin <= starts[groups[0]] and starts[groups[-1] + 1] <= end):
-            return table
-        first = max(0, begin - starts[groups[0]])
-        last = max(0, starts[groups[-1] + 1] - end)
-        return table.slice(first, table.num_rows - first - last)
+
+def _rows(rows: tuple[int, int] | None, count: int) -> tuple[int, int]:
+    if rows is None:
+        return 0, count
+    offset, length = rows
+    begin = offset if offset >= 0 else count + offset
+    return max(0, begin), max(0, min(count, begin + length))
+
+
+def _runs(groups: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last of the row groups that follow each other.
+
+    >>> list(_runs([0, 1, 4]))
+    [(0, 1), (4, 4)]
+    """
+    first = groups[0]
+    for group, following in zip(groups, [*groups[1:], None], strict=True):
+        if following != group + 1:
+            yield first, group
+            first = following if following is not None else first
 
 
 def read_columns(source: Ranges, arguments: dict[str, Any]) -> pl.DataFrame:
@@ -103,7 +119,7 @@ def read_columns(source: Ranges, arguments: dict[str, Any]) -> pl.DataFrame:
         whole: pl.DataFrame = polars.read_parquet(bytes(source.read_at(0, source.size)), **arguments)
         return whole
     rows = None if arguments.get("n_rows") is None else (0, arguments["n_rows"])
-    opened = OpenedParquet(source)
+    opened = OpenedParquet(source, arguments)
     for name in arguments.get("columns") or ():
         if name not in opened.schema:
             raise KeyError(name)
@@ -133,7 +149,7 @@ class LazyParquet(LazyTable):
     operation = "scan_parquet"
 
     def open(self, source: Ranges) -> OpenedParquet:
-        return OpenedParquet(source)
+        return OpenedParquet(source, self._arguments)
 
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
         assert isinstance(opened, OpenedParquet)  # noqa: S101 - by the method above

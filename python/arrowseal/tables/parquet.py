@@ -141,11 +141,11 @@ class ParquetFooter:
             waves.append(one)
         return waves
 
-    def fetch(self, plan: Plan) -> pa.NativeFile:
-        """A file with the chunks of the plan in memory."""
+    def fetch(self, plan: Plan) -> Fetched:
+        """The chunks of the plan, in memory."""
         if self.source.in_memory or plan.bytes > WHOLE * self.source.size:
-            return whole_file(self.source)
-        return Fetched(self.source, plan.ranges).file()
+            return Fetched(self.source, [(0, self.source.size)])
+        return Fetched(self.source, plan.ranges)
 
     def open(self, file: pa.NativeFile, options: Mapping[str, Any]) -> pq.ParquetFile:
         """The reader over what was fetched, with options of `pyarrow.parquet.ParquetFile`."""
@@ -215,8 +215,8 @@ class ParquetReader:
         """The same wave by wave, at least one."""
         needed = self._needed(columns, footer.names(), footer.schema)
         plan = footer.plan(needed, footer.row_groups(self.filter))
-        for file, part in fetched_waves(footer, plan):
-            table = footer.open(file, self._open).read_row_groups(part.row_groups, needed, **self._read)
+        for fetched, part in fetched_waves(footer, plan):
+            table = footer.open(fetched.file(), self._open).read_row_groups(part.row_groups, needed, **self._read)
             yield self._kept(table, columns)
 
     def schema(self, footer: ParquetFooter, columns: list[str] | None) -> pa.Schema:
@@ -267,7 +267,7 @@ def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> p
         needed = [*columns, *_index_columns(footer.schema)]
         if expression is not None:
             needed += names_of_filter(filters, expression, footer.schema)
-    return footer.fetch(footer.plan(needed, footer.row_groups(expression, as_pyarrow=True)))
+    return footer.fetch(footer.plan(needed, footer.row_groups(expression, as_pyarrow=True))).file()
 
 
 class _Gone:
@@ -279,8 +279,8 @@ def _index_columns(schema: pa.Schema) -> list[str]:
     return [name for name in described.get("index_columns", ()) if isinstance(name, str)]
 
 
-def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[pa.NativeFile, Plan]]:
-    """The files to decode the waves of a plan from: the next is fetched while one is in use."""
+def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, Plan]]:
+    """What the waves of a plan are decoded from: the next is fetched while one is in use."""
     waves = footer.waves(plan)
     if len(waves) == 1:
         yield footer.fetch(plan), plan
@@ -288,10 +288,10 @@ def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[pa.Native
     with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-wave") as pool:
         ahead = pool.submit(copy_context().run, footer.fetch, waves[0])
         for wave, following in zip(waves, [*waves[1:], None], strict=True):
-            file = ahead.result()
+            fetched = ahead.result()
             if following is not None:
                 ahead = pool.submit(copy_context().run, footer.fetch, following)
-            yield file, wave
+            yield fetched, wave
 
 
 def names_of_filter(filters: Any, expression: pc.Expression, schema: pa.Schema) -> list[str]:

@@ -96,8 +96,14 @@ class Fetched:
                 return piece[begin : begin + length]
         return self.source.read_at(offset, length)
 
+    def pieces(self) -> list[tuple[int, Buffer]]:
+        """What is here: offsets and views."""
+        return list(zip(self._starts, self._pieces, strict=True))
+
     def file(self) -> pa.NativeFile:
         """A file of its own position over it."""
+        if self._starts == [0] and len(self._pieces[0]) == self.source.size:
+            return pa.BufferReader(pa.py_buffer(self._pieces[0]))
         file = _File(self)
         exit_guard.wait_for(file)
         return pa.PythonFile(file, mode="r")
