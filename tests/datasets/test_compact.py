@@ -18,7 +18,8 @@ from arrowseal.exceptions import (
     NotEncryptedError,
     ObjectNotFoundError,
 )
-from arrowseal.operations.compact import compact, planned
+from arrowseal.operations import compact
+from arrowseal.operations.compaction import planned
 from arrowseal.tables.dataset_listing import Found
 from lake import Lake, pq_bytes, trips
 
@@ -119,7 +120,7 @@ def test_columns_of_all_files_are_kept(lake: Lake) -> None:
 
 
 def test_what_is_streamed_is_the_same(lake: Lake, small_files: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arrowseal.operations.compact._AT_ONCE_BYTES", 0)
+    monkeypatch.setattr("arrowseal.operations.compaction._AT_ONCE_BYTES", 0)
     compact("s3://lake/t", client=lake.client)
     assert len(lake.keys) == 4
     assert rows(lake).equals(small_files)

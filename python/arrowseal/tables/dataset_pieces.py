@@ -13,6 +13,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 from pyarrow import orc
 
+from arrowseal.fs import exit_guard
 from arrowseal.object_reader import ObjectReader
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
@@ -252,4 +253,6 @@ def _file(source: Ranges) -> pa.NativeFile:
     """A file of its own position, which reads ahead where not all is here."""
     if source.in_memory or source.size <= AT_ONCE_BYTES:
         return whole_file(source)
-    return pa.PythonFile(ObjectReader(source), mode="r")  # type: ignore[arg-type]  # what is not in memory is one
+    file = ObjectReader(source)  # type: ignore[arg-type]  # what is not in memory is one
+    exit_guard.wait_for(file)
+    return pa.PythonFile(file, mode="r")

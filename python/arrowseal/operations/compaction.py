@@ -158,8 +158,8 @@ def compact(
             `left` names sources that could not be deleted: their rows are in a new file as well.
 
     Example:
-        >>> from arrowseal.operations.compact import compact
-        >>> compact("s3://lake/trips/", dry_run=True).to_pandas()  # doctest: +SKIP
+        >>> import arrowseal
+        >>> arrowseal.operations.compact("s3://lake/trips/", dry_run=True).to_pandas()  # doctest: +SKIP
     """
     if not isinstance(target_bytes, int) or target_bytes < 1:
         raise ConfigurationError("target_bytes= is a number of bytes, 1 or more")
