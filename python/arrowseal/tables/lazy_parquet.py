@@ -1,8 +1,9 @@
 """Parquet for polars: the row groups and columns that a query needs are fetched, and polars itself decodes them.
 
 polars reads Parquet out of files or whole bytes only. So what the planner of `arrowseal.tables.parquet` has fetched
-lies in a file in memory, each chunk in its place, and polars is asked for those columns and rows of it. Where there are
-no such files (off Linux), and for files that pyarrow cannot plan, it gets the whole object.
+lies in a file in memory, each chunk in its place, and polars is asked for those columns and rows of it. Numbers and
+times alone are decoded by pyarrow: that saves the copy into the file, and polars takes the columns as they are. Where
+there are no such files (off Linux), and for tables that pyarrow cannot plan, polars gets the whole object.
 """
 
 from __future__ import annotations
@@ -66,13 +67,29 @@ class OpenedParquet(Opened):
             yield self.schema.to_frame().select(columns)
             return
         tail = self.source.size - footer.buffer.size, footer.buffer
+        by_pyarrow = self._is_plain(footer, columns)
         for fetched, plan in fetched_waves(footer, footer.plan(columns, groups)):
+            if by_pyarrow:
+                table = footer.open(fetched.file(), {}).read_row_groups(plan.row_groups, columns)
+                first, last = starts[plan.row_groups[0]], starts[plan.row_groups[-1] + 1]
+                kept = table.slice(max(0, begin - first), table.num_rows - max(0, begin - first) - max(0, last - end))
+                yield require("polars", "polars").from_arrow(kept, rechunk=False).select(columns)
+                continue
             with sparse_file(fetched, tail) as file:
                 for first, last in _runs(plan.row_groups):
                     # The slice keeps polars within the row groups that are there.
                     start, stop = max(begin, starts[first]), min(end, starts[last + 1])
                     part = Query(columns, query.filters, (start, stop - start))
                     yield part.of(self._scan(file))
+
+    def _is_plain(self, footer: ParquetFooter, columns: Sequence[str]) -> bool:
+        """Whether all are numbers or times: polars takes them from pyarrow without a copy."""
+        kinds = [self.schema[name] for name in columns]
+        if not all(kind.is_numeric() or kind.is_temporal() for kind in kinds) or any(map(_is_rare, kinds)):
+            return False
+        fields = pa.schema([footer.schema.field(name) for name in columns])
+        alike: bool = require("polars", "polars").from_arrow(fields.empty_table()).dtypes == kinds
+        return alike
 
     def _content(self) -> bytes:
         return bytes(self.source.read_at(0, self.source.size))
@@ -89,6 +106,11 @@ class OpenedParquet(Opened):
             return footer.row_groups(expression)
         except pa.ArrowException:  # types that pyarrow does not compare, and polars may
             return footer.row_groups()
+
+
+def _is_rare(kind: Any) -> bool:
+    # Decimals are converted in any case, times of day are where the libraries differ.
+    return bool(kind.is_decimal() or kind == require("polars", "polars").Time)
 
 
 def _rows(rows: tuple[int, int] | None, count: int) -> tuple[int, int]:
