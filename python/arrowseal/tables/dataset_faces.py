@@ -46,7 +46,7 @@ _PAST_THE_CLIENT: Final = ("storage_options", "credential_provider", "filesystem
 
 
 def reads_datasets(
-    read: Callable[[Face, Any, Arguments, Arguments], Any], own: Iterable[str] = tuple(READ_KEYWORDS)
+    read: Callable[[Any, Any, Arguments, Arguments], Any], own: Iterable[str] = tuple(READ_KEYWORDS)
 ) -> Callable[[Face], Face]:
     """Teaches a face to read many objects: `read(face, source, arguments, own)` gets the arguments of the library, and
     those for `arrowseal.arrow.dataset` and about it.

@@ -121,7 +121,7 @@ class TableObject:
     def opened(self, counted: Operation) -> EncryptedObject:
         """The object to read ranges of, which is to be closed. No progress is shown of ranges."""
         keywords = {name: value for name, value in self.keywords.items() if name not in _OF_WHOLE_READS}
-        return self.client.object(self.location, counted=counted, **keywords)
+        return self.client.object(self.location, counted=counted, two_passes=True, **keywords)
 
     def parsed(
         self,
