@@ -42,7 +42,7 @@ def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServers]:
 def readme_examples() -> list[str]:
     """The README's Python."""
     examples: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     return examples
 
 
@@ -57,11 +57,21 @@ def test_the_ten_lines_of_the_readme_run_as_they_stand(lake: LocalServers, capsy
     assert late.to_dict("list") == {"dest": ["LAX", "ORD"], "arr_delay": [-2.0, 4.0]}
 
 
+def test_the_example_of_parts_and_datasets_runs_as_it_stands(
+    lake: LocalServers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(readme_examples()[1], {})
+    shown = capsys.readouterr().out
+    assert shown.startswith("2 files")
+    assert "12" in shown
+    assert "22.75" in shown, "the sum over both partitions"
+
+
 def test_the_example_of_large_objects_and_many_runs_as_it_stands(
     lake: LocalServers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: dict[str, Any] = {}
-    exec(readme_examples()[1], names)
+    exec(readme_examples()[2], names)
     assert capsys.readouterr().out == "b'day 30'\n"
     puts = [
         record for record in names["client"].counters if record.key.startswith("days/") and record.operation == "put"
