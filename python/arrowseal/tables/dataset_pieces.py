@@ -104,8 +104,8 @@ class _Parquet:
         footer = ParquetFooter(source)
         columns = asked.of(footer.schema.names)
         plan = footer.plan(columns, _row_groups(footer, asked))
-        for file, part in fetched_waves(footer, plan):
-            yield footer.open(file, self._opening()).read_row_groups(part.row_groups, columns)
+        for fetched, part in fetched_waves(footer, plan):
+            yield footer.open(fetched.file(), self._opening()).read_row_groups(part.row_groups, columns)
 
     def _open(self, source: Ranges) -> pq.ParquetFile:
         return pq.ParquetFile(whole_file(source), **self._opening())
