@@ -34,6 +34,7 @@
     │   │   └── ObjectExistsError (FileExistsError)
     │   ├── ChecksumMismatchError                 the bytes are not those of the checksum that is stored with them
     │   ├── NoChecksumError                       no checksum is stored that the bytes can be compared with
+    │   ├── NoIndexError                          ranges of a large object were asked for that has no segment index
     │   ├── UncommittedWriteError                 a writer was closed before commit()
     │   ├── UploadNotFoundError                   the multipart upload was completed or aborted
     │   ├── StoreUnavailableError (UnavailableError)

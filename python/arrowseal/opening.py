@@ -24,6 +24,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.head import encryption_label
 from arrowseal.objects import EncryptedObject, PlainRanges, UnauthenticatedRanges
+from arrowseal.reading import LargerError
 from arrowseal.segment_index import fetch_index, publish_index
 from arrowseal.suites import TAG_BYTES
 from arrowseal.transfer import PIECE_BYTES, Download, Transfer
@@ -61,7 +62,8 @@ def open_object(
 ) -> EncryptedObject:
     """The object, pinned to the version that is there. Raises what `Client.object` does."""
     if opening.size_hint is not None and opening.size_hint <= options.part_bytes and not opening.unauthenticated:
-        return _whole(reader, request, operation, finished)
+        with contextlib.suppress(LargerError):  # than it was when it was listed
+            return _whole(reader, request, operation, finished, most=options.part_bytes)
     with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-index") as pool:
         index = None
         if not opening.unauthenticated:
@@ -162,12 +164,13 @@ def _whole(
     operation: Operation,
     finished: Callable[[], None],
     arrived: tuple[StoredObject, bytes] | None = None,
+    most: int | None = None,
 ) -> EncryptedObject:
     """An object that is held in memory, proven by its tag: as it has arrived, or fetched now."""
     if arrived is not None and len(arrived[1]) == arrived[0].stored_bytes:
         stored, content = reader.opened(request, *arrived, operation)
     else:
-        stored, content = reader.whole(request, operation)
+        stored, content = reader.whole(request, operation, most=most)
     labels = operation.encryption or content.encryption, lambda: reader.key_arn(stored)
     return EncryptedObject(stored, len(content), labels, None, (0, content), finished)
 

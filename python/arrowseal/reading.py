@@ -43,6 +43,10 @@ _INSTRUCTION_SUFFIX: Final = ".instruction"
 _USUAL_ARM: Final = CSE()
 
 
+class LargerError(Exception):
+    """An object is larger than who asked for it whole believed. Never seen outside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unlocked:
     """An object whose data key was unwrapped, and by which KMS key."""
@@ -130,16 +134,16 @@ class Reader:
         return self.whole(request, operation, verify_checksum=verify_checksum)[1]
 
     def whole(
-        self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False
+        self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False, most: int | None = None
     ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
-        """The same, and what S3 says of it."""
+        """The same, and what S3 says of it. Raises `LargerError` if more than `most` bytes are stored."""
         try:
-            return self._read_once(request, operation, verify_checksum)
+            return self._read_once(request, operation, verify_checksum, most)
         except (AuthenticationError, ChecksumMismatchError, PreconditionFailedError):
             # Once more from the wire: bytes may flip on their way, and an object may be overwritten under a read.
             operation.retries += 1
         try:
-            return self._read_once(request, operation, verify_checksum)
+            return self._read_once(request, operation, verify_checksum, most)
         except PreconditionFailedError:
             message = f"{request.location}: overwritten twice while it was read: read it later"
             raise ObjectChangedError(message) from None
@@ -164,11 +168,13 @@ class Reader:
         return stored, buffer
 
     def _read_once(
-        self, request: ReadRequest, operation: Operation, verify_checksum: bool
+        self, request: ReadRequest, operation: Operation, verify_checksum: bool, most: int | None = None
     ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
         download = Download(self.store, request.location, request.arguments, operation, self._options.transfer)
         with contextlib.closing(download):
             stored = download.stored
+            if most is not None and stored.stored_bytes > most:
+                raise LargerError
             encrypted = self.admit(stored, request.rules, operation)
             operation.encryption = encryption_label(stored, encrypted)
             operation.hold(stored.stored_bytes)

@@ -324,6 +324,12 @@ def test_a_small_object_of_known_size_is_one_request_and_of_unknown_size_two(ser
         assert len(servers.s3.log) == requests
 
 
+def test_an_object_that_grew_since_it_was_listed_is_opened_as_what_it_is(servers: BrokenServers) -> None:
+    with servers.client().object(URL, size_hint=21) as opened:
+        assert not opened.in_memory
+        assert opened.read_at(5, 10) == CONTENT[5:15]
+
+
 def test_copies_and_moves_take_the_index_along_deletions_remove_it_and_listings_do_not_show_it(
     servers: BrokenServers,
 ) -> None:

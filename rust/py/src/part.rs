@@ -13,6 +13,9 @@ use crate::error::{count, exception, stays_here};
 use crate::memory::Memory;
 use crate::pool::Trace;
 
+/// What a part begins with, in pages of their own: many files may be open of which each holds little yet.
+const FIRST_BYTES: usize = 1 << 20;
+
 /// A part that is being filled, until it is sealed or handed over.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct PartBuffer {
@@ -31,15 +34,35 @@ pub(crate) struct Filling {
 
 impl Filling {
     fn new(capacity: usize, trace: Trace) -> PyResult<Self> {
-        let memory = Memory::new(capacity as u64 + TAG_BYTES as u64, trace)?;
+        let memory = Memory::new((capacity.min(FIRST_BYTES) + TAG_BYTES) as u64, trace)?;
         Ok(Self { memory: Some(memory), length: 0, secret: trace == Trace::Encrypted })
     }
 
-    fn append(&mut self, py: Python<'_>, source: &PyUntypedBuffer, capacity: usize) -> usize {
-        let room = self.length..capacity;
+    fn append(&mut self, py: Python<'_>, source: &PyUntypedBuffer, part: &PartBuffer) -> PyResult<usize> {
+        if self.room() < part.capacity && self.length + source.len_bytes() > self.room() {
+            self.grow(part)?;
+        }
+        let room = self.length..self.room();
         let accepted = self.memory.as_mut().map_or(0, |memory| memory.copy_at(py, room, source));
         self.length += accepted;
-        accepted
+        Ok(accepted)
+    }
+
+    fn room(&self) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.as_slice().len() - TAG_BYTES)
+    }
+
+    /// Moves what it holds into memory of the whole part.
+    fn grow(&mut self, part: &PartBuffer) -> PyResult<()> {
+        let mut larger = Self { memory: None, length: self.length, secret: self.secret };
+        let mut memory = Memory::new((part.capacity + TAG_BYTES) as u64, part.trace)?;
+        let held = self.memory.as_ref().and_then(|held| held.as_slice().get(..self.length));
+        if let (Some(to), Some(from)) = (memory.as_mut_slice().get_mut(..self.length), held) {
+            to.copy_from_slice(from);
+        }
+        larger.memory = Some(memory);
+        *self = larger; // what was held before is wiped as it is dropped
+        Ok(())
     }
 
     /// The content, and the room for the tag behind it.
@@ -98,7 +121,7 @@ impl PartBuffer {
         let source = contiguous(content)?;
         let mut state = self.lock();
         let filling = state.as_mut().ok_or_else(|| exception(Error::Finished))?;
-        Ok(filling.append(py, &source, self.capacity))
+        filling.append(py, &source, self)
     }
 
     fn plain(&self) -> PyResult<UnauthenticatedBuffer> {
