@@ -39,10 +39,14 @@ def rows_of(data: Any, schema: pa.Schema | None) -> Rows:
         if not data and schema is None:
             raise ConfigurationError("an empty list has no columns: give schema=")
         return _chained(iter(data), schema)
-    if hasattr(data, "to_reader") and not isinstance(data, pa.Table):  # a scanner
+    if hasattr(data, "scanner"):  # a dataset
+        data = data.scanner()
+    if hasattr(data, "projected_schema"):
+        # Not its `to_reader`, which keeps the GIL while it starts: a thread that wants it to tell of an error, of a
+        # file system in Python for example, and the start then wait for each other.
+        data = pa.RecordBatchReader.from_batches(data.projected_schema, data.to_batches())
+    elif hasattr(data, "to_reader") and not isinstance(data, pa.Table):
         data = data.to_reader()
-    elif hasattr(data, "scanner"):  # a dataset
-        data = data.scanner().to_reader()
     if isinstance(data, pa.RecordBatchReader):
         return _of_reader(data, schema)
     if isinstance(data, (pa.Table, pa.RecordBatch)) or _is_pandas(data):
