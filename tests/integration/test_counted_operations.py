@@ -81,7 +81,7 @@ def test_every_way_to_write_counts_the_same(
     (record,) = client.counters
     sealed = encryption is not PLAIN
     assert (record.operation, record.key, record.encryption) == ("put", "o.bin", encryption.label)
-    assert (record.requests, record.kms_calls) == (1 + 4 + 1, sealed), "create, four parts, complete"
+    assert (record.requests, record.kms_calls) == (1 + 4 + 1 + sealed, sealed), "create, four parts, complete, index"
     assert (record.retries, record.resumed_bytes, record.rows) == (0, 0, None)
     assert (record.plaintext_bytes, record.stored_bytes) == (len(DATA), len(DATA) + 16 * sealed)
     # Two parts on their way and the one that is filled or waits; what the caller holds is not ours.
