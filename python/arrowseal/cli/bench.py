@@ -154,7 +154,7 @@ def _workloads(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
     faces = ("pandas", "polars", "pyarrow")
     if quick:
         yield from data.object_workloads(folder, QUICK_OBJECTS)
-        yield from data.table_workloads(folder, 50_000, ("parquet",), faces)
+        yield from data.table_workloads(folder, 50_000, ("parquet",), ("pandas", "polars"))
         yield from data.files_workloads(folder, 30, 1_000, ("pyarrow",))
         return
     yield from data.object_workloads(folder, OBJECTS)

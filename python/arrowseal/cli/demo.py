@@ -301,7 +301,7 @@ def _show_counters(demo: Demo) -> None:
         "S3",
         "crypto",
         "decode",
-        "requests",
+        "reqs",
         "calls",
     ]
     _print(table(header, rows, right=range(3, len(header))))
