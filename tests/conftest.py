@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from arrowseal import Client
 
-# How long an example takes is the machine's affair.
-hypothesis.settings.register_profile("arrowseal", deadline=None)
-hypothesis.settings.load_profile("arrowseal")
+# How long an example takes is the machine's affair. The same examples each time, so that a change is judged by what it
+# changed; ARROWSEAL_TEST_SEARCH=1 looks for new ones.
+hypothesis.settings.register_profile("arrowseal", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("search" if os.environ.get("ARROWSEAL_TEST_SEARCH") else "arrowseal")
 
 
 @pytest.fixture(autouse=True)

@@ -141,7 +141,8 @@ class _Ahead:
     def close(self) -> None:
         self._drop()
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            # Not waited for: the collector may close a file on the very thread that fetches ahead for it.
+            self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
     def _held(self, offset: int, length: int) -> Buffer | None:

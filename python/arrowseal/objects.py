@@ -200,24 +200,27 @@ def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> lis
     receivers = [opener.range(begin, end - begin) for begin, end in runs]
     short: dict[int, Content] = {}
 
-    def at_once(number: int) -> None:
+    def at_once(number: int, stop: threading.Event) -> None:
         begin, end = runs[number]
         content = transfer.at_once(begin, end, None, transfer.store.budget())
         if content is None:
-            transfer.part(receivers[number], (begin, end), piece_bytes=piece)
+            transfer.part(receivers[number], (begin, end), piece_bytes=piece, stop=stop)
             return
         with transfer.operation.timed("crypto"):
             short[number] = receivers[number].receive(content)
 
-    tasks: list[Callable[[], object]] = []
+    def in_parts(number: int, part: Range, stop: threading.Event) -> None:
+        transfer.part(receivers[number], part, piece_bytes=piece, stop=stop)
+
+    tasks: list[Callable[[threading.Event], object]] = []
     for number, (begin, end) in enumerate(runs):
         if end - begin <= AT_ONCE:
             tasks.append(partial(at_once, number))
         else:
             borders = [*range(begin, end, share), end]
-            tasks += [partial(transfer.part, receivers[number], part, piece_bytes=piece) for part in pairwise(borders)]
+            tasks += [partial(in_parts, number, part) for part in pairwise(borders)]
     if len(tasks) == 1:
-        tasks[0]()
+        tasks[0](threading.Event())
     else:
         transfer.side_by_side(tasks)
     return [short[number] if number in short else receiver.finish() for number, receiver in enumerate(receivers)]

@@ -20,6 +20,7 @@ from arrowseal.exceptions import (
     NoIndexError,
     NotEncryptedError,
     ObjectChangedError,
+    ObjectNotFoundError,
     PreconditionFailedError,
 )
 from arrowseal.head import encryption_label
@@ -30,7 +31,7 @@ from arrowseal.suites import TAG_BYTES
 from arrowseal.transfer import PIECE_BYTES, Download, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from arrowseal.counters import Operation
     from arrowseal.objects import Content, RangeOpener
@@ -97,9 +98,17 @@ def open_object(
                 "client.index(url) makes one, TransferOptions(max_unindexed_bytes=) raises the bound, "
                 "client.open(url, 'rb') reads in two passes, and unauthenticated_ranges=True reads unproven bytes"
             )
-        with unlocked.authenticating():
-            opener = survey(transfer, unlocked)
-    return _by_segments(transfer, opener, tail, unlocked, finished)
+        opener = survey(transfer, unlocked)
+    try:
+        return _by_segments(transfer, opener, tail, unlocked, finished)
+    except AuthenticationError:
+        operation.count_retry()
+    # Once more from the wire: bits may flip on their way, those of the index too.
+    with _pinned(request), unlocked.authenticating():
+        stored, tail = reader.store.repeat(operation, lambda: _tail(transfer, stored.etag))
+        found = fetch_index(reader.store, request.location, operation, request.arguments) if found else None
+        opener = _core.SegmentOpener.from_index(*unlocked.of_core, found) if found else opener
+    return _by_segments(transfer, opener or survey(transfer, unlocked), tail, unlocked, finished)
 
 
 def make_index(reader: Reader, request: ReadRequest, operation: Operation, options: TransferOptions) -> None:
@@ -112,15 +121,7 @@ def make_index(reader: Reader, request: ReadRequest, operation: Operation, optio
     unlocked = reader.unlock(stored, encrypted, request, operation)
     transfer = Transfer(reader.store, request.location, request.arguments, operation, options)
     transfer.stored = stored
-    try:
-        with unlocked.authenticating():
-            try:
-                opener = survey(transfer, unlocked)
-            except AuthenticationError:
-                operation.count_retry()
-                opener = survey(transfer, unlocked)
-    except PreconditionFailedError:
-        raise ObjectChangedError(f"{request.location}: overwritten while its index was made: make it anew") from None
+    opener = survey(transfer, unlocked)
     operation.plaintext_bytes += stored.stored_bytes - TAG_BYTES
     operation.stored_bytes += stored.stored_bytes
     publish_index(reader.store, request.location, opener.index(), operation, request.arguments)
@@ -129,20 +130,39 @@ def make_index(reader: Reader, request: ReadRequest, operation: Operation, optio
 def survey(transfer: Transfer, unlocked: Unlocked) -> _core.SegmentOpener:
     """Look at the whole object once, and keep what proves its segments. Memory: a piece for each connection.
 
-    Raises `AuthenticationError` if the tag does not fit, `PreconditionFailedError` if it was overwritten.
+    Raises `AuthenticationError` if the tag does not fit, also when read once more; `ObjectChangedError`.
     """
     # Borders of ranges are those of segments.
     options = replace(transfer.options, part_bytes=transfer.options.part_bytes // PIECE_BYTES * PIECE_BYTES)
-    receiver = _core.Survey(*unlocked.of_core)
-    download = Download(
-        transfer.store, transfer.location, transfer.arguments, transfer.operation, options, transfer.stored.etag
-    )
-    with contextlib.closing(download):
-        return download.receive(receiver)
+
+    def once() -> _core.SegmentOpener:
+        receiver = _core.Survey(*unlocked.of_core)
+        download = Download(
+            transfer.store, transfer.location, transfer.arguments, transfer.operation, options, transfer.stored.etag
+        )
+        with contextlib.closing(download):
+            return download.receive(receiver)
+
+    with _pinned(transfer), unlocked.authenticating():
+        try:
+            return once()
+        except AuthenticationError:
+            transfer.operation.count_retry()
+        return once()
 
 
-def _tail(transfer: Transfer) -> tuple[StoredObject, bytes]:
-    stored, body = transfer.request(-TAIL_BYTES, 0, None)
+@contextlib.contextmanager
+def _pinned(what: Transfer | ReadRequest) -> Iterator[None]:
+    """Requests for the version that was there first; another one is an `ObjectChangedError`."""
+    try:
+        yield
+    except (PreconditionFailedError, ObjectNotFoundError):
+        message = f"{what.location}: overwritten or deleted while it was opened: open it again"
+        raise ObjectChangedError(message) from None
+
+
+def _tail(transfer: Transfer, etag: str | None = None) -> tuple[StoredObject, bytes]:
+    stored, body = transfer.request(-TAIL_BYTES, 0, etag)
     return stored, _taken(transfer, stored, body)
 
 

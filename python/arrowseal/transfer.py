@@ -8,10 +8,10 @@ resumed at the byte it reached. Bytes leave only through `finish`, which proves 
 from __future__ import annotations
 
 import contextlib
+import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -119,7 +119,6 @@ class Transfer:
         self.arguments = arguments
         self.operation = operation
         self.options = options
-        self._stopped = False
 
     def request(self, start: int, end: int, etag: str | None) -> tuple[StoredObject, Body]:
         """Start a GET of `[start, end)` of the object with that ETag. A negative start counts from the end."""
@@ -160,20 +159,23 @@ class Transfer:
             raise TransferError(f"{self.location}: the server answered another range than was asked for")
         return body
 
-    def side_by_side(self, tasks: list[Callable[[], object]]) -> None:
-        """Run tasks on as many threads as there may be connections; the first that fails ends all."""
+    def side_by_side(self, tasks: list[Callable[[threading.Event], object]]) -> None:
+        """Run tasks on as many threads as there may be connections. The first that fails ends all: each is given the
+        event that says so, which is that of this call, since others may be under way and more will come.
+        """
+        stop = threading.Event()
         workers = min(self.options.concurrency, len(tasks))
         with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
             try:
-                futures = [pool.submit(copy_context().run, task) for task in tasks]
+                futures = [pool.submit(copy_context().run, task, stop) for task in tasks]
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             except BaseException:
-                self._stopped = True
+                stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
             failed = [error for future in done if (error := future.exception()) is not None]
             if failed:
-                self._stopped = True
+                stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise failed[0]
 
@@ -184,13 +186,14 @@ class Transfer:
         body: Body | None = None,
         budget: Budget | None = None,
         piece_bytes: int = PIECE_BYTES,
+        stop: threading.Event | None = None,
     ) -> None:
         """Receive one range, resumed where it breaks off for as long as the budget lasts."""
         start, end = asked
         source = _Source(self, start, end, body, budget or self.store.budget())
         with contextlib.closing(source):
             for offset in range(start, end, piece_bytes):
-                if self._stopped:
+                if stop is not None and stop.is_set():
                     return
                 cancellation().check()
                 window = receiver.window(offset, min(piece_bytes, end - offset))
@@ -237,8 +240,13 @@ class Download(Transfer):
         if not others:
             self.part(receiver, first, self._first, budget)
         else:
-            tasks = [partial(self.part, receiver, first, self._first)]
-            self.side_by_side([*tasks, *(partial(self.part, receiver, each) for each in others)])
+            bodies = [self._first, *(None for _ in others)]
+            self.side_by_side(
+                [
+                    lambda stop, each=each, body=body: self.part(receiver, each, body, stop=stop)  # type: ignore[misc]
+                    for each, body in zip([first, *others], bodies, strict=True)
+                ]
+            )
         with self.operation.timed("crypto"):
             return receiver.finish()
 

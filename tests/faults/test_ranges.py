@@ -188,6 +188,51 @@ def test_a_flipped_bit_of_the_body_is_never_handed_out(servers: BrokenServers, p
                 assert opened.read_at(start, S) == CONTENT[start : start + S]
 
 
+def test_long_ranges_that_do_not_authenticate_are_so_each_time_and_hold_no_others_up(servers: BrokenServers) -> None:
+    replaced(servers, PATH, flipped(servers.s3.server.objects[PATH].body, 3 * MIB))
+    with servers.client().object(URL) as opened:
+        for _ in range(2):
+            with pytest.raises(AuthenticationError):
+                opened.read_ranges([(0, 4 * MIB), (5 * MIB, 4 * MIB)])
+            assert opened.read_at(5 * MIB, 4 * MIB) == CONTENT[5 * MIB : 9 * MIB]
+
+
+@pytest.mark.parametrize("place", [S, 2**18 + 10])
+def test_a_bit_of_the_tail_that_flips_on_the_way_is_read_once_more(servers: BrokenServers, place: int) -> None:
+    client = servers.client()
+    times = iter([Fault("flip", place)])
+    servers.s3.rule = lambda method, path, headers: (
+        next(times, None) if headers.get("Range", "").startswith("bytes=-") else None
+    )
+    with client.object(URL) as opened:
+        assert opened.read_at(SIZE - S, S) == CONTENT[SIZE - S :]
+
+
+@pytest.mark.parametrize("change", ["overwritten", "flipped on the way"])
+def test_what_happens_during_the_first_pass_is_told_or_mended(servers: BrokenServers, change: str) -> None:
+    del servers.s3.server.objects[INDEX]
+    other = servers.s3.server.objects[PATH]._replace(etag="another")
+    done: list[str] = []
+
+    def rule(method: str, path: str, headers: dict[str, str]) -> Fault | None:
+        if path != PATH or not headers.get("Range", "").startswith("bytes=0-") or done:
+            return None
+        done.append(path)
+        if change == "overwritten":
+            servers.s3.server.objects[PATH] = other
+            return None
+        return Fault("flip", 77)
+
+    servers.s3.rule = rule
+    client = limited(servers)
+    if change == "overwritten":
+        with pytest.raises(ObjectChangedError):
+            client.object(URL, two_passes=True)
+    else:
+        with client.object(URL, two_passes=True) as opened:
+            assert opened.read_at(0, 100) == CONTENT[:100]
+
+
 def test_segments_that_changed_places_are_refused(servers: BrokenServers) -> None:
     body = servers.s3.server.objects[PATH].body
     replaced(servers, PATH, body[S : 2 * S] + body[:S] + body[2 * S :])

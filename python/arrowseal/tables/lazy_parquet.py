@@ -192,9 +192,14 @@ def pruning(filters: Sequence[Filter], schema: pl.Schema) -> Any:
     """A filter of pyarrow that keeps at least what these keep; None where statistics cannot help.
 
     Only over types whose order is the same in polars, Arrow and the statistics. It is not for floats: NaN is the
-    greatest number to polars, and in no statistics; so their filters count if NaN does not pass them.
+    greatest number to polars, and in no statistics; so their filters count if NaN does not pass them, and if none
+    compares with it, which is never true to Arrow.
     """
-    usable = [each.pyarrow for each in filters if each.pyarrow is not None and _comparable(each.expr, schema)]
+    usable = [
+        each.pyarrow
+        for each in filters
+        if each.pyarrow is not None and "nan" not in str(each.pyarrow).lower() and _comparable(each.expr, schema)
+    ]
     return reduce(lambda one, other: one & other, usable) if usable else None
 
 
