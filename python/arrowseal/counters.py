@@ -1,7 +1,7 @@
 """What each operation took: one row an operation, as a frame, a summary of CSE against no-CSE, and a chart.
 
-Every `Client` has its own `Counters`. They hold numbers, buckets, keys of objects and labels: no data, no KMS key and
-no encryption context.
+Every `Client` has its own `Counters`. They hold numbers, names (of buckets, of objects, of KMS keys) and labels: no
+data, no key material and no encryption context.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from arrowseal.extras import require
+from arrowseal.kms_counts import KmsCalls
 from arrowseal.progress import SILENT, ObjectProgress
 
 if TYPE_CHECKING:
@@ -85,9 +86,11 @@ class OperationRecord:
     """Requests and KMS calls that were repeated by us; boto3's own repetitions are not seen."""
     resumed_bytes: int = 0
     """Bytes that were received before a body broke off and did not have to be received again."""
+    kms_calls_by_key: tuple[tuple[str, str, int], ...] = ()
+    """The KMS calls by API and key; no column of the frame: `Counters.kms_calls_by_key` has them all."""
 
 
-COLUMNS = tuple(field.name for field in fields(OperationRecord))
+COLUMNS = tuple(field.name for field in fields(OperationRecord) if field.name != "kms_calls_by_key")
 
 
 class Operation:
@@ -102,11 +105,11 @@ class Operation:
         self.plaintext_bytes = 0
         self.stored_bytes = 0
         self.requests = 0
-        self.kms_calls = 0
         self.retries = 0
         self.resumed_bytes = 0
         self.progress: ObjectProgress = SILENT
         """Is told of the stored bytes that have moved."""
+        self._kms: Counter[tuple[str, str]] = Counter()
         self._held = 0
         self._most_held = 0
         self._seconds: dict[Section, float] = {"kms": 0.0, "s3": 0.0, "crypto": 0.0, "decode": 0.0}
@@ -141,6 +144,16 @@ class Operation:
     def peak_memory_bytes(self) -> int:
         """The most that was held at a time so far."""
         return self._most_held
+
+    @property
+    def kms_calls(self) -> int:
+        """KMS calls so far, of all APIs and keys."""
+        return sum(self._kms.values())
+
+    def count_kms(self, action: str, key: str) -> None:
+        """KMS was asked: `action` is the name of its API, `key` that of the key, an ARN once it is known."""
+        with self._lock:
+            self._kms[action, key] += 1
 
     def count_retry(self) -> None:
         """A request or KMS call is about to be repeated."""
@@ -188,6 +201,7 @@ class Operation:
             self.kms_calls,
             self.retries,
             self.resumed_bytes,
+            tuple((action, key, calls) for (action, key), calls in self._kms.items()) if self._kms else (),
         )
 
 
@@ -217,7 +231,7 @@ class _Timed:
 
 def _record(row: tuple[Any, ...]) -> OperationRecord:
     """A record of what an operation left."""
-    values = dict(zip(COLUMNS, row, strict=True))
+    values = dict(zip((*COLUMNS, "kms_calls_by_key"), row, strict=True))
     values["timestamp"] = datetime.fromtimestamp(values["timestamp"], UTC)
     values["file_type"] = values["file_type"] or _extension(values["key"])
     return OperationRecord(**values)
@@ -292,7 +306,9 @@ class Counters:
         whole, real, text = pa.int64(), pa.float64(), pa.string()
         types = {"int": whole, "int | None": whole, "float": real, "str": text, "str | None": text}
         types["datetime"] = pa.timestamp("us", tz="UTC")
-        schema = pa.schema([(field.name, types[str(field.type)]) for field in fields(OperationRecord)])
+        schema = pa.schema(
+            [(field.name, types[str(field.type)]) for field in fields(OperationRecord) if field.name in COLUMNS]
+        )
         records = tuple(self)
         return pa.table({name: [getattr(record, name) for record in records] for name in COLUMNS}, schema=schema)
 
@@ -307,6 +323,14 @@ class Counters:
         """`to_arrow` as a polars frame. Raises `MissingExtraError` without polars."""
         frame: pl.DataFrame = require("polars", "polars").from_arrow(self.to_arrow())
         return frame
+
+    def kms_calls_by_key(self) -> KmsCalls:
+        """The KMS calls of these operations by API and key: iterable, and a frame by `to_pandas`, `to_polars` or
+        `to_arrow`.
+        """
+        with self._lock:
+            rows = tuple(self._rows)
+        return KmsCalls.summed(row[-1] for row in rows)
 
     def summary(self) -> pa.Table:
         """CSE against no-CSE: a row for each operation, file type and encryption. See `arrowseal.comparison`."""

@@ -220,10 +220,12 @@ def _once(
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
-    operation.kms_calls += 1
+    asked = key_id
     try:
         with operation.timed("kms"), withheld(subject):
-            return call(kms, key_id)
+            answer = call(kms, key_id)
+        asked = answer[-1]
+        return answer
     except ClientError as error:
         raise _translate(error, subject, action) from None
     except BotoCoreError as error:
@@ -231,6 +233,8 @@ def _once(
     except (KeyError, ResponseParserError):
         # What is left of an answer that broke off is no JSON, or for botocore one without content.
         raise KmsUnavailableError(f"{subject}: the answer of KMS broke off") from None
+    finally:
+        operation.count_kms(action, asked)
 
 
 def _take_data_key(answer: dict[str, Any]) -> DataKey:

@@ -30,7 +30,7 @@ def test_an_operation_leaves_one_row_with_what_was_set() -> None:
         op.plaintext_bytes += 10
         op.stored_bytes += 26
         op.requests += 2
-        op.kms_calls += 1
+        op.count_kms("GenerateDataKey", "alias/tables")
     (record,) = counters
     assert (record.bucket, record.key, record.operation) == ("lake", "2013/flights.csv.gz", "read_csv")
     assert (record.encryption, record.rows) == ("CSE V2", 3)
@@ -245,3 +245,36 @@ def test_making_a_table_of_bytes_is_time_of_its_own_in_the_frame() -> None:
     frame = counters.to_pandas()
     assert frame["decode_seconds"][0] >= 0.01
     assert str(frame["peak_memory_bytes"].dtype) == "int64"
+
+
+def test_kms_calls_are_told_by_api_and_key_and_add_up_to_the_column() -> None:
+    counters = Counters()
+    for key, reads in (("arn:a", 2), ("arn:b", 1)):
+        with counters.operation("get", HERE) as op:
+            op.count_kms("GenerateDataKey", key)
+            for _ in range(reads):
+                op.count_kms("Decrypt", key)
+    calls = counters.kms_calls_by_key()
+    assert list(calls) == [
+        ("Decrypt", "arn:a", 2),
+        ("Decrypt", "arn:b", 1),
+        ("GenerateDataKey", "arn:a", 1),
+        ("GenerateDataKey", "arn:b", 1),
+    ]
+    assert calls.total == sum(counters.to_pandas()["kms_calls"]) == calls.to_polars()["calls"].sum() == 5
+    assert list(calls.to_pandas().columns) == ["api", "kms_key", "calls"]
+    assert "kms_calls_by_key" not in counters.to_arrow().column_names
+    assert "<td>arn:b</td>" in calls._repr_html_()
+
+
+def test_no_kms_calls_are_an_empty_frame_with_its_types() -> None:
+    frame = Counters().kms_calls_by_key().to_arrow()
+    assert (frame.num_rows, [str(field.type) for field in frame.schema]) == (0, ["string", "string", "int64"])
+
+
+def test_cleared_counters_forget_their_kms_calls() -> None:
+    counters = Counters()
+    with counters.operation("get", HERE) as op:
+        op.count_kms("Decrypt", "arn:a")
+    counters.clear()
+    assert counters.kms_calls_by_key().total == 0

@@ -48,8 +48,8 @@ LAYERS = [
     {"progress"},
     {"retries"},
     {"learnt_endpoints", "server_clock"},
-    {"location", "extras", "cancellation", "text_tables"},
-    {"suites"},
+    {"location", "extras", "cancellation", "text_tables", "frames", "kms_counts"},
+    {"suites", "legacy"},
     {"exceptions", "_core"},
 ]
 LAYER_OF = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}

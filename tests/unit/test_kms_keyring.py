@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from arrowseal import retries
-from arrowseal.counters import Operation
+from arrowseal.counters import Counters, Operation
 from arrowseal.exceptions import (
     ExpiredCredentialsError,
     KmsAccessDeniedError,
@@ -187,3 +187,12 @@ def test_kms_calls_and_their_time_are_counted(kms: StrictKms) -> None:
     ring.unwrap(metadata_of(ring.generate(V3, {}, HERE, counted)), HERE, counted)
     assert counted.kms_calls == 2
     assert counted.kms_seconds > 0
+
+
+def test_kms_calls_count_for_the_key_that_answered_and_for_the_name_given_where_none_did(kms: StrictKms) -> None:
+    counters = Counters()
+    arn = kms.create_key("alias/tables")
+    with counters.operation("put", HERE) as counted:
+        kms.failures.append("KMSInternalException")
+        keyring(kms, "alias/tables").generate(V3, {}, HERE, counted)
+    assert list(counters.kms_calls_by_key()) == [("GenerateDataKey", "alias/tables", 1), ("GenerateDataKey", arn, 1)]

@@ -18,6 +18,7 @@ from arrowseal.exceptions import (
     NotEncryptedError,
 )
 from arrowseal.extras import require
+from arrowseal.kms_counts import KmsCalls
 from arrowseal.text_tables import WIDTH, columns, shortened, table
 
 if TYPE_CHECKING:
@@ -305,6 +306,9 @@ def _show_counters(demo: Demo) -> None:
         "calls",
     ]
     _print(table(header, rows, right=range(3, len(header))))
+    calls = KmsCalls.summed(record.kms_calls_by_key for record in demo.records)
+    _title("KMS calls of all rounds, by API and key")
+    _print(table(["API", "key", "calls"], [[api, key, f"{count:,}"] for api, key, count in calls], right=[2]))
 
 
 def _show_comparison(demo: Demo) -> None:
