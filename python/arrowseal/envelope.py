@@ -33,6 +33,7 @@ from arrowseal.suites import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from arrowseal.legacy import LegacyWord
     from arrowseal.location import ObjectLocation
 
 
@@ -45,6 +46,11 @@ class ReadRules:
     encryption_context: Mapping[str, str] | AnyContext
     max_plaintext_bytes: int
     wraps: frozenset[str]
+    """The wrapping algorithms that the keyrings at hand unwrap, legacy ones included."""
+    legacy: frozenset[LegacyWord] = frozenset()
+    """Which legacy is admitted: `"wrapping"`, `"content"`, both or none."""
+    instruction_files: str | None = None
+    """The suffix of the instruction files that are looked at; None looks at none."""
 
 
 def admit(

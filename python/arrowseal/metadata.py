@@ -13,9 +13,11 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from arrowseal.exceptions import ConfigurationError, MetadataError
+from arrowseal.legacy import CBC_NAMES
 from arrowseal.suites import NOT_THE_USERS, RESERVED_CONTEXT_NAME, SUITES, Format
 
 if TYPE_CHECKING:
@@ -45,10 +47,13 @@ RESERVED_NAMES: Final = _FORMAT_NAMES | {UNENCRYPTED_LENGTH, UNENCRYPTED_MD5, IN
 """Every name of user metadata that the formats use; none of them is a caller's to set."""
 
 KMS_CONTEXT: Final = "kms+context"
+KMS_WRAPS: Final = frozenset({KMS_CONTEXT, "kms"})
+"""The wraps that carry an encryption context; all others may carry a material description."""
 V3_WRAPS: Final = {"12": KMS_CONTEXT, "02": "AES/GCM", "22": "RSA-OAEP-SHA1"}
-_V2_WRAPS: Final = {KMS_CONTEXT, "kms", "AES/GCM", "RSA-OAEP-SHA1", "AESWrap", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding"}
+_WRITTEN_WRAPS: Final = {wrap: code for code, wrap in V3_WRAPS.items()}
+_V2_WRAPS: Final = {*V3_WRAPS.values(), "kms", "AESWrap", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding"}
+_LONGEST_AES_WRAP: Final = 48  # of V1, which does not say: a 32-byte key and its padding; RSA makes 128 bytes and more
 _ENCODED_WORD: Final = re.compile(r"=\?[Uu][Tt][Ff]-8\?([BbQq])\?([^?\s]*)\?=")
-_CBC: Final = {"AES/CBC/PKCS5Padding", "AES/CBC/PKCS7Padding"}
 _MAX_METADATA_BYTES: Final = 2048
 _KMS_BLOB_BYTES: Final = 184  # what KMS answers for a 32-byte data key
 _MAX_JSON_CHARACTERS: Final = 65_536  # S3 allows 2 KB of metadata; some servers more, none this much
@@ -58,8 +63,9 @@ _MAX_JSON_CHARACTERS: Final = 65_536  # S3 allows 2 KB of metadata; some servers
 class EncryptedMetadata:
     """The encryption of an object, as its metadata claims it. Nothing in it is proven.
 
-    `format` is "V1", "V2" or "V3"; `wrap` the wrapping algorithm by the name that V2 gives it; `message_id` V3's
-    message id or V2's IV; `context` the stored encryption context, reserved entry included (empty for raw keys).
+    `format` is "V1", "V2" or "V3"; `wrap` the wrapping algorithm by the name that V2 gives it ("AES" and "RSA" are
+    V1's); `message_id` V3's message id or V2's and V1's IV; `context` the stored encryption context, reserved entry
+    included (empty for raw keys); `material_description` what a raw key's owner wrote down to find it again.
     """
 
     format: str
@@ -70,11 +76,12 @@ class EncryptedMetadata:
     commitment: bytes | None
     context: Mapping[str, str] = field(repr=False)
     instruction_file: bool = False
+    material_description: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def suite(self) -> AlgorithmSuite | None:
         """The algorithm suite of the content; None where the metadata at hand does not say."""
-        if self.content_algorithm in _CBC:
+        if self.content_algorithm in CBC_NAMES:
             return SUITES[0x0070]
         known = {Format.V2.content_algorithm: Format.V2.suite, Format.V3.content_algorithm: Format.V3.suite}
         return known.get(self.content_algorithm)
@@ -110,8 +117,7 @@ def parse(metadata: Mapping[str, str]) -> EncryptedMetadata | None:
     if exclusive == {V2_KEY}:
         return _parse_v2(fields, present)
     if exclusive == {V1_KEY}:
-        _demand(present, "V1", required={IV}, forbidden=_FORMAT_NAMES - {V1_KEY, IV, MATDESC})
-        return EncryptedMetadata("V1", "AES/CBC/PKCS5Padding", "AES or RSA", b"", b"", None, {})
+        return _parse_v1(fields, present)
     if present == {CONTENT, COMMITMENT, MESSAGE_ID}:
         return EncryptedMetadata("V3", fields[CONTENT], "", b"", b"", None, {}, instruction_file=True)
     if present:
@@ -132,6 +138,21 @@ def parse_at(location: ObjectLocation, metadata: Mapping[str, str]) -> Encrypted
         ) from None
 
 
+def _parse_v1(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata:
+    _demand(present, "V1", required={IV}, forbidden=_FORMAT_NAMES - {V1_KEY, IV, MATDESC})
+    encrypted_data_key = _decode(fields, V1_KEY)
+    return EncryptedMetadata(
+        "V1",
+        "AES/CBC/PKCS5Padding",
+        "RSA" if len(encrypted_data_key) > _LONGEST_AES_WRAP else "AES",
+        encrypted_data_key,
+        _decode(fields, IV, 16),
+        None,
+        {},
+        material_description=_string_map(fields, MATDESC),
+    )
+
+
 def _parse_v3(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata:
     _demand(present, "V3", required={CONTENT, WRAP, COMMITMENT, MESSAGE_ID}, forbidden=_V2_NAMES)
     suite = Format.V3.suite
@@ -149,6 +170,7 @@ def _parse_v3(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata
         _decode(fields, COMMITMENT, suite.commitment_bytes),
         # Chosen by the wrapping algorithm: writers may fill the other one too, and it means nothing.
         _string_map(fields, CONTEXT) if wrap == KMS_CONTEXT else {},
+        material_description={} if wrap == KMS_CONTEXT else _string_map(fields, MATERIAL_DESCRIPTION),
     )
 
 
@@ -156,11 +178,11 @@ def _parse_v2(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata
     _demand(present, "V2", required={IV, CEK_ALG, WRAP_ALG}, forbidden=_V3_NAMES)
     algorithm, wrap = fields[CEK_ALG], fields[WRAP_ALG]
     # A stored CTR algorithm is refused with all others: reading GCM as CTR made an oracle once (CVE-2020-8912).
-    if algorithm != Format.V2.content_algorithm and algorithm not in _CBC:
+    if algorithm != Format.V2.content_algorithm and algorithm not in CBC_NAMES:
         raise MetadataError(f"{CEK_ALG} names no content algorithm of format V2")
     if wrap not in _V2_WRAPS:
         raise MetadataError(f"{WRAP_ALG} names no wrapping algorithm of format V2")
-    cbc = algorithm in _CBC
+    cbc, by_kms = algorithm in CBC_NAMES, wrap in KMS_WRAPS
     if not cbc and fields.get(TAG_LEN, "128") != "128":
         raise MetadataError(f"{TAG_LEN} is not 128")
     return EncryptedMetadata(
@@ -170,7 +192,8 @@ def _parse_v2(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata
         _decode(fields, V2_KEY),
         _decode(fields, IV, 16 if cbc else Format.V2.suite.iv_bytes),
         None,
-        _string_map(fields, MATDESC) if wrap in (KMS_CONTEXT, "kms") else {},
+        _string_map(fields, MATDESC) if by_kms else {},
+        material_description={} if by_kms else _string_map(fields, MATDESC),
     )
 
 
@@ -181,29 +204,36 @@ def render(
     message_id: bytes,
     commitment: bytes | None,
     context: Mapping[str, str],
+    wrap: str = KMS_CONTEXT,
+    material_description: Mapping[str, str] = MappingProxyType({}),
     plaintext_bytes: int | None = None,
 ) -> dict[str, str]:
-    """The user metadata of an object wrapped as `kms+context`, names in lower case, JSON in ASCII.
+    """The user metadata of an object whose data key is wrapped as `wrap` says, names in lower case, JSON in ASCII.
 
-    V2 says its plaintext length where it is known (`plaintext_bytes`): Athena and Presto look at it, nothing trusts it.
+    Under KMS the encryption context is stored, under raw keys the material description. V2 says its plaintext length
+    where it is known (`plaintext_bytes`): Athena and Presto look at it, nothing trusts it. Raises `ConfigurationError`
+    for a wrap that is only read.
     """
-    key, identifier, described = _encode(encrypted_data_key), _encode(message_id), json.dumps(dict(context))
+    if wrap not in _WRITTEN_WRAPS:
+        raise ConfigurationError(f"wrapping algorithm {wrap!r} is not written: one of {_listed(set(_WRITTEN_WRAPS))}")
+    key, identifier = _encode(encrypted_data_key), _encode(message_id)
+    described = dict(context) if wrap == KMS_CONTEXT else dict(material_description)
     if format is Format.V3:
+        description = CONTEXT if wrap == KMS_CONTEXT else MATERIAL_DESCRIPTION
         return {
             CONTENT: format.content_algorithm,
             V3_KEY: key,
-            WRAP: "12",
+            WRAP: _WRITTEN_WRAPS[wrap],
             COMMITMENT: _encode(commitment or b""),
             MESSAGE_ID: identifier,
-            CONTEXT: described,
-        }
+        } | ({description: json.dumps(described)} if described else {})
     length = {} if plaintext_bytes is None else {UNENCRYPTED_LENGTH: str(plaintext_bytes)}
     return {
         V2_KEY: key,
         IV: identifier,
         CEK_ALG: format.content_algorithm,
-        WRAP_ALG: KMS_CONTEXT,
-        MATDESC: described,
+        WRAP_ALG: wrap,
+        MATDESC: json.dumps(described),
         TAG_LEN: str(8 * format.suite.tag_bytes),
     } | length
 

@@ -187,8 +187,9 @@ def test_every_subset_of_the_known_names_is_decided_as_the_specification_says() 
     decided = dict.fromkeys(["plain", "V1", "V2", "V3", "V2 with instruction file", "V3 with instruction file"], 0)
     for size in range(len(ALL_NAMES) + 1):
         for names in itertools.combinations(ALL_NAMES, size):
+            iv = {"x-amz-iv": b64(16)} if {"x-amz-key", "x-amz-iv"} <= set(names) else {}  # V1 has an IV of CBC
             try:
-                parsed = parse({name: values[name] for name in names})
+                parsed = parse({name: values[name] for name in names} | iv)
             except MetadataError:
                 found = "refused"
             else:
@@ -220,6 +221,51 @@ def test_what_is_rendered_is_what_the_specification_lists_and_parses_back() -> N
         assert (parsed.format, parsed.encrypted_data_key, parsed.context) == (written.value, b"wrapped", bound)
         assert parsed.user_context == context
     assert json.loads(fields["x-amz-matdesc"])["aws:x-amz-cek-alg"] == "AES/GCM/NoPadding"
+
+
+RAW = {"purpose": "archive"}
+
+
+@pytest.mark.parametrize(("wrap", "code"), [("AES/GCM", "02"), ("RSA-OAEP-SHA1", "22")])
+@pytest.mark.parametrize("description", [{}, RAW])
+def test_raw_wraps_are_rendered_with_their_material_description_and_without_a_context(
+    wrap: str, code: str, description: dict[str, str]
+) -> None:
+    def rendered(written: Any, identifier: int) -> dict[str, str]:
+        return render(
+            written,
+            encrypted_data_key=bytes(60),
+            message_id=bytes(identifier),
+            commitment=bytes(28),
+            context={"not": "stored"},
+            wrap=wrap,
+            material_description=description,
+        )
+
+    committed, plain = rendered(V3, 28), rendered(V2, 12)
+    assert committed["x-amz-w"] == code
+    assert "x-amz-t" not in committed
+    assert ("x-amz-m" in committed) == bool(description)
+    assert plain["x-amz-wrap-alg"] == wrap
+    assert json.loads(plain["x-amz-matdesc"]) == description
+    for fields in (committed, plain):
+        parsed = parse(fields)
+        assert parsed is not None
+        assert (parsed.wrap, parsed.context, parsed.material_description) == (wrap, {}, description)
+
+
+@pytest.mark.parametrize("wrap", ["kms", "AESWrap", "AES", "RSA", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding", ""])
+def test_wraps_that_are_only_read_are_not_rendered(wrap: str) -> None:
+    with pytest.raises(ConfigurationError, match="not written"):
+        render(V2, encrypted_data_key=b"x", message_id=bytes(12), commitment=None, context={}, wrap=wrap)
+
+
+@pytest.mark.parametrize(("length", "wrap"), [(32, "AES"), (48, "AES"), (49, "RSA"), (128, "RSA"), (256, "RSA")])
+def test_the_wrap_of_v1_is_told_by_the_length_of_its_encrypted_data_key(length: int, wrap: str) -> None:
+    parsed = parse({"x-amz-key": b64(length), "x-amz-iv": b64(16), "x-amz-matdesc": json.dumps(RAW)})
+    assert parsed is not None
+    assert (parsed.format, parsed.wrap, len(parsed.encrypted_data_key)) == ("V1", wrap, length)
+    assert (len(parsed.message_id), parsed.context, parsed.material_description) == (16, {}, RAW)
 
 
 def test_metadata_that_would_not_fit_into_two_kilobytes_is_refused_before_any_request() -> None:
