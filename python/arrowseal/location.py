@@ -6,14 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from arrowseal.exceptions import DirectoryKeyError, LocationError
+from arrowseal.exceptions import ConfigurationError, DirectoryKeyError, LocationError
 
 Url: TypeAlias = "str | ObjectLocation"
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}|arn:aws[a-z-]*:s3[a-z-]*:[^/]*:accesspoint[/:][^/]+")
 _URL = re.compile(r"s3://(arn:[^/]*:accesspoint/[^/]+|[^/]*)(?:/(.*))?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SUFFIX = re.compile(r"[.][A-Za-z0-9._-]{1,63}")
 MAX_KEY_BYTES = 1024  # the limit of S3, in UTF-8
+INSTRUCTION_SUFFIX = ".instruction"
+"""What every client appends to an object's key to name its instruction file, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +90,18 @@ def locate_prefix(url: Url | None = None, *, bucket: str | None = None, key: str
     if too_long:
         raise LocationError(f"the key is longer than {MAX_KEY_BYTES} bytes of UTF-8")
     return ObjectLocation(bucket, key)
+
+
+def check_suffix(instruction_files: bool | str) -> str | None:
+    """The suffix that an `instruction_files=` says: None for False, `".instruction"` for True, or a suffix of one's own.
+
+    Raises `ConfigurationError` for anything else.
+    """
+    if isinstance(instruction_files, bool):
+        return INSTRUCTION_SUFFIX if instruction_files else None
+    if not isinstance(instruction_files, str) or not _SUFFIX.fullmatch(instruction_files):
+        raise ConfigurationError(
+            f"instruction_files={instruction_files!r} is not known: True, False, or a suffix such as '.instruction-2': "
+            "a dot, then letters, digits, dots, dashes and underscores"
+        )
+    return instruction_files

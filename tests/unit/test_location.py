@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from arrowseal.exceptions import DirectoryKeyError, LocationError
-from arrowseal.location import ObjectLocation, locate, locate_prefix
+from arrowseal.exceptions import ConfigurationError, DirectoryKeyError, LocationError
+from arrowseal.location import ObjectLocation, check_suffix, locate, locate_prefix
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,17 @@ def test_suffixes_are_those_of_the_last_component_in_lower_case() -> None:
     assert locate("s3://lake/v1.2/Flights.CSV.gz").suffixes == [".csv", ".gz"]
     assert locate("s3://lake/v1.2/flights").suffixes == []
     assert locate("s3://lake/.hidden").suffixes == []
+
+
+def test_instruction_files_have_the_suffix_of_all_clients_or_one_of_their_own() -> None:
+    assert check_suffix(False) is None
+    assert check_suffix(True) == ".instruction"
+    assert check_suffix(".instruction-for_B2") == ".instruction-for_B2"
+
+
+@pytest.mark.parametrize(
+    "suffix", ["", "instruction", ".", "./a", ".a b", ".ü", ".a\n", "." + "a" * 64, 1, None, b".a"]
+)
+def test_a_suffix_that_could_name_anything_else_is_refused(suffix: object) -> None:
+    with pytest.raises(ConfigurationError, match="instruction_files="):
+        check_suffix(suffix)  # type: ignore[arg-type]
