@@ -11,6 +11,7 @@ from typing_extensions import Buffer
 
 __all__ = [
     "SUITES",
+    "AesWrappingKey",
     "AlgorithmSuite",
     "DataKey",
     "Opener",
@@ -18,6 +19,8 @@ __all__ = [
     "PlainReceiver",
     "PlaintextBuffer",
     "ProvenRange",
+    "RsaPrivateKey",
+    "RsaPublicKey",
     "SealedBuffer",
     "Sealer",
     "SegmentOpener",
@@ -86,6 +89,61 @@ class DataKey:
     """
 
     def __new__(cls, key: bytes, /) -> DataKey: ...
+    @staticmethod
+    def generate() -> DataKey:
+        """A new one from the random generator, seeded by the operating system. Raises `OSError` if that gives none."""
+
+@final
+class AesWrappingKey:
+    """A raw AES-256 key that wraps data keys: `AES/GCM` of the specification (code `02` in V3). Copied into memory of
+    the core, and wiped when it is dropped. Raises `ValueError` unless there are 32 bytes.
+
+    Nonces are random: one key may wrap some 2**32 data keys (NIST SP 800-38D, 8.3).
+
+    >>> key = AesWrappingKey(bytes(range(32)))
+    >>> data_key = key.unwrap(key.wrap(DataKey.generate(), b"115"), b"115")
+    """
+
+    def __new__(cls, key: bytes, /) -> AesWrappingKey: ...
+    def wrap(self, data_key: DataKey, additional_data: bytes, /) -> bytes:
+        """The data key under a new nonce: `nonce || ciphertext || tag`, 60 bytes. `additional_data` is the content
+        algorithm: `115` or `AES/GCM/NoPadding`.
+        """
+    def unwrap(self, wrapped: bytes, additional_data: bytes, /) -> DataKey:
+        """The data key. Raises `arrowseal.exceptions.AuthenticationError`, with one message, whatever is wrong."""
+
+@final
+class RsaPublicKey:
+    """An RSA public key that wraps data keys: `RSA-OAEP-SHA1` of the specification (code `22` in V3).
+
+    A file's bytes: PEM or DER, SubjectPublicKeyInfo or PKCS#1, 2048 to 4096 bits. Raises `ValueError` for anything
+    else, and says what it is instead; nothing of it is quoted.
+    """
+
+    def __new__(cls, file: bytes, /) -> RsaPublicKey: ...
+    def wrap(self, data_key: DataKey, content_algorithm: str, /) -> bytes:
+        """RSA-OAEP with SHA-1 over `0x20 || data key || content algorithm`: as many bytes as the modulus has. Raises
+        `ValueError` for an algorithm that the table of suites does not spell so.
+        """
+
+@final
+class RsaPrivateKey:
+    """An RSA private key that unwraps data keys. Its memory is the library's, which wipes it.
+
+    A file's bytes: PEM or DER, PKCS#8 or PKCS#1, 2048 to 4096 bits, not encrypted. Raises `ValueError` for anything
+    else, and says what it is instead; nothing of it is quoted. Unwrapping takes a millisecond or some, GIL released.
+
+    >>> key = RsaPrivateKey(open("key.pem", "rb").read())  # doctest: +SKIP
+    >>> wrapped = key.public_key().wrap(DataKey.generate(), "115")  # doctest: +SKIP
+    >>> data_key = key.unwrap(wrapped, "115")  # doctest: +SKIP
+    """
+
+    def __new__(cls, file: bytes, /) -> RsaPrivateKey: ...
+    def public_key(self) -> RsaPublicKey: ...
+    def unwrap(self, wrapped: bytes, content_algorithm: str, /) -> DataKey:
+        """The data key, if it was wrapped for content of exactly this algorithm. Raises
+        `arrowseal.exceptions.AuthenticationError`, with one message, whatever is wrong.
+        """
 
 @final
 class Sealer:

@@ -7,6 +7,20 @@ use std::fmt;
 pub enum Error {
     /// The tag or the key commitment does not fit.
     Authentication,
+    /// A wrapped data key that does not open under this key, whatever the reason.
+    WrappedKey,
+    /// A raw AES wrapping key of another length.
+    WrappingKeyLength,
+    /// No file in PEM.
+    Pem,
+    /// A private key that is encrypted with a passphrase.
+    EncryptedKey,
+    /// Something else than an RSA private key.
+    PrivateKey,
+    /// Something else than an RSA public key.
+    PublicKey,
+    /// An RSA key of a size that is not taken.
+    RsaKeySize,
     /// No content is sealed or opened with this algorithm suite here.
     UnsupportedSuite,
     /// A data key of another length than the suite's.
@@ -43,6 +57,16 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Authentication => "the object or its key commitment does not authenticate",
+            Self::WrappedKey => "the wrapped data key does not open under this key, or is of another object",
+            Self::WrappingKeyLength => "a raw AES wrapping key has 32 bytes",
+            Self::Pem => "the file begins like PEM and is not: copy it whole, with its lines BEGIN and END",
+            Self::EncryptedKey => {
+                "the private key is encrypted with a passphrase: decrypt it first (openssl pkey -in FILE), or give it by \
+                 a callback that does"
+            }
+            Self::PrivateKey => "this is no RSA private key: give PEM or DER of PKCS#8 or PKCS#1",
+            Self::PublicKey => "this is no RSA public key: give PEM or DER of a SubjectPublicKeyInfo or of PKCS#1",
+            Self::RsaKeySize => "RSA keys have 2048 to 4096 bits here",
             Self::UnsupportedSuite => "content of this algorithm suite is neither sealed nor opened here",
             Self::DataKeyLength => "a data key has 32 bytes",
             Self::MessageIdLength => "a message id has 28 bytes (V3), an IV 12 (V2)",

@@ -62,6 +62,24 @@ impl DataKey {
         Ok(copy)
     }
 
+    /// A new one from the random generator.
+    ///
+    /// # Errors
+    /// [`Error::Random`], also if the generator gives zeros: then nothing it gives is worth using.
+    pub fn generate() -> Result<Self> {
+        let mut key = Self(Box::new([0; KEY_BYTES]));
+        rand::fill(key.0.as_mut_slice()).map_err(|_| Error::Random)?;
+        key.not_zero()
+    }
+
+    fn not_zero(self) -> Result<Self> {
+        if self.0.iter().fold(0, |any, byte| any | byte) == 0 { Err(Error::Random) } else { Ok(self) }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
     /// The keys to seal a message with, and the commitment to store with it.
     ///
     /// # Errors

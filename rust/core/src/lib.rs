@@ -4,7 +4,7 @@
 //! order, on any thread, by the fused cipher of aws-lc; their partials combine to the tag of the whole message.
 //!
 //! [`suite`] and [`keys`] say what the formats are, [`message`] seals and opens segments, [`parallel`] whole messages,
-//! [`index`] proves segments on their own.
+//! [`index`] proves segments on their own, [`wrap`] wraps data keys.
 //! No Python, no I/O, no clock.
 //!
 //! ```
@@ -40,8 +40,10 @@ mod ledger;
 pub mod message;
 pub mod parallel;
 mod ranges;
+mod rsa_keys;
 mod self_test;
 pub mod suite;
+pub mod wrap;
 
 pub use evp::wipe;
 pub use gcm::OpenEngine;

@@ -69,6 +69,11 @@ impl DataKey {
         keys::DataKey::new(key).map(Self).map_err(exception)
     }
 
+    #[staticmethod]
+    fn generate() -> PyResult<Self> {
+        keys::DataKey::generate().map(Self).map_err(exception)
+    }
+
     fn __repr__(&self) -> &'static str {
         "<DataKey>"
     }

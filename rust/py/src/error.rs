@@ -9,10 +9,16 @@ pyo3::import_exception!(arrowseal.exceptions, AuthenticationError);
 /// The exception for an error of the core. Its message is the core's: constant, without any value.
 pub(crate) fn exception(error: Error) -> PyErr {
     match error {
-        Error::Authentication => AuthenticationError::new_err(error.to_string()),
+        Error::Authentication | Error::WrappedKey => AuthenticationError::new_err(error.to_string()),
         Error::Random => PyOSError::new_err(error.to_string()),
         Error::Cipher => PyRuntimeError::new_err(error.to_string()),
         Error::UnsupportedSuite
+        | Error::WrappingKeyLength
+        | Error::Pem
+        | Error::EncryptedKey
+        | Error::PrivateKey
+        | Error::PublicKey
+        | Error::RsaKeySize
         | Error::DataKeyLength
         | Error::MessageIdLength
         | Error::MessageIdZero

@@ -11,6 +11,7 @@ mod pool;
 mod segments;
 mod suite;
 mod window;
+mod wrap;
 
 /// The Rust core of arrowseal.
 ///
@@ -39,6 +40,8 @@ mod _core {
     use crate::suite::AlgorithmSuite;
     #[pymodule_export]
     use crate::window::Window;
+    #[pymodule_export]
+    use crate::wrap::{AesWrappingKey, RsaPrivateKey, RsaPublicKey};
 
     /// The `sys` of the interpreter that came first: every interpreter has another one.
     static HOME: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
