@@ -63,7 +63,7 @@ def check_write(encryption: CSE, options: ClientOptions) -> None:
     key, own = encryption.kms_key_id, options.kms_key_id
     if key is not None and own is not None and key != own:
         raise ConfigurationError(
-            f"engines read a table under one KMS key, and a client with interop='analytics' writes under its own: {own}. "
+            f"engines read a table under one KMS key, and a client with interop='analytics' writes under {own}. "
             f"Make another client for {key}"
         )
     if getattr(encryption, "instruction_file", False):

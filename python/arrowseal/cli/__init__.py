@@ -77,7 +77,7 @@ def describe(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from arrowseal.cli import bench, demo, local, objects, uploads
+    from arrowseal.cli import bench, demo, emr, local, objects, uploads
 
     parser = argparse.ArgumentParser(
         prog="arrowseal",
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     local.add_command(commands)
     demo.add_command(commands)
     bench.add_command(commands)
+    emr.add_command(commands)
     return parser
 
 
