@@ -13,12 +13,13 @@ from arrowseal.exceptions import ConfigurationError, ObjectChangedError, ObjectN
 from arrowseal.head import ObjectHead
 from arrowseal.keyrings import Keyrings
 from arrowseal.lanes import store_of
+from arrowseal.listing import told
 from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.opening import Opening, make_index, open_object
 from arrowseal.options import ClientOptions, Lane
-from arrowseal.outgoing import check_put_arguments, remaining_bytes
+from arrowseal.outgoing import check_put_arguments, copy_arguments, remaining_bytes
 from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
@@ -403,36 +404,65 @@ class Client:
                 return True
             return self._reader.has_instruction_file(location, operation)
 
-    def list(self, url: Url, *, delimiter: str | None = None) -> list[ListedObject]:
+    def list(self, url: Url, *, delimiter: str | None = None, encryption: bool = False) -> list[ListedObject]:
         """Every object under `s3://bucket` or `s3://bucket/prefix`, in the server's order; sizes are the stored ones.
         Segment indexes are not shown.
 
-        `delimiter="/"` lists one level, with rows for the prefixes below it (`is_prefix`).
+        `delimiter="/"` lists one level, with rows for the prefixes below it (`is_prefix`). Listings do not tell how
+        objects are encrypted: `encryption=True` asks for the HEAD of each, several at a time, and fills in
+        `encryption`, `server_side`, `server_side_key` and `bucket_key`. They stay None where the server does not tell:
+        of an object that is gone by then, and of SSE-C.
         """
         prefix = locate_prefix(url)
         with self.counters.operation("list", prefix) as operation:
             listed = self._store.list(prefix.bucket, prefix.key, operation, delimiter=delimiter)
-            return [row for row in listed if row.is_prefix or not is_companion(row.location)]
+            rows = [row for row in listed if row.is_prefix or not is_companion(row.location)]
+            return told(self._store, rows, operation, self._options.transfer.concurrency) if encryption else rows
 
-    def copy(self, source: Url, target: Url) -> None:
-        """Copy an object inside S3, metadata and segment index included: it stays sealed, and is not read here."""
+    def copy(
+        self,
+        source: Url,
+        target: Url,
+        *,
+        encryption: Encryption | None = None,
+        source_encryption: Encryption | None = None,
+    ) -> None:
+        """Copy an object inside S3, metadata and segment index included: it stays sealed, and is not read here.
+
+        Args:
+            encryption: how the server encrypts the copy, sealed or not: `SSE_S3()`, `SSE_KMS(...)` or `SSE_C(key)`. By
+                default as the bucket's settings say: what the server did with the source does not go along.
+            source_encryption: `SSE_C(key)` for a source that needs it.
+
+        Raises:
+            ConfigurationError: `CSE(...)`: a copy inside S3 can neither seal nor open.
+        """
         origin, goal = locate(source), locate(target)
+        arguments, reading = copy_arguments(encryption), copy_arguments(source_encryption, reading=True)
         with self.counters.operation("copy", goal) as operation:
-            self._store.copy(origin, goal, operation)
-            copy_index(self._store, origin, goal, operation)
+            self._store.copy(origin, goal, operation, arguments=arguments, source_arguments=reading)
+            copy_index(self._store, origin, goal, operation, arguments)
 
-    def move(self, source: Url, target: Url) -> None:
-        """Copy an object inside S3, and delete it where it was; its segment index goes along.
+    def move(
+        self,
+        source: Url,
+        target: Url,
+        *,
+        encryption: Encryption | None = None,
+        source_encryption: Encryption | None = None,
+    ) -> None:
+        """Copy an object inside S3, and delete it where it was; its segment index goes along. Arguments as for `copy`.
 
         Raises `ObjectChangedError` if it was overwritten meanwhile: then both are left.
         """
         origin, goal = locate(source), locate(target)
+        reading = copy_arguments(source_encryption, reading=True)
         if origin == goal:
             return
         with self.counters.operation("move", goal) as operation:
-            before = self._store.head(origin, operation, arguments={})
-            self.copy(origin, goal)
-            if self._store.head(origin, operation, arguments={}).etag != before.etag:
+            before = self._store.head(origin, operation, arguments=reading)
+            self.copy(origin, goal, encryption=encryption, source_encryption=source_encryption)
+            if self._store.head(origin, operation, arguments=reading).etag != before.etag:
                 raise ObjectChangedError(f"{origin}: overwritten while it was moved to {goal}: it stays where it was")
             self.delete(origin)
 

@@ -50,6 +50,10 @@ class ObjectHead:
     version_id: str | None
     last_modified: dt.datetime | None
     content_type: str | None
+    server_side: str | None = None
+    """What the server does on its own, `"SSE-S3"` for example, also where `encryption` is client-side."""
+    bucket_key: bool | None = None
+    """Whether SSE-KMS has its data key from an S3 Bucket Key; None for everything else."""
 
     @classmethod
     def of(cls, stored: StoredObject, encrypted: EncryptedMetadata | None, kms_key_arn: str | None) -> ObjectHead:
@@ -72,6 +76,8 @@ class ObjectHead:
             version_id=stored.version_id,
             last_modified=stored.last_modified,
             content_type=stored.content_type,
+            server_side=stored.server_side,
+            bucket_key=stored.bucket_key,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,6 +95,7 @@ class ObjectHead:
             "plaintext_bytes": number,
             "stored_bytes": number,
             "last_modified": pa.timestamp("us", tz="UTC"),
+            "bucket_key": pa.bool_(),
         }
         row = self.as_dict()
         return pa.table({name: pa.array([value], types.get(name, text)) for name, value in row.items()})

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal import _core
-from arrowseal.encryption import CSE, Encryption
+from arrowseal.encryption import CSE, Encryption, Plain
 from arrowseal.exceptions import ConfigurationError, SizeLimitError
 from arrowseal.metadata import RESERVED_NAMES
 from arrowseal.suites import MAX_CONTENT_BYTES
@@ -95,6 +95,20 @@ def check_put_arguments(
                 f"s3_additional_kwargs must not have {name!r}: say encryption=SSE_S3(), SSE_KMS(...) or SSE_C(...)"
             )
     return arguments
+
+
+def copy_arguments(encryption: Encryption | None, *, reading: bool = False) -> dict[str, Any]:
+    """What a copy inside S3 says of the server's encryption, of the copy or (`reading`) of its source. Raises
+    `ConfigurationError` for client-side encryption.
+    """
+    if encryption is None:
+        return {}
+    if not isinstance(encryption, Plain):
+        raise ConfigurationError(
+            "a copy inside S3 can neither seal nor open: what is sealed stays so, what is not is sealed by "
+            "client.put(target, client.get(source, allow_plaintext=True)) or by arrowseal.operations.migrate"
+        )
+    return encryption.read_arguments() if reading else encryption.arguments()
 
 
 def split_metadata(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from arrowseal.exceptions import UnavailableError
 from arrowseal.retries import Budget, Circuit, RetryOptions
+from arrowseal.store import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -84,8 +85,19 @@ class RetryingStore:
     def has_parts(self, upload: OpenUpload, operation: Operation) -> bool:
         return self.repeat(operation, lambda: self._store.has_parts(upload, operation))
 
-    def copy(self, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
-        self.repeat(operation, lambda: self._store.copy(source, target, operation))
+    def copy(
+        self,
+        source: ObjectLocation,
+        target: ObjectLocation,
+        operation: Operation,
+        *,
+        arguments: Mapping[str, Any] = NOTHING,
+        source_arguments: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        def call() -> None:
+            self._store.copy(source, target, operation, arguments=arguments, source_arguments=source_arguments)
+
+        self.repeat(operation, call)
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:
         self.repeat(operation, lambda: self._store.delete(location, operation, arguments=arguments))

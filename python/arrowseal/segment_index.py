@@ -83,13 +83,20 @@ def publish_index(
     store.repeat(operation, lambda: store.put(beside, operation, payload, metadata={}, arguments=shared))
 
 
-def copy_index(store: RetryingStore, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
+def copy_index(
+    store: RetryingStore,
+    source: ObjectLocation,
+    target: ObjectLocation,
+    operation: Operation,
+    arguments: Mapping[str, Any],
+) -> None:
     """Take the index of an object along, if it has one. A target whose own is left behind has one that fits no more."""
     origin, goal = companion(source), companion(target)
     if origin is None or goal is None:
         return
+    shared = {name: value for name, value in arguments.items() if name in _SHARED}
     try:
-        store.copy(origin, goal, operation)
+        store.copy(origin, goal, operation, arguments=shared)
     except (ObjectNotFoundError, StoreAccessDeniedError):
         return
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from arrowseal import _core
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
+
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+"""No arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class StoredObject:
     """`"SSE-S3"`, `"SSE-KMS"`, `"SSE-C"`, or None where the server names no encryption of its own."""
     server_side_key: str | None = None
     """The KMS key of SSE-KMS."""
+    bucket_key: bool | None = None
+    """Whether the data key of SSE-KMS is that of an S3 Bucket Key; None for everything else."""
     ranged: bool = False
     """Whether the answer carried a part of the body only."""
     crc32: str | None = None
@@ -51,6 +58,12 @@ class ListedObject:
     last_modified: dt.datetime | None = None
     etag: str = ""
     is_prefix: bool = False
+    encryption: str | None = None
+    """As `ObjectHead.encryption`, where it was asked for (`Client.list(url, encryption=True)`) and the server tells."""
+    server_side: str | None = None
+    """Likewise, and the two below: what the server does on its own, also with an object that is encrypted before."""
+    server_side_key: str | None = None
+    bucket_key: bool | None = None
 
 
 class Payload:
@@ -86,6 +99,48 @@ class Payload:
     def crc32(self) -> str:
         """CRC32 as S3 writes it. Computed when first asked for, GIL released."""
         return base64.b64encode(_core.crc32(self._content, self._begin, self._end).to_bytes(4, "big")).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRange:
+    """Bytes that S3 has already: what a write copies there instead of sending them. They are `[begin, end)` of `source`,
+    and of no other version of it.
+    """
+
+    source: StoredObject
+    begin: int
+    end: int
+    own_bytes: ClassVar[int] = 0
+
+    @classmethod
+    def whole(cls, source: StoredObject) -> StoredRange:
+        """All of an object."""
+        return cls(source, 0, source.stored_bytes)
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """How a copy names its source."""
+        origin = {"Bucket": self.source.location.bucket, "Key": self.source.location.key}
+        return {"CopySource": origin, "CopySourceIfMatch": f'"{self.source.etag}"'}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAttributes:
+    """An object with what belongs to it besides its bytes and its user metadata, and does not go along with a copy that
+    replaces metadata. Tags and access control list are asked for apart.
+    """
+
+    stored: StoredObject
+    arguments: Mapping[str, Any] = field(repr=False)
+    """As arguments of boto3's `put_object`: content type and other headers, storage class, server-side encryption,
+    website redirect, object lock.
+    """
+    checksums: Mapping[str, str]
+    """Those that are stored, by the names of boto3."""
+    tags: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +211,19 @@ class Store(Protocol):
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
         """The object's metadata alone."""
 
+    def attributes(
+        self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]
+    ) -> ObjectAttributes:
+        """What `head` says, and all else that a HEAD tells."""
+
+    def tags(self, location: ObjectLocation, operation: Operation) -> str:
+        """The tags of an object as the argument `Tagging` has them; empty where there are none."""
+
+    def grants(self, location: ObjectLocation, operation: Operation) -> dict[str, str]:
+        """The access control list of an object as the arguments `Grant...`; empty where it is the owner's alone, and of
+        servers that know none.
+        """
+
     def check_put(self, location: ObjectLocation, *, metadata: Mapping[str, str], arguments: Mapping[str, Any]) -> None:
         """Raise `ConfigurationError` for arguments of a write that S3 does not know. No request."""
 
@@ -163,12 +231,14 @@ class Store(Protocol):
         self,
         location: ObjectLocation,
         operation: Operation,
-        payload: Payload,
+        payload: Payload | StoredRange,
         *,
         metadata: Mapping[str, str],
         arguments: Mapping[str, Any],
     ) -> WrittenObject:
-        """Write an object at once."""
+        """Write an object at once. A `StoredRange` is all of an object of 5 GiB at most, and copied inside the server:
+        its tags go along unless `arguments` have others, metadata and attributes are those given here.
+        """
 
     def create_upload(
         self,
@@ -186,11 +256,11 @@ class Store(Protocol):
         operation: Operation,
         upload_id: str,
         number: int,
-        payload: Payload,
+        payload: Payload | StoredRange,
         *,
         arguments: Mapping[str, Any],
     ) -> WrittenPart:
-        """Send a part, numbered from 1. All but the last have 5 MiB at least."""
+        """Send a part, or have it copied, numbered from 1. All but the last have 5 MiB at least."""
 
     def complete_upload(
         self,
@@ -214,8 +284,18 @@ class Store(Protocol):
     def has_parts(self, upload: OpenUpload, operation: Operation) -> bool:
         """Whether any part of an open upload is stored."""
 
-    def copy(self, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
-        """Copy inside the server, with metadata."""
+    def copy(
+        self,
+        source: ObjectLocation,
+        target: ObjectLocation,
+        operation: Operation,
+        *,
+        arguments: Mapping[str, Any] = NOTHING,
+        source_arguments: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        """Copy inside the server, with metadata. `arguments` say how the server encrypts the copy, `source_arguments`,
+        those of a read, what it needs to read the source.
+        """
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:
         """Delete an object; one that does not exist is no error."""

@@ -18,8 +18,8 @@ from arrowseal.exceptions import (
 )
 from arrowseal.location import ObjectLocation
 from arrowseal.s3_errors import RangeError, store_error
-from arrowseal.store import Body, ListedObject, StoredObject, WrittenObject
-from arrowseal.store_boto3_uploads import Boto3Uploads, answered, payload_arguments, written
+from arrowseal.store import NOTHING, Body, ListedObject, StoredObject, WrittenObject
+from arrowseal.store_boto3_uploads import Boto3Uploads, answered, as_source, payload_arguments, written
 from arrowseal.wirelog import withheld
 
 if TYPE_CHECKING:
@@ -107,19 +107,30 @@ class Boto3Store(Boto3Uploads):
             )
         return written(answer, location)
 
-    def copy(self, source: ObjectLocation, target: ObjectLocation, operation: Operation) -> None:
-        stored = self.head(source, operation, arguments={})
+    def copy(
+        self,
+        source: ObjectLocation,
+        target: ObjectLocation,
+        operation: Operation,
+        *,
+        arguments: Mapping[str, Any] = NOTHING,
+        source_arguments: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        stored = self.head(source, operation, arguments=source_arguments)
         origin: Any = {"Bucket": source.bucket, "Key": source.key}
         if stored.stored_bytes > _COPY_LIMIT:
-            self.copy_in_parts(stored, target, operation)
+            self.copy_in_parts(stored, target, operation, arguments=arguments, source_arguments=source_arguments)
             return
-        with self.request(target, operation, "PutObject", {}) as s3:
+        customer_key: Any = as_source(source_arguments)
+        with self.request(target, operation, "PutObject", {**arguments, **source_arguments}) as s3:
             s3.copy_object(
                 Bucket=target.bucket,
                 Key=target.key,
                 CopySource=origin,
                 CopySourceIfMatch=stored.etag,
                 MetadataDirective="COPY",
+                **customer_key,
+                **arguments,
             )
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:
@@ -199,9 +210,15 @@ def _stored_object(location: ObjectLocation, answer: Any) -> StoredObject:
         content_type=answer.get("ContentType"),
         server_side=label,
         server_side_key=answer.get("SSEKMSKeyId"),
+        bucket_key=_yes(answer.get("BucketKeyEnabled")) if label == "SSE-KMS" else None,
         ranged=content_range is not None,
         crc32=_crc32(answer),
     )
+
+
+def _yes(value: Any) -> bool:
+    """A boolean of an answer, which is text where it is that of a header."""
+    return str(value).lower() == "true"
 
 
 def _crc32(answer: Any) -> str | None:

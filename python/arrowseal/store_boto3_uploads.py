@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from arrowseal.boto3_bodies import PayloadBody
 from arrowseal.exceptions import TransferError, UploadNotFoundError
 from arrowseal.location import ObjectLocation
-from arrowseal.store import OpenUpload, WrittenObject, WrittenPart
+from arrowseal.store import OpenUpload, StoredRange, WrittenObject, WrittenPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,13 +44,13 @@ class Boto3Uploads:
             if (
                 checksum
             ):  # of the whole object, which any reader can check; by default it is one of the parts' checksums
-                checksum |= _known(s3, "CreateMultipartUpload", {"ChecksumType": "FULL_OBJECT"})
+                checksum |= known(s3, "CreateMultipartUpload", {"ChecksumType": "FULL_OBJECT"})
             answer = s3.create_multipart_upload(
                 Bucket=location.bucket,
                 Key=location.key,
                 Metadata=dict(metadata),
                 **checksum,
-                **_known(s3, "CreateMultipartUpload", arguments),
+                **known(s3, "CreateMultipartUpload", arguments),
             )
         return str(answered(answer, "UploadId", location))
 
@@ -60,10 +60,12 @@ class Boto3Uploads:
         operation: Operation,
         upload_id: str,
         number: int,
-        payload: Payload,
+        payload: Payload | StoredRange,
         *,
         arguments: Mapping[str, Any],
     ) -> WrittenPart:
+        if isinstance(payload, StoredRange):
+            return self._copy_part(location, operation, upload_id, number, payload)
         with self.request(location, operation, "PutObject", arguments) as s3:
             content = payload_arguments(s3, payload)
             answer: Any = s3.upload_part(
@@ -72,7 +74,7 @@ class Boto3Uploads:
                 UploadId=upload_id,
                 PartNumber=number,
                 **content,
-                **_known(s3, "UploadPart", arguments),
+                **known(s3, "UploadPart", arguments),
             )
         return WrittenPart(number, answered(answer, "ETag", location), content.get("ChecksumCRC32"))
 
@@ -95,7 +97,7 @@ class Boto3Uploads:
                 Key=location.key,
                 UploadId=upload_id,
                 MultipartUpload={"Parts": named},
-                **_known(s3, "CompleteMultipartUpload", arguments),
+                **known(s3, "CompleteMultipartUpload", arguments),
             )
         return written(answer, location)
 
@@ -126,31 +128,40 @@ class Boto3Uploads:
         answered(answer, "IsTruncated", location)  # or it broke off, and says nothing
         return bool(answer.get("Parts"))
 
-    def copy_in_parts(self, stored: StoredObject, target: ObjectLocation, operation: Operation) -> None:
-        """As CopyObject, for what is too large for it: UploadPartCopy keeps no metadata, so it is given again."""
-        named: Any = {"Bucket": target.bucket, "Key": target.key}
-        given: Any = {"ContentType": stored.content_type} if stored.content_type else {}
-        with self.request(target, operation, "PutObject", {}) as s3:
-            upload_id = s3.create_multipart_upload(**named, Metadata=dict(stored.metadata), **given)["UploadId"]
+    def _copy_part(
+        self, location: ObjectLocation, operation: Operation, upload_id: str, number: int, source: StoredRange
+    ) -> WrittenPart:
+        with self.request(location, operation, "PutObject", {}) as s3:
+            answer: Any = s3.upload_part_copy(
+                Bucket=location.bucket,
+                Key=location.key,
+                UploadId=upload_id,
+                PartNumber=number,
+                CopySourceRange=f"bytes={source.begin}-{source.end - 1}",
+                **source.arguments,
+            )
+        part = answered(answer, "CopyPartResult", location)
+        return WrittenPart(number, answered(part, "ETag", location), part.get("ChecksumCRC32"))
+
+    def copy_in_parts(
+        self, stored: StoredObject, target: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]
+    ) -> None:
+        """As CopyObject, for what is too large for it: a copy by parts keeps nothing, so all is given again."""
+        upload_id = self.create_upload(target, operation, metadata=stored.metadata, arguments=arguments)
         try:
-            parts: Any = []
-            for number, start in enumerate(range(0, stored.stored_bytes, _COPY_PART), 1):
-                end = min(start + _COPY_PART, stored.stored_bytes) - 1
-                with self.request(target, operation, "PutObject", {}) as s3:
-                    part: Any = s3.upload_part_copy(
-                        **named,
-                        UploadId=upload_id,
-                        PartNumber=number,
-                        CopySource={"Bucket": stored.location.bucket, "Key": stored.location.key},
-                        CopySourceRange=f"bytes={start}-{end}",
-                        CopySourceIfMatch=stored.etag,
-                    )
-                parts.append({"PartNumber": number, "ETag": part["CopyPartResult"]["ETag"]})
-            with self.request(target, operation, "PutObject", {}) as s3:
-                s3.complete_multipart_upload(**named, UploadId=upload_id, MultipartUpload={"Parts": parts})
+            parts = [
+                self._copy_part(target, operation, upload_id, number, StoredRange(stored, begin, end))
+                for number, (begin, end) in enumerate(copied_ranges(stored.stored_bytes), 1)
+            ]
+            self.complete_upload(target, operation, upload_id, parts, arguments={})
         except BaseException:
             self.abort_upload(target, operation, upload_id)
             raise
+
+
+def copied_ranges(size: int, part_bytes: int = _COPY_PART) -> list[tuple[int, int]]:
+    """Where an object of that size is cut to be copied in parts."""
+    return [(begin, min(begin + part_bytes, size)) for begin in range(0, size, part_bytes)]
 
 
 def sends_checksums(s3: S3Client) -> bool:
@@ -179,7 +190,12 @@ def written(answer: Any, location: ObjectLocation) -> WrittenObject:
     return WrittenObject(answered(answer, "ETag", location).strip('"'), answer.get("VersionId"))
 
 
-def _known(s3: S3Client, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def as_source(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The customer key of a read, as a copy takes it for its source."""
+    return {f"CopySource{name}": value for name, value in arguments.items() if name.startswith("SSECustomer")}
+
+
+def known(s3: S3Client, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Those arguments of a PutObject that another action takes too."""
     shape: Any = s3.meta.service_model.operation_model(action).input_shape
     return {name: value for name, value in arguments.items() if name in shape.members}

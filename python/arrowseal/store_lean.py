@@ -35,6 +35,7 @@ _ANSWERED: Final = {
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "SSECustomerAlgorithm": "x-amz-server-side-encryption-customer-algorithm",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "BucketKeyEnabled": "x-amz-server-side-encryption-bucket-key-enabled",
     "ChecksumCRC32": "x-amz-checksum-crc32",
     "ChecksumType": "x-amz-checksum-type",
 }

@@ -51,7 +51,7 @@ LAYERS = [
     {"retries"},
     {"learnt_endpoints", "server_clock"},
     {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts"},
-    {"suites", "legacy"},
+    {"suites", "legacy", "flat_json"},
     {"exceptions", "_core"},
 ]
 LAYER_OF = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from arrowseal.cli import DONE, FAILED, describe
-from arrowseal.cli.connection import connect, key_id
+from arrowseal.cli import DONE, FAILED, describe, sse
+from arrowseal.cli.connection import connect
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, LocationError, StoreError
 from arrowseal.location import ObjectLocation, locate, locate_prefix
 from arrowseal.progress import attached, progress
@@ -33,6 +33,13 @@ WORKERS = 4  # each holds one object in memory; more only contend for a usual li
 Place: TypeAlias = "Path | ObjectLocation"
 
 
+class Arms(NamedTuple):
+    """How the target is to be encrypted, None as the client does it, and what it takes to read the source."""
+
+    target: Encryption | None
+    source: Encryption | None
+
+
 @dataclass(frozen=True)
 class Transfer:
     """One object on its way. At least one side is an object."""
@@ -46,16 +53,17 @@ class Transfer:
         verb = {(True, False): "upload", (False, True): "download", (False, False): "copy"}[local]
         return f"{verb}: {self.source} to {self.target}"
 
-    def run(self, client: Client, encryption: Encryption | None, progress: ProgressOption = False) -> None:
+    def run(self, client: Client, arms: Arms, progress: ProgressOption = False) -> None:
         """Do it. A file appears whole or not at all, like an object."""
+        encryption, reading = arms
         if isinstance(self.source, Path):
             assert isinstance(self.target, ObjectLocation)  # noqa: S101 - by construction
             with self.source.open("rb") as file:
                 client.put(self.target, file, encryption=encryption, progress=progress)
         elif isinstance(self.target, Path):
-            write_file(self.target, client.get(self.source, progress=progress))
+            write_file(self.target, client.get(self.source, encryption=reading, progress=progress))
         else:
-            client.copy(self.source, self.target)
+            client.copy(self.source, self.target, encryption=encryption, source_encryption=reading)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,18 +71,18 @@ def run(arguments: argparse.Namespace) -> int:
     source, target, recursive = arguments.source, arguments.target, arguments.recursive
     _check(source, target, recursive, arguments.encryption)
     client = connect(arguments)
-    encryption = _encryption(arguments)
+    arms = _arms(arguments)
     shown = not arguments.quiet and not arguments.no_progress and attached() and find_spec("tqdm") is not None
     if source == STREAM:
-        client.put(locate(target), sys.stdin.buffer, encryption=encryption, progress=shown)
+        client.put(locate(target), sys.stdin.buffer, encryption=arms.target, progress=shown)
         return DONE
     if target == STREAM:
-        write_stdout(client.get(locate(source), progress=shown))
+        write_stdout(client.get(locate(source), encryption=arms.source, progress=shown))
         return DONE
     transfers = list(_tree(client, source, target) if recursive else [_single(source, target)])
     if not transfers:
         raise StoreError(f"there is nothing under {source}")
-    return _run_all(transfers, client, encryption, quiet=arguments.quiet, shown=shown)
+    return _run_all(transfers, client, arms, quiet=arguments.quiet, shown=shown)
 
 
 def _check(source: str, target: str, recursive: bool, encryption: str | None) -> None:
@@ -83,22 +91,29 @@ def _check(source: str, target: str, recursive: bool, encryption: str | None) ->
         raise ConfigurationError("cp needs an s3:// URL on at least one side")
     if recursive and STREAM in (source, target):
         raise ConfigurationError("--recursive does not go with standard input or output")
-    if encryption is not None and remote[0]:
-        raise ConfigurationError("--encryption is for uploads: a copy inside S3 keeps the object's own encryption")
+    if encryption is not None and not remote[1]:
+        raise ConfigurationError("--encryption is for what is written to S3, not for downloads")
+    if encryption == "cse" and remote[0]:
+        raise ConfigurationError(
+            "--encryption cse is for uploads: a copy inside S3 keeps what is sealed and cannot seal; "
+            "`arrowseal migrate` does"
+        )
 
 
-def _encryption(arguments: argparse.Namespace) -> Encryption | None:
-    from arrowseal.encryption import PLAIN, SSE_KMS, SSE_S3
-
-    match arguments.encryption:
-        case "plain":
-            return PLAIN
-        case "sse-s3":
-            return SSE_S3()
-        case "sse-kms":
-            return SSE_KMS(key_id(arguments))
-        case _:
-            return None  # the client's own: client-side, in its format and context
+def _arms(arguments: argparse.Namespace) -> Arms:
+    """What the options say. A download has its customer key to read, everything else to write."""
+    inside = is_url(arguments.source) and is_url(arguments.target)
+    if arguments.source_customer_key is not None and not inside:
+        raise ConfigurationError("--source-customer-key is for copies inside S3")
+    chosen = sse.arm(arguments)
+    if inside:
+        path = arguments.source_customer_key
+        return Arms(chosen, None if path is None else sse.read_customer_key(path))
+    if is_url(arguments.source):
+        return Arms(None, sse.customer_key(arguments))
+    if arguments.customer_key is not None and arguments.encryption != "sse-c":
+        raise ConfigurationError("--customer-key writes with --encryption sse-c only")
+    return Arms(chosen, None)
 
 
 def _single(source: str, target: str) -> Transfer:
@@ -160,14 +175,12 @@ def _below(directory: Path, name: str) -> Path:
     return directory.joinpath(*name.split("/"))
 
 
-def _run_all(
-    transfers: list[Transfer], client: Client, encryption: Encryption | None, *, quiet: bool, shown: bool
-) -> int:
+def _run_all(transfers: list[Transfer], client: Client, arms: Arms, *, quiet: bool, shown: bool) -> int:
     """Run the transfers, several at once; one that fails does not stop the others, unless all would fail."""
     code = DONE
     total = sum(transfer.stored_bytes for transfer in transfers)
     if len(transfers) == 1:
-        transfers[0].run(client, encryption, shown)
+        transfers[0].run(client, arms, shown)
         if not quiet:
             print(transfers[0], flush=True)
         return DONE
@@ -176,7 +189,7 @@ def _run_all(
         ThreadPoolExecutor(min(WORKERS, len(transfers)), "arrowseal-cp") as pool,
     ):
         shares = {transfer: _Share(done) for transfer in transfers}
-        futures = {pool.submit(each.run, client, encryption, share): each for each, share in shares.items()}
+        futures = {pool.submit(each.run, client, arms, share): each for each, share in shares.items()}
         try:
             for future in as_completed(futures):
                 transfer = futures[future]

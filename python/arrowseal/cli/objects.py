@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.cli import DONE, FAILED, copy, describe, say
+from arrowseal.cli import DONE, FAILED, copy, describe, say, sse
 from arrowseal.cli.connection import connect, list_buckets
 from arrowseal.exceptions import ArrowSealError, ConfigurationError
 from arrowseal.location import locate, locate_prefix
@@ -26,15 +26,14 @@ def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> N
     cp.add_argument("source", metavar="SRC", help="a file, an s3:// URL, or - for standard input")
     cp.add_argument("target", metavar="DST", help="a file, an s3:// URL, or - for standard output")
     cp.add_argument("--recursive", action="store_true", help="everything below a directory or prefix")
-    cp.add_argument(
-        "--encryption", choices=("cse", "plain", "sse-s3", "sse-kms"), help="of what is uploaded (default: cse)"
-    )
+    sse.add_options(cp)
     cp.add_argument("--quiet", action="store_true", help="print errors only")
     cp.add_argument("--no-progress", action="store_true", help="print lines, no bar (shown on terminals only)")
     cp.set_defaults(run=copy.run)
 
     cat = commands.add_parser("cat", parents=parents, help="write objects to standard output")
     cat.add_argument("urls", metavar="URL", nargs="+")
+    sse.add_customer_key(cat)
     cat.set_defaults(run=_cat)
 
     ls = commands.add_parser(
@@ -47,11 +46,17 @@ def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> N
     ls.add_argument("--recursive", action="store_true", help="all objects below, with their whole keys")
     ls.add_argument("--human-readable", action="store_true", help="sizes in KiB, MiB, ...")
     ls.add_argument("--summarize", action="store_true", help="number and size of the objects at the end")
+    ls.add_argument(
+        "--encryption",
+        action="store_true",
+        help="how each object is encrypted, which listings do not tell: one more request for each (HEAD)",
+    )
     ls.set_defaults(run=_ls)
 
     head = commands.add_parser("head", parents=parents, help="show how an object is encrypted, without reading it")
     head.add_argument("url", metavar="URL")
     head.add_argument("--json", action="store_true", help="one JSON object")
+    sse.add_customer_key(head)
     head.set_defaults(run=_head)
 
     index = commands.add_parser(
@@ -67,11 +72,11 @@ def add_commands(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> N
 
 
 def _cat(arguments: argparse.Namespace) -> int:
-    client = connect(arguments)
+    client, arm = connect(arguments), sse.customer_key(arguments)
     code = DONE
     for location in [locate(url) for url in arguments.urls]:
         try:
-            content = client.get(location)
+            content = client.get(location, encryption=arm)
         except ConfigurationError:
             raise  # the others would fail alike
         except ArrowSealError as error:
@@ -90,15 +95,17 @@ def _ls(arguments: argparse.Namespace) -> int:
             print(f"{_local_time(created)} {name}")
         return DONE
     prefix = locate_prefix(f"s3://{url}")
-    rows = client.list(prefix, delimiter=None if arguments.recursive else "/")
+    asked = arguments.encryption
+    rows = client.list(prefix, delimiter=None if arguments.recursive else "/", encryption=asked)
     cut = 0 if arguments.recursive else prefix.key.rfind("/") + 1
     size = _binary_size if arguments.human_readable else str
     for row in rows:
         name = row.location.key[cut:]
+        how = f" {sse.shown(row):<20}" if asked else ""
         print(
-            f"{'PRE':>30} {name}"
+            f"{'PRE':>30}{' ' * len(how)} {name}"
             if row.is_prefix
-            else f"{_local_time(row.last_modified)} {size(row.stored_bytes):>10} {name}"
+            else f"{_local_time(row.last_modified)} {size(row.stored_bytes):>10}{how} {name}"
         )
     if arguments.summarize:
         objects = [row for row in rows if not row.is_prefix]
@@ -120,7 +127,7 @@ def _local_time(moment: dt.datetime | None) -> str:
 
 
 def _head(arguments: argparse.Namespace) -> int:
-    row = connect(arguments).head(arguments.url).as_dict()
+    row = connect(arguments).head(arguments.url, encryption=sse.customer_key(arguments)).as_dict()
     if arguments.json:
         print(json.dumps(row, default=str))
         return DONE

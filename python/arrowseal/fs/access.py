@@ -61,6 +61,11 @@ class Access:
         """What `Client.head` takes of the keywords."""
         return self._known(("encryption",))
 
+    def copy_keywords(self) -> dict[str, Any]:
+        """What `Client.copy` takes: an encryption by the server that all files have goes for both sides."""
+        arm = self.keywords.get("encryption")
+        return {"encryption": arm, "source_encryption": arm} if isinstance(arm, Plain) else {}
+
     def _known(self, names: tuple[str, ...]) -> dict[str, Any]:
         return {name: self.keywords[name] for name in names if name in self.keywords}
 

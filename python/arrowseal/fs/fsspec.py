@@ -24,6 +24,7 @@ from arrowseal.fs.tree import Entry, Tree
 
 if TYPE_CHECKING:
     from arrowseal.client import Client
+    from arrowseal.encryption import Encryption
 
 _EXPIRY_SECONDS: Final = 1.0
 _HINTS: Final = {"default_cache", "default_block_size", "default_fill_cache", "fill_cache"}
@@ -53,6 +54,8 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         options: those of `arrowseal.Client` that are references: `kms_key_id`, `profile_name`, `region_name`,
             `endpoint_url`, `allow_plaintext`, `encryption_context`, ... Without any, the default client of the moment.
             No credentials: boto3 finds them wherever the file system is unpickled. They are what `to_json` shows.
+        encryption: as in `Client.object` for all files that are read, and as in `Client.open` for all that are written;
+            pickles have it, JSON does not.
         listings_expiry_time: seconds; None for ever, until `invalidate_cache`.
 
     Raises, in every method, what the client does: `FileNotFoundError` and `PermissionError` are among it.
@@ -67,12 +70,13 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self,
         *,
         client: Client | None = None,
+        encryption: Encryption | None = None,
         listings_expiry_time: float | None = _EXPIRY_SECONDS,
         use_listings_cache: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(use_listings_cache=False)
-        self.access = Access.through(client_of(client, options))
+        self.access = Access.through(client_of(client, options), encryption=encryption)
         lasting = math.inf if listings_expiry_time is None else listings_expiry_time
         self._expiry = lasting if use_listings_cache else 0.0
         self._tree = Tree(self.access)
@@ -97,6 +101,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _fs_token(self) -> str:
         client = self.access.client
         told = json.dumps(self.storage_options, sort_keys=True) + ("" if reference(client) else str(id(client)))
+        told += repr(self.access.keywords.get("encryption", ""))
         return sha256(told.encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:

@@ -158,12 +158,12 @@ class Tree:
 
     def copy(self, source: str, target: str) -> None:
         """Copy a file inside S3: it stays sealed. Raises what `Client.copy` does."""
-        self.access.client.copy(location_of(source), location_of(target))
+        self.access.client.copy(location_of(source), location_of(target), **self.access.copy_keywords())
         self.recent.forget(bare(target))
 
     def move(self, source: str, target: str) -> None:
         """Copy a file inside S3, then delete it where it was. Raises what `Client.move` does."""
-        self.access.client.move(location_of(source), location_of(target))
+        self.access.client.move(location_of(source), location_of(target), **self.access.copy_keywords())
         self.recent.forget(bare(source))
         self.recent.forget(bare(target))
 

@@ -1,0 +1,78 @@
+"""What a listing does not tell: HEAD requests side by side, one for each object."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from arrowseal import metadata as content_metadata
+from arrowseal.exceptions import (
+    BucketNotFoundError,
+    MetadataError,
+    ObjectNotFoundError,
+    StoreAccessDeniedError,
+    StoreError,
+    UnavailableError,
+)
+from arrowseal.head import encryption_label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from arrowseal.counters import Operation
+    from arrowseal.location import ObjectLocation
+    from arrowseal.retrying import RetryingStore
+    from arrowseal.store import ListedObject, StoredObject
+
+MALFORMED = "CSE, malformed"
+"""The label of an object whose encryption metadata makes no sense."""
+
+
+def heads(
+    store: RetryingStore, locations: Sequence[ObjectLocation], operation: Operation, threads: int
+) -> Iterator[StoredObject | None]:
+    """The HEAD of each object, in their order; None for one that is gone, and for one of SSE-C, of which S3 tells
+    nothing without its key. Raises `StoreAccessDeniedError`, `UnavailableError`, `CredentialsError`.
+    """
+
+    def ask(location: ObjectLocation) -> StoredObject | None:
+        try:
+            return store.head(location, operation, arguments={})
+        except (StoreAccessDeniedError, BucketNotFoundError, UnavailableError):
+            raise
+        except (ObjectNotFoundError, StoreError):
+            return None
+
+    with ThreadPoolExecutor(max(1, min(threads, len(locations))), "arrowseal-head") as pool:
+        contexts = [copy_context() for _ in locations]
+        try:
+            yield from pool.map(lambda context, location: context.run(ask, location), contexts, locations)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def told(store: RetryingStore, rows: Iterable[ListedObject], operation: Operation, threads: int) -> list[ListedObject]:
+    """The rows of a listing with the encryption of each object, as its metadata and the server claim it."""
+    listed = list(rows)
+    places = [index for index, row in enumerate(listed) if not row.is_prefix]
+    answers = heads(store, [listed[index].location for index in places], operation, threads)
+    for index, stored in zip(places, answers, strict=True):
+        if stored is not None:
+            listed[index] = replace(
+                listed[index],
+                encryption=label_of(stored),
+                server_side=stored.server_side,
+                server_side_key=stored.server_side_key,
+                bucket_key=stored.bucket_key,
+            )
+    return listed
+
+
+def label_of(stored: StoredObject) -> str:
+    """How an object is protected, in a word or two, whatever its metadata says."""
+    try:
+        return encryption_label(stored, content_metadata.parse_at(stored.location, stored.metadata))
+    except MetadataError:
+        return MALFORMED
