@@ -7,7 +7,7 @@ Order of steps: S3 Encryption Client specification (decryption), with its Java c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from arrowseal import metadata as content_metadata
 from arrowseal.exceptions import (
@@ -16,11 +16,11 @@ from arrowseal.exceptions import (
     EncryptionContextError,
     MetadataError,
     NotEncryptedError,
-    SecurityError,
     SizeLimitError,
     UnsupportedFormatError,
 )
-from arrowseal.metadata import KMS_CONTEXT, EncryptedMetadata
+from arrowseal.legacy import CBC_BLOCK_BYTES, LEGACY_WRAPS
+from arrowseal.metadata import KMS_CONTEXT, KMS_WRAPS, EncryptedMetadata
 from arrowseal.suites import (
     MAX_CONTENT_BYTES,
     RESERVED_CONTEXT_NAME,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from arrowseal.legacy import LegacyWord
     from arrowseal.location import ObjectLocation
 
+_ALLOWING: Final = "commitment_policy=arrowseal.CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT"
+
 
 @dataclass(frozen=True, slots=True)
 class ReadRules:
@@ -48,47 +50,59 @@ class ReadRules:
     wraps: frozenset[str]
     """The wrapping algorithms that the keyrings at hand unwrap, legacy ones included."""
     legacy: frozenset[LegacyWord] = frozenset()
-    """Which legacy is admitted: `"wrapping"`, `"content"`, both or none."""
+    """Which legacy is admitted: old wraps of data keys, AES-CBC content, both or none."""
     instruction_files: str | None = None
     """The suffix of the instruction files that are looked at; None looks at none."""
 
 
 def admit(
-    location: ObjectLocation, metadata: Mapping[str, str], stored_bytes: int, rules: ReadRules
+    location: ObjectLocation,
+    metadata: Mapping[str, str],
+    stored_bytes: int,
+    rules: ReadRules,
+    instruction: Mapping[str, str] | None = None,
 ) -> EncryptedMetadata | None:
-    """The encryption of an object that may be opened; None for a plain one that may be read.
+    """The encryption of an object that may be opened; None for a plain one that may be read. `instruction` is what its
+    instruction file holds, where one was looked at and is there.
 
     Raises a `SecurityError` that names the object and, where there is one, the switch that would admit it.
     """
-    encrypted = content_metadata.parse_at(location, metadata)
+    encrypted = content_metadata.parse_at(location, metadata, instruction)
     if encrypted is None:
         _admit_plain(location, stored_bytes, rules)
         return None
-    _refuse_formats_not_read(location, encrypted)
+    if encrypted.pending:
+        raise UnsupportedFormatError(
+            f"{location}: its encrypted data key lies in an instruction file. If objects with instruction files are "
+            "expected here, read with instruction_files=True, or a suffix"
+        )
+    _admit_legacy(location, encrypted, rules)
     if rules.commitment_policy.requires_committed_reads and encrypted.format != Format.V3.value:
         raise CommitmentPolicyError(
             f"{location}: format {encrypted.format} has no key commitment and commitment policy "
             f"{rules.commitment_policy.value} requires it. If objects of this format are expected here, read with "
-            "commitment_policy=arrowseal.CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT"
+            + _ALLOWING
         )
     if encrypted.wrap not in rules.wraps:
         raise UnsupportedFormatError(
-            f"{location}: its data key is wrapped by {encrypted.wrap!r}, which the configured keyring does not unwrap; "
-            f"it unwraps {', '.join(sorted(rules.wraps))}"
+            f"{location}: its data key is wrapped by {encrypted.wrap!r}, and the keyrings at hand unwrap "
+            f"{', '.join(sorted(rules.wraps))}. Give {_keyring_of(encrypted.wrap)} as well"
         )
-    if encrypted.wrap == KMS_CONTEXT and encrypted.context.get(RESERVED_CONTEXT_NAME) != encrypted.content_algorithm:
-        raise MetadataError(
-            f"{location}: the encryption context does not bind the object's content algorithm. The metadata may have "
-            "been tampered with"
-        )
+    _check_binding(location, encrypted)
     _compare_contexts(location, encrypted, rules.encryption_context)
     _limit(location, stored_bytes - TAG_BYTES, rules.max_plaintext_bytes)
-    if stored_bytes < TAG_BYTES:
-        raise AuthenticationError(
-            f"{location}: {stored_bytes} bytes are stored, fewer than the authentication tag alone: the object was "
-            "truncated, or its body was replaced"
-        )
+    _check_length(location, encrypted, stored_bytes)
     return encrypted
+
+
+def cbc_failure(location: ObjectLocation) -> AuthenticationError:
+    """The one error of AES-CBC content that does not open. Padding, length or key: who can tell them apart by sending
+    changed objects and looking at errors reads the content, byte by byte.
+    """
+    return AuthenticationError(
+        f"{location}: its content (AES-CBC) does not open under its data key. It was changed or cut short, or its body "
+        "and its metadata belong to different objects: restore it from a version or a copy that opens"
+    )
 
 
 def _admit_plain(location: ObjectLocation, stored_bytes: int, rules: ReadRules) -> None:
@@ -100,35 +114,42 @@ def _admit_plain(location: ObjectLocation, stored_bytes: int, rules: ReadRules) 
     _limit(location, stored_bytes, rules.max_plaintext_bytes)
 
 
-def _refuse_formats_not_read(location: ObjectLocation, encrypted: EncryptedMetadata) -> None:
-    def refused(what: str, way_out: str) -> SecurityError:
-        return UnsupportedFormatError(f"{location}: {what}. {way_out}")
+def _admit_legacy(location: ObjectLocation, encrypted: EncryptedMetadata, rules: ReadRules) -> None:
+    legacy: dict[LegacyWord, str] = {}
+    if encrypted.cbc:
+        legacy["content"] = "its content is AES-CBC, which proves nothing about what it opens to"
+    if encrypted.wrap in LEGACY_WRAPS:
+        legacy["wrapping"] = f"its data key is wrapped by {encrypted.wrap!r}, which does not bind the content algorithm"
+    if legacy.keys() <= rules.legacy:
+        return
+    switches = "legacy=True" if len(legacy) > 1 else f"legacy={next(iter(legacy))!r}"
+    if rules.commitment_policy.requires_committed_reads:
+        switches += f" and {_ALLOWING}"
+    raise UnsupportedFormatError(
+        f"{location}: format {encrypted.format}, legacy: {', and '.join(legacy.values())}. If such objects are "
+        f"expected here, read with {switches}"
+    )
 
-    if encrypted.instruction_file:
-        raise refused(
-            "its encryption metadata lies in an instruction file, which this version does not read",
-            "Read it with the client that wrote it, and write it again with its metadata in the object",
+
+def _keyring_of(wrap: str) -> str:
+    if wrap in KMS_WRAPS:
+        return "kms_key_id= or decrypt_key_ids="
+    return f"keyring=arrowseal.{'RawRsaKeyring' if wrap.startswith('RSA') else 'RawAesKeyring'}(...)"
+
+
+def _check_binding(location: ObjectLocation, encrypted: EncryptedMetadata) -> None:
+    bound = encrypted.context.get(RESERVED_CONTEXT_NAME)
+    if encrypted.wrap == KMS_CONTEXT and bound != encrypted.content_algorithm:
+        raise MetadataError(
+            f"{location}: the encryption context does not bind the object's content algorithm. The metadata may have "
+            "been tampered with"
         )
-    if encrypted.format == "V1":
-        raise refused(
-            "format V1 (AES-CBC, not authenticated) is legacy, and this version has no legacy= switch to read it",
-            "Rewrite the object in format V3 with a client that reads V1",
-        )
-    if encrypted.content_algorithm not in (Format.V2.content_algorithm, Format.V3.content_algorithm):
-        raise refused(
-            f"content algorithm {encrypted.content_algorithm!r} is legacy and not authenticated, and this version has "
-            "no legacy= switch to read it",
-            "Rewrite the object in format V3 with a client that reads it",
-        )
-    if encrypted.wrap in ("kms", "AESWrap", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding"):
-        raise refused(
-            f"wrapping algorithm {encrypted.wrap!r} is legacy, and this version has no legacy= switch to read it",
-            "Rewrite the object in format V3 with a client that reads it",
-        )
-    if encrypted.wrap in ("AES/GCM", "RSA-OAEP-SHA1"):
-        raise refused(
-            f"its data key is wrapped by a raw key ({encrypted.wrap}), and this version has the KMS keyring only",
-            "Read it with a client that holds the raw key",
+    if encrypted.wrap == "kms" and bound is not None:
+        # A contradiction: the entry is what tells `kms+context` from `kms`. Other clients open such an object, and
+        # compare no context then.
+        raise MetadataError(
+            f"{location}: its data key is said to be wrapped by 'kms', and its encryption context is that of "
+            f"{KMS_CONTEXT!r}. The metadata may have been tampered with"
         )
 
 
@@ -142,6 +163,17 @@ def _compare_contexts(
             f"{location}: the object was written under an encryption context with the names "
             f"{list(encrypted.user_context_names)}, and this read expects {sorted(expected)} (or values differ). Give "
             "the same one as encryption_context=, or arrowseal.ANY to accept whatever the object says"
+        )
+
+
+def _check_length(location: ObjectLocation, encrypted: EncryptedMetadata, stored_bytes: int) -> None:
+    if encrypted.cbc:
+        if stored_bytes <= 0 or stored_bytes % CBC_BLOCK_BYTES:
+            raise cbc_failure(location)
+    elif stored_bytes < TAG_BYTES:
+        raise AuthenticationError(
+            f"{location}: {stored_bytes} bytes are stored, fewer than the authentication tag alone: the object was "
+            "truncated, or its body was replaced"
         )
 
 

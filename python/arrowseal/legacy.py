@@ -22,6 +22,9 @@ LEGACY_WRAPS: Final = frozenset({"kms", "AESWrap", "AES", "RSA", "RSA/ECB/OAEPWi
 CBC_NAMES: Final = frozenset({"AES/CBC/PKCS5Padding", "AES/CBC/PKCS7Padding"})
 """Content algorithms that `legacy="content"` admits: two names of one."""
 
+CBC_BLOCK_BYTES: Final = 16
+"""AES-CBC content is a multiple of it, and never empty: its padding has a byte at least."""
+
 
 def check_legacy(value: Legacy) -> frozenset[LegacyWord]:
     """The words of a `legacy=`. Raises `ConfigurationError` for anything but False, True, a word or several.

@@ -93,7 +93,7 @@ def locate_prefix(url: Url | None = None, *, bucket: str | None = None, key: str
 
 
 def check_suffix(instruction_files: bool | str) -> str | None:
-    """The suffix that an `instruction_files=` says: None for False, `".instruction"` for True, or a suffix of one's own.
+    """The suffix that `instruction_files=` says: None for False, `".instruction"` for True, or a suffix of one's own.
 
     Raises `ConfigurationError` for anything else.
     """

@@ -6,22 +6,21 @@ read is for `envelope` to decide. Source: content metadata, metadata strategy (S
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 import json
-import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from arrowseal.exceptions import ConfigurationError, MetadataError
+from arrowseal.flat_json import parse_flat, undo_double_encoding
 from arrowseal.legacy import CBC_NAMES
 from arrowseal.suites import NOT_THE_USERS, RESERVED_CONTEXT_NAME, SUITES, Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from arrowseal._core import AlgorithmSuite
     from arrowseal.location import ObjectLocation
@@ -46,17 +45,22 @@ _FORMAT_NAMES: Final = _EXCLUSIVE | _V2_NAMES | _V3_NAMES
 RESERVED_NAMES: Final = _FORMAT_NAMES | {UNENCRYPTED_LENGTH, UNENCRYPTED_MD5, INSTRUCTION_FILE}
 """Every name of user metadata that the formats use; none of them is a caller's to set."""
 
+_IN_THE_OBJECT: Final = {CONTENT, COMMITMENT, MESSAGE_ID}
+"""What V3 keeps in the object whatever lies in an instruction file: there it would be swapped with the data key."""
+_LENGTHS: Final = {UNENCRYPTED_LENGTH, UNENCRYPTED_MD5}
+INSTRUCTION_NAMES: Final = (_FORMAT_NAMES - _IN_THE_OBJECT) | _LENGTHS
+"""Every name that an instruction file may hold."""
+
 KMS_CONTEXT: Final = "kms+context"
 KMS_WRAPS: Final = frozenset({KMS_CONTEXT, "kms"})
 """The wraps that carry an encryption context; all others may carry a material description."""
 V3_WRAPS: Final = {"12": KMS_CONTEXT, "02": "AES/GCM", "22": "RSA-OAEP-SHA1"}
 _WRITTEN_WRAPS: Final = {wrap: code for code, wrap in V3_WRAPS.items()}
 _V2_WRAPS: Final = {*V3_WRAPS.values(), "kms", "AESWrap", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding"}
-_LONGEST_AES_WRAP: Final = 48  # of V1, which does not say: a 32-byte key and its padding; RSA makes 128 bytes and more
-_ENCODED_WORD: Final = re.compile(r"=\?[Uu][Tt][Ff]-8\?([BbQq])\?([^?\s]*)\?=")
+_WRAPPED_BYTES: Final = {"AES/GCM": 60, "AESWrap": 40, "AES": 48}
+"""What these wraps make of a 32-byte data key. V1 does not name its wrap: what is longer than 48 bytes is of RSA."""
 _MAX_METADATA_BYTES: Final = 2048
 _KMS_BLOB_BYTES: Final = 184  # what KMS answers for a 32-byte data key
-_MAX_JSON_CHARACTERS: Final = 65_536  # S3 allows 2 KB of metadata; some servers more, none this much
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,16 @@ class EncryptedMetadata:
     material_description: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
+    def pending(self) -> bool:
+        """Whether the rest of it lies in an instruction file that was not looked at."""
+        return self.instruction_file and not self.encrypted_data_key
+
+    @property
+    def cbc(self) -> bool:
+        """Whether the content is AES-CBC, which proves nothing."""
+        return self.content_algorithm in CBC_NAMES
+
+    @property
     def suite(self) -> AlgorithmSuite | None:
         """The algorithm suite of the content; None where the metadata at hand does not say."""
         if self.content_algorithm in CBC_NAMES:
@@ -97,8 +111,9 @@ class EncryptedMetadata:
         return tuple(sorted(self.user_context))
 
 
-def parse(metadata: Mapping[str, str]) -> EncryptedMetadata | None:
-    """What user metadata says about an object's encryption; None if it says nothing.
+def parse(metadata: Mapping[str, str], instruction: Mapping[str, str] | None = None) -> EncryptedMetadata | None:
+    """What user metadata says about an object's encryption, with what lies in its instruction file if that was looked
+    at; None if it says nothing.
 
     Raises `MetadataError` for names that are mixed between formats, doubled or missing, and for values that are not
     spelled exactly as the formats spell them. Liberal only where writers differ: case of names, absent or empty
@@ -108,52 +123,80 @@ def parse(metadata: Mapping[str, str]) -> EncryptedMetadata | None:
     if len(fields) < len(metadata):
         doubled = Counter(name.lower() for name in metadata).most_common(1)[0][0]
         raise MetadataError(f"the metadata name {doubled} occurs twice")
+    if instruction is not None:
+        return replace(_parse_whole(_with_instruction(fields, instruction), words=False), instruction_file=True)
     present = fields.keys() & _FORMAT_NAMES
-    exclusive = present & _EXCLUSIVE
-    if len(exclusive) > 1:
-        raise MetadataError(f"the metadata mixes formats: {_listed(exclusive)}")
-    if exclusive == {V3_KEY}:
-        return _parse_v3(fields, present)
-    if exclusive == {V2_KEY}:
-        return _parse_v2(fields, present)
-    if exclusive == {V1_KEY}:
-        return _parse_v1(fields, present)
-    if present == {CONTENT, COMMITMENT, MESSAGE_ID}:
+    if present & _EXCLUSIVE:
+        return _parse_whole(fields, words=True)
+    if present == _IN_THE_OBJECT:
         return EncryptedMetadata("V3", fields[CONTENT], "", b"", b"", None, {}, instruction_file=True)
     if present:
         raise MetadataError(f"the metadata is incomplete: {_listed(present)} without an encrypted data key")
-    if UNENCRYPTED_LENGTH in fields or UNENCRYPTED_MD5 in fields:
+    if fields.keys() & _LENGTHS:
         # The one trace that V1 and V2 writers with instruction files leave in the object itself.
         return EncryptedMetadata("V2", "", "", b"", b"", None, {}, instruction_file=True)
     return None
 
 
-def parse_at(location: ObjectLocation, metadata: Mapping[str, str]) -> EncryptedMetadata | None:
+def parse_at(
+    location: ObjectLocation, metadata: Mapping[str, str], instruction: Mapping[str, str] | None = None
+) -> EncryptedMetadata | None:
     """`parse`, with the object named in the error."""
     try:
-        return parse(metadata)
+        return parse(metadata, instruction)
     except MetadataError as error:
         raise MetadataError(
             f"{location}: {error}. It may have been tampered with, or written by an unknown client"
         ) from None
 
 
-def _parse_v1(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata:
+def _with_instruction(fields: Mapping[str, str], instruction: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of an object joined with its instruction file: each name has one place, and one only."""
+    if strange := instruction.keys() - INSTRUCTION_NAMES:
+        held = strange & _IN_THE_OBJECT
+        raise MetadataError(
+            f"the instruction file holds {_listed(held)}, which V3 keeps in the object"
+            if held
+            else "the instruction file holds names that no format has"
+        )
+    present = fields.keys() & _FORMAT_NAMES
+    if present not in (set(), _IN_THE_OBJECT):
+        raise MetadataError(f"the metadata has {_listed(present)} although there is an instruction file")
+    if not instruction.keys() & _EXCLUSIVE:
+        raise MetadataError("the instruction file holds no encrypted data key")
+    return {**fields, **instruction}
+
+
+def _parse_whole(fields: Mapping[str, str], *, words: bool) -> EncryptedMetadata:
+    present = set(fields.keys() & _FORMAT_NAMES)
+    exclusive = present & _EXCLUSIVE
+    if len(exclusive) > 1:
+        raise MetadataError(f"the metadata mixes formats: {_listed(exclusive)}")
+    described = functools.partial(_string_map, fields, words=words)
+    parser = {V1_KEY: _parse_v1, V2_KEY: _parse_v2, V3_KEY: _parse_v3}[exclusive.pop()]
+    return parser(fields, present, described)
+
+
+_Described: TypeAlias = "Callable[[str], dict[str, str]]"
+
+
+def _parse_v1(fields: Mapping[str, str], present: set[str], described: _Described) -> EncryptedMetadata:
     _demand(present, "V1", required={IV}, forbidden=_FORMAT_NAMES - {V1_KEY, IV, MATDESC})
     encrypted_data_key = _decode(fields, V1_KEY)
+    wrap = "RSA" if len(encrypted_data_key) > _WRAPPED_BYTES["AES"] else "AES"
     return EncryptedMetadata(
         "V1",
         "AES/CBC/PKCS5Padding",
-        "RSA" if len(encrypted_data_key) > _LONGEST_AES_WRAP else "AES",
-        encrypted_data_key,
+        wrap,
+        _of_wrap(encrypted_data_key, wrap),
         _decode(fields, IV, 16),
         None,
         {},
-        material_description=_string_map(fields, MATDESC),
+        material_description=described(MATDESC),
     )
 
 
-def _parse_v3(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata:
+def _parse_v3(fields: Mapping[str, str], present: set[str], described: _Described) -> EncryptedMetadata:
     _demand(present, "V3", required={CONTENT, WRAP, COMMITMENT, MESSAGE_ID}, forbidden=_V2_NAMES)
     suite = Format.V3.suite
     if fields[CONTENT] != Format.V3.content_algorithm:
@@ -165,16 +208,16 @@ def _parse_v3(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata
         "V3",
         fields[CONTENT],
         wrap,
-        _decode(fields, V3_KEY),
+        _of_wrap(_decode(fields, V3_KEY), wrap),
         _decode(fields, MESSAGE_ID, suite.message_id_bytes),
         _decode(fields, COMMITMENT, suite.commitment_bytes),
         # Chosen by the wrapping algorithm: writers may fill the other one too, and it means nothing.
-        _string_map(fields, CONTEXT) if wrap == KMS_CONTEXT else {},
-        material_description={} if wrap == KMS_CONTEXT else _string_map(fields, MATERIAL_DESCRIPTION),
+        described(CONTEXT) if wrap == KMS_CONTEXT else {},
+        material_description={} if wrap == KMS_CONTEXT else described(MATERIAL_DESCRIPTION),
     )
 
 
-def _parse_v2(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata:
+def _parse_v2(fields: Mapping[str, str], present: set[str], described: _Described) -> EncryptedMetadata:
     _demand(present, "V2", required={IV, CEK_ALG, WRAP_ALG}, forbidden=_V3_NAMES)
     algorithm, wrap = fields[CEK_ALG], fields[WRAP_ALG]
     # A stored CTR algorithm is refused with all others: reading GCM as CTR made an oracle once (CVE-2020-8912).
@@ -189,12 +232,20 @@ def _parse_v2(fields: Mapping[str, str], present: set[str]) -> EncryptedMetadata
         "V2",
         algorithm,
         wrap,
-        _decode(fields, V2_KEY),
+        _of_wrap(_decode(fields, V2_KEY), wrap),
         _decode(fields, IV, 16 if cbc else Format.V2.suite.iv_bytes),
         None,
-        _string_map(fields, MATDESC) if by_kms else {},
-        material_description={} if by_kms else _string_map(fields, MATDESC),
+        described(MATDESC) if by_kms else {},
+        material_description={} if by_kms else described(MATDESC),
     )
+
+
+def _of_wrap(encrypted_data_key: bytes, wrap: str) -> bytes:
+    """An encrypted data key of the length that its wrap makes of a 32-byte data key; KMS and RSA say none."""
+    size = _WRAPPED_BYTES.get(wrap, len(encrypted_data_key))
+    if len(encrypted_data_key) != size:
+        raise MetadataError(f"the encrypted data key has {len(encrypted_data_key)} bytes, and {wrap} makes {size}")
+    return encrypted_data_key
 
 
 def render(
@@ -300,58 +351,18 @@ def _decode(fields: Mapping[str, str], name: str, size: int | None = None) -> by
     return decoded
 
 
-def _string_map(fields: Mapping[str, str], name: str) -> dict[str, str]:
-    """A flat JSON object of strings; absent, empty and `null` are writers' ways to say that there is nothing."""
-    return dict(_entries(fields.get(name, ""), name))
+def _string_map(fields: Mapping[str, str], name: str, *, words: bool = True) -> dict[str, str]:
+    """A flat JSON object of strings; absent, empty and `null` are writers' ways to say that there is nothing.
+
+    `words`: it came by HTTP, so that S3 may have put non-ASCII text into encoded words. Those of instruction files did
+    not: a file that has such words has them as they are, and they are no JSON.
+    """
+    return dict(_entries(fields.get(name, ""), name, words))
 
 
 @functools.lru_cache(maxsize=1024)
-def _entries(text: str, name: str) -> tuple[tuple[str, str], ...]:
+def _entries(text: str, name: str, words: bool) -> tuple[tuple[str, str], ...]:
     """Those of a text that mostly is the same for many objects."""
-    if text.startswith("=?"):
-        text = _undo_double_encoding(text, name)
-    if text in ("", "null"):
-        return ()
-    if len(text) > _MAX_JSON_CHARACTERS:
-        raise MetadataError(f"{name} is too long")
-    try:
-        pairs = _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        raise MetadataError(f"{name} is not JSON") from None
-    if not isinstance(pairs, _Pairs):
-        raise MetadataError(f"{name} is not a JSON object")
-    entries: dict[str, str] = {}
-    for entry, value in pairs:
-        if not isinstance(value, str):
-            raise MetadataError(f"{name} is not a flat JSON object of strings")
-        if entry in entries:
-            raise MetadataError(f"{name} names an entry twice")
-        entries[entry] = value
-    return tuple(entries.items())
-
-
-class _Pairs(list[tuple[str, object]]):
-    """The entries of a JSON object in order, doubled names kept: a dict would hide them."""
-
-
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_Pairs)
-
-
-def _undo_double_encoding(text: str, name: str) -> str:
-    """What a writer sent as raw UTF-8 and S3 gave back as RFC 2047 words of the UTF-8 of its Latin-1 reading."""
-    try:
-        decoded = b"".join(_encoded_word(word) for word in text.split()).decode()
-        return re.sub("[\x80-\xff]+", lambda run: run[0].encode("latin-1").decode(), decoded)
-    except ValueError:
-        raise MetadataError(f"{name} is not an encoded word that S3 makes of UTF-8") from None
-
-
-def _encoded_word(word: str) -> bytes:
-    """The payload of one RFC 2047 word. Raises `ValueError`; stricter than the parsers made for mail."""
-    match = _ENCODED_WORD.fullmatch(word)
-    if match is None:
-        raise ValueError
-    payload = match[2].encode("ascii")
-    if match[1] in "Bb":
-        return base64.b64decode(payload, validate=True)
-    return binascii.a2b_qp(payload, header=True)
+    if words and text.startswith("=?"):
+        text = undo_double_encoding(text, name)
+    return () if text in ("", "null") else tuple(parse_flat(text, name).items())

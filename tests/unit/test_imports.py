@@ -37,6 +37,7 @@ LAYERS = [
     {"store_obstore"},
     {"store_lean"},
     {"store_boto3"},
+    {"store_boto3_attributes"},
     {"store_boto3_uploads"},
     {"boto3_bodies", "s3_errors"},
     {"retrying", "envelope"},
@@ -97,6 +98,7 @@ def test_imports_go_down_only(name: str, path: Path) -> None:
 def test_boto3_is_imported_where_clients_are_made_and_nowhere_else() -> None:
     allowed = {
         "store_boto3",
+        "store_boto3_attributes",
         "store_lean",
         "store_obstore",
         "boto3_bodies",

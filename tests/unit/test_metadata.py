@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -141,9 +142,10 @@ def test_wrapping_codes_that_v3_does_not_know_are_refused(wrap: str) -> None:
 
 
 def test_v3_picks_the_description_by_the_wrapping_algorithm() -> None:
-    raw = parse(v3(w="02", t='{"a":"b"}', m='{"c":"d"}'))
+    raw = parse(v3(w="02", t='{"a":"b"}', m='{"c":"d"}', **{"3": b64(60)}))
     assert raw is not None
     assert dict(raw.context) == {}
+    assert dict(raw.material_description) == {"c": "d"}
     assert raw.wrap == "AES/GCM"
 
 
@@ -260,12 +262,82 @@ def test_wraps_that_are_only_read_are_not_rendered(wrap: str) -> None:
         render(V2, encrypted_data_key=b"x", message_id=bytes(12), commitment=None, context={}, wrap=wrap)
 
 
-@pytest.mark.parametrize(("length", "wrap"), [(32, "AES"), (48, "AES"), (49, "RSA"), (128, "RSA"), (256, "RSA")])
+@pytest.mark.parametrize(("length", "wrap"), [(48, "AES"), (49, "RSA"), (128, "RSA"), (256, "RSA")])
 def test_the_wrap_of_v1_is_told_by_the_length_of_its_encrypted_data_key(length: int, wrap: str) -> None:
     parsed = parse({"x-amz-key": b64(length), "x-amz-iv": b64(16), "x-amz-matdesc": json.dumps(RAW)})
     assert parsed is not None
     assert (parsed.format, parsed.wrap, len(parsed.encrypted_data_key)) == ("V1", wrap, length)
     assert (len(parsed.message_id), parsed.context, parsed.material_description) == (16, {}, RAW)
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        (v2(wrap_alg="AES/GCM"), 60),
+        (v2(wrap_alg="AESWrap"), 40),
+        (v3(w="02"), 60),
+        ({"x-amz-key": "", "x-amz-iv": b64(16)}, 48),
+    ],
+)
+def test_wraps_that_make_one_length_are_refused_in_any_other(fields: dict[str, str], size: int) -> None:
+    name = next(name for name in ("x-amz-key", "x-amz-key-v2", "x-amz-3") if name in fields)
+    assert parse(fields | {name: b64(size)}) is not None
+    for wrong in (1, 16, 32, size - 1, 47):
+        with pytest.raises(MetadataError, match="makes"):
+            parse(fields | {name: b64(wrong)})
+
+
+V3_OBJECT = {name: v3()[name] for name in ("x-amz-c", "x-amz-d", "x-amz-i")}
+V3_FILE = {name: v3()[name] for name in ("x-amz-3", "x-amz-w", "x-amz-t")}
+V1_FILE = {"x-amz-key": b64(48), "x-amz-iv": b64(16), "x-amz-matdesc": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("in_object", "in_file", "alone"),
+    [(V3_OBJECT, V3_FILE, v3()), ({}, v2(), v2()), ({}, V1_FILE, V1_FILE)],
+)
+def test_an_instruction_file_and_its_object_say_what_one_object_alone_would(
+    in_object: dict[str, str], in_file: dict[str, str], alone: dict[str, str]
+) -> None:
+    expected = parse(alone)
+    assert expected is not None
+    for more in ({}, {"x-amz-unencrypted-content-length": "5", "team": "weather"}):
+        assert parse(in_object | more, in_file) == replace(expected, instruction_file=True)
+    assert parse(in_object, in_file | {"x-amz-unencrypted-content-length": "5"}) is not None  # as PHP writes it
+    assert parse(in_object, in_file).pending is False  # type: ignore[union-attr]
+
+
+ALL_IN_FILE = [
+    pytest.param({}, v3(), id="all of V3 in the file"),
+    pytest.param(V3_OBJECT, V3_FILE | {"x-amz-d": b64(28)}, id="the commitment in both"),
+    pytest.param(V3_OBJECT, V3_FILE | {"x-amz-i": b64(28)}, id="the message id in both"),
+    pytest.param(V3_OBJECT, V3_FILE | {"x-amz-c": "115"}, id="the algorithm in both"),
+    pytest.param({"x-amz-c": "115", "x-amz-i": b64(28)}, V3_FILE, id="no commitment"),
+    pytest.param({}, V3_FILE, id="V3 without anything in the object"),
+    pytest.param(V3_OBJECT, v2(), id="V2 in the file, V3 in the object"),
+    pytest.param(V3_OBJECT, V1_FILE, id="V1 in the file, V3 in the object"),
+    pytest.param({}, v2() | {"x-amz-c": "115"}, id="V2 with the algorithm of V3"),
+    pytest.param({}, v2() | V1_FILE, id="two encrypted data keys"),
+    pytest.param(v2(), v2(), id="all of it twice"),
+    pytest.param(v3(), V3_FILE, id="whole in the object already"),
+    pytest.param({"x-amz-iv": b64(12)}, v2(iv=None), id="the IV in the object"),
+    pytest.param({"x-amz-cek-alg": "AES/GCM/NoPadding"}, v2(), id="the algorithm in the object as well"),
+    pytest.param({}, {}, id="nothing"),
+    pytest.param({}, {"x-amz-iv": b64(12), "x-amz-matdesc": "{}"}, id="no encrypted data key"),
+    pytest.param({}, v2() | {"note": "mine"}, id="a name of no format"),
+    pytest.param({}, {name.upper(): value for name, value in v2().items()}, id="another case"),
+    pytest.param({}, v2() | {"x-amz-crypto-instr-file": ""}, id="the marker inside"),
+    pytest.param(V3_OBJECT, V3_FILE | {"x-amz-t": "=?UTF-8?B?e30=?="}, id="an encoded word"),
+    pytest.param({}, v2(tag_len="96"), id="a short tag"),
+]
+
+
+@pytest.mark.parametrize(("in_object", "in_file"), ALL_IN_FILE)
+def test_an_instruction_file_that_does_not_complete_its_object_exactly_is_refused(
+    in_object: dict[str, str], in_file: dict[str, str]
+) -> None:
+    with pytest.raises(MetadataError):
+        parse(in_object, in_file)
 
 
 def test_metadata_that_would_not_fit_into_two_kilobytes_is_refused_before_any_request() -> None:

@@ -1,0 +1,82 @@
+"""Flat JSON objects of strings: how the formats spell encryption contexts, descriptions and instruction files.
+
+Stricter than JSON parsers are: a name that occurs twice, anything nested and anything but a string is refused, since
+two readers that disagree about a text would disagree about what it binds.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from arrowseal.exceptions import MetadataError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+MAX_CHARACTERS: Final = 65_536
+"""S3 allows 2 KB of metadata, some servers more, none this much; an instruction file has no other bound."""
+_ENCODED_WORD: Final = re.compile(r"=\?[Uu][Tt][Ff]-8\?([BbQq])\?([^?\s]*)\?=")
+
+
+def parse_flat(text: str, name: str, *, numbers: Collection[str] = ()) -> dict[str, str]:
+    """The entries of a flat JSON object of strings; those named in `numbers` may also be whole numbers.
+
+    Raises `MetadataError`, which calls the text by `name` and repeats nothing of it.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise MetadataError(f"{name} is too long")
+    try:
+        pairs = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        raise MetadataError(f"{name} is not JSON") from None
+    if not isinstance(pairs, _Pairs):
+        raise MetadataError(f"{name} is not a JSON object")
+    entries: dict[str, str] = {}
+    for entry, value in pairs:
+        if entry in entries:
+            raise MetadataError(f"{name} names an entry twice")
+        if isinstance(value, _Number) and entry in numbers:
+            entries[entry] = value.text
+        elif isinstance(value, str):
+            entries[entry] = value
+        else:
+            raise MetadataError(f"{name} is not a flat JSON object of strings")
+    return entries
+
+
+def undo_double_encoding(text: str, name: str) -> str:
+    """What a writer sent as raw UTF-8 and S3 gave back as RFC 2047 words of the UTF-8 of its Latin-1 reading."""
+    try:
+        decoded = b"".join(_encoded_word(word) for word in text.split()).decode()
+        return re.sub("[\x80-\xff]+", lambda run: run[0].encode("latin-1").decode(), decoded)
+    except ValueError:
+        raise MetadataError(f"{name} is not an encoded word that S3 makes of UTF-8") from None
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The entries of a JSON object in order, doubled names kept: a dict would hide them."""
+
+
+class _Number:
+    """A whole number as it is written: of however many digits, and never computed with."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=_Number)
+
+
+def _encoded_word(word: str) -> bytes:
+    """The payload of one RFC 2047 word. Raises `ValueError`; stricter than the parsers made for mail."""
+    match = _ENCODED_WORD.fullmatch(word)
+    if match is None:
+        raise ValueError
+    payload = match[2].encode("ascii")
+    if match[1] in "Bb":
+        return base64.b64decode(payload, validate=True)
+    return binascii.a2b_qp(payload, header=True)
