@@ -222,7 +222,7 @@ def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> lis
     if len(tasks) == 1:
         tasks[0](threading.Event())
     else:
-        transfer.side_by_side(tasks)
+        transfer.side_by_side(tasks, min(share, max(end - begin for begin, end in runs)))
     return [short[number] if number in short else receiver.finish() for number, receiver in enumerate(receivers)]
 
 

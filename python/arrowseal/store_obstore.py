@@ -4,7 +4,7 @@ obstore (`arrowseal[fast]`) sends requests from Rust, in a tenth of the CPU that
 does as the boto3 client would: at the endpoint that its own first request for a bucket showed, with its credentials,
 which are asked for each minute anew, its proxy and its timeouts. What it cannot carry, or would do otherwise, goes
 through `LeanStore`: long ranges (which boto3's connections receive with fewer copies), other arguments, keys that it
-cannot X
+cannot write.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ _BLOCK: Final = 16
 AT_ONCE: Final = 2**18
 """Up to this size an object is received in one piece: copying it costs less than the steps of receiving it in place."""
 _LONGEST: Final = 8  # times part_bytes: the longest range
+_SHORT: Final = 2**20  # up to this length ranges are in flight in larger numbers
+_MORE: Final = 4
 
 Buffer_co = TypeVar("Buffer_co", covariant=True)
 
@@ -49,7 +51,8 @@ class TransferOptions:
     `part_bytes` is the first range of a read, which small objects end with: one connection to S3 moves some 90 MB/s, so
     that 8 MiB is a tenth of a second, in which a request's own time does not show. `concurrency` is how many ranges are
     in flight for one object: 8 of them fill some 700 MB/s. Ranges of large objects are up to 8 times as long, so that
-    requests do not add up; a range that breaks is resumed, not repeated.
+    requests do not add up; a range that breaks is resumed, not repeated. Of short ranges, as columns are made of, which
+    mostly wait, up to 4 times as many are in flight.
 
     `publish_index`: whether what is written in parts gets a segment index beside it, 16 bytes for each 64 KiB, by which
     ranges of it are proven on their own. `max_unindexed_bytes`: up to this size an object that has none is held in
@@ -159,12 +162,13 @@ class Transfer:
             raise TransferError(f"{self.location}: the server answered another range than was asked for")
         return body
 
-    def side_by_side(self, tasks: list[Callable[[threading.Event], object]]) -> None:
-        """Run tasks on as many threads as there may be connections. The first that fails ends all: each is given the
-        event that says so, which is that of this call, since others may be under way and more will come.
+    def side_by_side(self, tasks: list[Callable[[threading.Event], object]], longest: int) -> None:
+        """Run tasks on as many threads as there may be connections for ranges of that length. The first that fails ends
+        all: each is given the event that says so, which is that of this call, since others may be under way and more
+        will come.
         """
         stop = threading.Event()
-        workers = min(self.options.concurrency, len(tasks))
+        workers = min(self.options.concurrency * (_MORE if longest <= _SHORT else 1), len(tasks))
         with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
             try:
                 futures = [pool.submit(copy_context().run, task, stop) for task in tasks]
@@ -245,7 +249,8 @@ class Download(Transfer):
                 [
                     lambda stop, each=each, body=body: self.part(receiver, each, body, stop=stop)  # type: ignore[misc]
                     for each, body in zip([first, *others], bodies, strict=True)
-                ]
+                ],
+                size,
             )
         with self.operation.timed("crypto"):
             return receiver.finish()
