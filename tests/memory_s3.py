@@ -1,7 +1,8 @@
 """An S3 in this process's memory, quick enough for thousands of requests: behind `broken_bodies.FaultProxy`, as HTTP.
 
-As strict as S3 where these tests look: conditions, checksums, sizes and ETags of parts, uploads that are gone. It
-checks no signature, and knows neither versions nor policies. Source: API reference of Amazon S3, version 2006-03-01.
+As strict as S3 where these tests look: conditions, checksums, sizes and ETags of parts, uploads that are gone, what a
+copy keeps. It checks no signature, and knows neither versions nor policies. Source: API reference of Amazon S3, version
+2006-03-01.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Stored(NamedTuple):
     body: bytes
     etag: str
     headers: dict[str, str]
-    """Content type and user metadata."""
+    """User metadata, content type and the like, tags (`x-amz-tagging`) and grants."""
 
 
 @dataclass
@@ -81,12 +82,14 @@ class MemoryS3:
     """Objects by their path, `/bucket/key`; any bucket exists. Each request happens at one moment.
 
     `open_uploads` are those that nobody completed or aborted; `uploads` has the headers of each that ever began.
+    `ignored` names operations whose conditions are not looked at, as some servers do.
     """
 
     def __init__(self) -> None:
         self.objects: dict[str, Stored] = {}
         self.open_uploads: dict[str, OpenUpload] = {}
         self.uploads: dict[str, dict[str, str]] = {}
+        self.ignored: set[str] = set()
         self._completed: dict[str, Stored] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -97,6 +100,8 @@ class MemoryS3:
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         operation = operation_of(method, target, headers)
         try:
+            if operation in self.ignored:
+                given = {name: value for name, value in given.items() if not name.endswith(("if-match", "none-match"))}
             action = _ACTIONS.get(operation)
             if action is None:
                 raise Refusal(501, "NotImplemented")
@@ -132,6 +137,8 @@ class MemoryS3:
         return Answer(200, _described(stored) | {"Content-Length": str(len(stored.body))}, b"")
 
     def _delete(self, request: _Request) -> Answer:
+        if "if-match" in request.headers:
+            self._found(request)
         self.objects.pop(request.path, None)
         return Answer(204, {}, b"")
 
@@ -154,14 +161,55 @@ class MemoryS3:
         return _xml("ListBucketResult", f"<IsTruncated>{truncated}</IsTruncated>{more}{rows}")
 
     def _copy(self, request: _Request) -> Answer:
-        source = unquote(request.headers["x-amz-copy-source"])
-        stored = self.objects.get("/" + source.lstrip("/"))
+        stored = self._source(request)
+        self._check_conditions(request)
+        headers = dict(stored.headers)
+        if request.headers.get("x-amz-metadata-directive") == "REPLACE":
+            tags = {name: value for name, value in headers.items() if name == "x-amz-tagging"}
+            headers = tags | request.kept_headers()
+        else:  # as S3: what is said anew with each copy
+            headers = {name: value for name, value in headers.items() if not name.startswith(_SAID_ANEW)}
+        body = stored.body
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        self.objects[request.path] = Stored(body, etag, headers)
+        return _xml("CopyObjectResult", f'<ETag>"{etag}"</ETag><LastModified>{_NOW}</LastModified>')
+
+    def _source(self, request: _Request) -> Stored:
+        stored = self.objects.get("/" + unquote(request.headers["x-amz-copy-source"]).lstrip("/"))
         if stored is None:
             raise Refusal(404, "NoSuchKey")
         if request.headers.get("x-amz-copy-source-if-match", stored.etag).strip('"') != stored.etag:
             raise Refusal(412, "PreconditionFailed")
-        self.objects[request.path] = stored
-        return _xml("CopyObjectResult", f'<ETag>"{stored.etag}"</ETag>')
+        return stored
+
+    def _copy_part(self, request: _Request) -> Answer:
+        upload, stored = self._upload(request), self._source(request)
+        asked = _RANGE.fullmatch(request.headers["x-amz-copy-source-range"])
+        assert asked is not None
+        body = stored.body[int(asked[1]) : int(asked[2]) + 1]
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        upload.parts[int(request.query["partNumber"])] = etag, body
+        return _xml("CopyPartResult", f'<ETag>"{etag}"</ETag><LastModified>{_NOW}</LastModified>')
+
+    def _tags(self, request: _Request) -> Answer:
+        stored = self._found(request)
+        rows = "".join(
+            f"<Tag><Key>{escape(name)}</Key><Value>{escape(values[0])}</Value></Tag>"
+            for name, values in parse_qs(stored.headers.get("x-amz-tagging", ""), keep_blank_values=True).items()
+        )
+        return _xml("Tagging", f"<TagSet>{rows}</TagSet>")
+
+    def _acl(self, request: _Request) -> Answer:
+        given = [(_GRANTS[name], value) for name, value in self._found(request).headers.items() if name in _GRANTS]
+        rows = "".join(
+            f'<Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="{kind}">{who}</Grantee>'
+            f"<Permission>{permission}</Permission></Grant>"
+            for permission, value in given or [("FULL_CONTROL", 'id="owner"')]
+            for kind, who in [_grantee(each) for each in value.split(", ")]
+        )
+        return _xml(
+            "AccessControlPolicy", f"<Owner><ID>owner</ID></Owner><AccessControlList>{rows}</AccessControlList>"
+        )
 
     def _create_upload(self, request: _Request) -> Answer:
         upload_id = f"upload-{next(self._ids)}"
@@ -239,13 +287,32 @@ class _Request(NamedTuple):
         return {
             name: value
             for name, value in self.headers.items()
-            if name.startswith("x-amz-meta-") or name == "content-type"
+            if name.startswith(("x-amz-meta-", *_SAID_ANEW)) or name in _KEPT
         }
 
 
 _NOW = "2026-01-01T00:00:00.000Z"
 _LAST_MODIFIED = dt.datetime.fromisoformat(_NOW).strftime("%a, %d %b %Y %H:%M:%S GMT")
+_KEPT = {
+    "content-type",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+    "x-amz-tagging",
+}
+_SAID_ANEW = ("x-amz-storage-class", "x-amz-website-redirect", "x-amz-server-side", "x-amz-grant-", "x-amz-object-lock")
+_GRANTS = {
+    "x-amz-grant-full-control": "FULL_CONTROL",
+    "x-amz-grant-read": "READ",
+    "x-amz-grant-read-acp": "READ_ACP",
+    "x-amz-grant-write-acp": "WRITE_ACP",
+}
 _ACTIONS: dict[str, Any] = {
+    "UploadPartCopy": MemoryS3._copy_part,
+    "GetObjectTagging": MemoryS3._tags,
+    "GetObjectAcl": MemoryS3._acl,
     "PutObject": MemoryS3._put,
     "CopyObject": MemoryS3._copy,
     "GetObject": MemoryS3._get,
@@ -305,7 +372,18 @@ def _crc32(body: bytes) -> bytes:
 
 
 def _described(stored: Stored) -> dict[str, str]:
-    return stored.headers | {"ETag": f'"{stored.etag}"', "Last-Modified": _LAST_MODIFIED, "Accept-Ranges": "bytes"}
+    headers = {name: value for name, value in stored.headers.items() if not name.startswith("x-amz-grant-")}
+    tags = parse_qs(headers.pop("x-amz-tagging", ""), keep_blank_values=True)
+    if tags:
+        headers["x-amz-tagging-count"] = str(len(tags))
+    return headers | {"ETag": f'"{stored.etag}"', "Last-Modified": _LAST_MODIFIED, "Accept-Ranges": "bytes"}
+
+
+def _grantee(text: str) -> tuple[str, str]:
+    """The type of who is named in a grant's header, and the element that names it."""
+    kind, _, value = text.partition("=")
+    named = escape(value.strip('"'))
+    return ("Group", f"<URI>{named}</URI>") if kind == "uri" else ("CanonicalUser", f"<ID>{named}</ID>")
 
 
 def _xml(name: str, content: str) -> Answer:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
     from arrowseal.store import (
         ListedObject,
+        ObjectAttributes,
         OpenUpload,
         Payload,
         Store,
         StoredObject,
+        StoredRange,
         WrittenPart,
     )
 
@@ -64,13 +66,24 @@ class RetryingStore:
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
         return self.repeat(operation, lambda: self._store.head(location, operation, arguments=arguments))
 
+    def attributes(
+        self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]
+    ) -> ObjectAttributes:
+        return self.repeat(operation, lambda: self._store.attributes(location, operation, arguments=arguments))
+
+    def tags(self, location: ObjectLocation, operation: Operation) -> str:
+        return self.repeat(operation, lambda: self._store.tags(location, operation))
+
+    def grants(self, location: ObjectLocation, operation: Operation) -> dict[str, str]:
+        return self.repeat(operation, lambda: self._store.grants(location, operation))
+
     def put_part(
         self,
         location: ObjectLocation,
         operation: Operation,
         upload_id: str,
         number: int,
-        payload: Payload,
+        payload: Payload | StoredRange,
         *,
         arguments: Mapping[str, Any],
     ) -> WrittenPart:

@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from arrowseal import _core
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 """No arguments."""
+COPY_LIMIT: Final = 5 * 2**30
+"""The largest object that one CopyObject copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +105,14 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class StoredRange:
-    """Bytes that S3 has already: what a write copies there instead of sending them. They are `[begin, end)` of `source`,
-    and of no other version of it.
+    """Bytes that S3 has already: what a write copies there instead of sending them. They are `[begin, end)` of
+    `source`, and of no other version of it; `source_arguments` are what a read of it has to say.
     """
 
     source: StoredObject
     begin: int
     end: int
+    source_arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
     own_bytes: ClassVar[int] = 0
 
     @classmethod
@@ -124,7 +127,10 @@ class StoredRange:
     def arguments(self) -> dict[str, Any]:
         """How a copy names its source."""
         origin = {"Bucket": self.source.location.bucket, "Key": self.source.location.key}
-        return {"CopySource": origin, "CopySourceIfMatch": f'"{self.source.etag}"'}
+        keys = {
+            f"CopySource{name}": key for name, key in self.source_arguments.items() if name.startswith("SSECustomer")
+        }
+        return {"CopySource": origin, "CopySourceIfMatch": f'"{self.source.etag}"'} | keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -14,12 +13,12 @@ from arrowseal.exceptions import (
     ConfigurationError,
     CredentialsError,
     StoreUnansweredError,
-    TransferError,
 )
 from arrowseal.location import ObjectLocation
 from arrowseal.s3_errors import RangeError, store_error
-from arrowseal.store import NOTHING, Body, ListedObject, StoredObject, WrittenObject
-from arrowseal.store_boto3_uploads import Boto3Uploads, answered, as_source, payload_arguments, written
+from arrowseal.store import COPY_LIMIT, NOTHING, Body, ListedObject, StoredObject, StoredRange, WrittenObject
+from arrowseal.store_boto3_attributes import HEADERS, Boto3Attributes, stored_object
+from arrowseal.store_boto3_uploads import answered, known, payload_arguments, written
 from arrowseal.wirelog import withheld
 
 if TYPE_CHECKING:
@@ -33,12 +32,10 @@ if TYPE_CHECKING:
 ReadAction = Literal["GetObject", "HeadObject"]
 Renew: TypeAlias = "Callable[[CredentialsError, float], None]"
 
-_COPY_LIMIT: Final = 5 * 2**30  # the largest object that one CopyObject copies
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
-_SSE_LABELS: Final = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
+_COPY_LIMIT: Final = COPY_LIMIT
 
 
-class Boto3Store(Boto3Uploads):
+class Boto3Store(Boto3Attributes):
     """`Store` over a boto3 S3 client, made by `s3` when the first request is due. Safe to share between threads.
 
     `renew` is called when S3 does not accept credentials or clock, before the request is tried again: with the error,
@@ -66,10 +63,10 @@ class Boto3Store(Boto3Uploads):
                 raise
             # No range of an empty object can be satisfied.
             answer = self.answer("GetObject", location, operation, arguments)
-        return _stored_object(location, answer), Boto3Body(location, answer["Body"])
+        return stored_object(location, answer), Boto3Body(location, answer["Body"])
 
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
-        return _stored_object(location, self.answer("HeadObject", location, operation, arguments))
+        return stored_object(location, self.answer("HeadObject", location, operation, arguments))
 
     def answer(
         self, action: ReadAction, location: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]
@@ -92,11 +89,13 @@ class Boto3Store(Boto3Uploads):
         self,
         location: ObjectLocation,
         operation: Operation,
-        payload: Payload,
+        payload: Payload | StoredRange,
         *,
         metadata: Mapping[str, str],
         arguments: Mapping[str, Any],
     ) -> WrittenObject:
+        if isinstance(payload, StoredRange):
+            return self._copied(location, operation, payload, metadata, arguments)
         with self.request(location, operation, "PutObject", arguments) as s3:
             answer: Any = s3.put_object(
                 Bucket=location.bucket,
@@ -117,21 +116,41 @@ class Boto3Store(Boto3Uploads):
         source_arguments: Mapping[str, Any] = NOTHING,
     ) -> None:
         stored = self.head(source, operation, arguments=source_arguments)
-        origin: Any = {"Bucket": source.bucket, "Key": source.key}
         if stored.stored_bytes > _COPY_LIMIT:
-            self.copy_in_parts(stored, target, operation, arguments=arguments, source_arguments=source_arguments)
+            kept = self.attributes(source, operation, arguments=source_arguments)
+            headers = {name: value for name, value in kept.arguments.items() if name in HEADERS}
+            tags = {"Tagging": self.tags(source, operation)} if kept.tags else {}
+            given = {**headers, **tags, **arguments}
+            self.copy_in_parts(kept.stored, target, operation, arguments=given, source_arguments=source_arguments)
             return
-        customer_key: Any = as_source(source_arguments)
+        origin = StoredRange(stored, 0, stored.stored_bytes, source_arguments)
         with self.request(target, operation, "PutObject", {**arguments, **source_arguments}) as s3:
             s3.copy_object(
+                Bucket=target.bucket, Key=target.key, MetadataDirective="COPY", **origin.arguments, **arguments
+            )
+
+    def _copied(
+        self,
+        target: ObjectLocation,
+        operation: Operation,
+        source: StoredRange,
+        metadata: Mapping[str, str],
+        arguments: Mapping[str, Any],
+    ) -> WrittenObject:
+        """A copy that has metadata and attributes of its own."""
+        tagging: Any = {"TaggingDirective": "REPLACE"} if "Tagging" in arguments else {}
+        with self.request(target, operation, "PutObject", {**arguments, **source.source_arguments}) as s3:
+            answer: Any = s3.copy_object(
                 Bucket=target.bucket,
                 Key=target.key,
-                CopySource=origin,
-                CopySourceIfMatch=stored.etag,
-                MetadataDirective="COPY",
-                **customer_key,
-                **arguments,
+                Metadata=dict(metadata),
+                MetadataDirective="REPLACE",
+                **tagging,
+                **source.arguments,
+                **known(s3, "CopyObject", arguments),
             )
+        etag = answered(answered(answer, "CopyObjectResult", target), "ETag", target)
+        return WrittenObject(etag.strip('"'), answer.get("VersionId"))
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:
         with self.request(location, operation, "DeleteObject", arguments) as s3:
@@ -191,38 +210,3 @@ class Boto3Store(Boto3Uploads):
             # Where an answer that refuses breaks off itself, or a date in one is none, botocore lets through what it
             # stands on.
             raise StoreUnansweredError(f"{location}: {action}: the answer broke off ({type(error).__name__})") from None
-
-
-def _stored_object(location: ObjectLocation, answer: Any) -> StoredObject:
-    """The headers of a GET or HEAD. Raises `TransferError` if no length is announced."""
-    content_range = _CONTENT_RANGE.fullmatch(answer.get("ContentRange") or "")
-    stored_bytes = int(content_range[1]) if content_range else answer.get("ContentLength")
-    if stored_bytes is None:
-        raise TransferError(f"{location}: the server announced no length")
-    label = "SSE-C" if answer.get("SSECustomerAlgorithm") else _SSE_LABELS.get(answer.get("ServerSideEncryption", ""))
-    return StoredObject(
-        location=location,
-        metadata=answer.get("Metadata", {}),
-        stored_bytes=stored_bytes,
-        etag=answer.get("ETag", "").strip('"'),
-        version_id=answer.get("VersionId"),
-        last_modified=answer.get("LastModified"),
-        content_type=answer.get("ContentType"),
-        server_side=label,
-        server_side_key=answer.get("SSEKMSKeyId"),
-        bucket_key=_yes(answer.get("BucketKeyEnabled")) if label == "SSE-KMS" else None,
-        ranged=content_range is not None,
-        crc32=_crc32(answer),
-    )
-
-
-def _yes(value: Any) -> bool:
-    """A boolean of an answer, which is text where it is that of a header."""
-    return str(value).lower() == "true"
-
-
-def _crc32(answer: Any) -> str | None:
-    """The CRC32 of an answer, unless it is a checksum of the checksums of parts."""
-    checksum: str | None = answer.get("ChecksumCRC32")
-    composite = checksum is None or "-" in checksum or answer.get("ChecksumType") == "COMPOSITE"
-    return None if composite else checksum

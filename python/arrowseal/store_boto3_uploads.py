@@ -65,7 +65,7 @@ class Boto3Uploads:
         arguments: Mapping[str, Any],
     ) -> WrittenPart:
         if isinstance(payload, StoredRange):
-            return self._copy_part(location, operation, upload_id, number, payload)
+            return self._copy_part(location, operation, upload_id, number, payload, arguments)
         with self.request(location, operation, "PutObject", arguments) as s3:
             content = payload_arguments(s3, payload)
             answer: Any = s3.upload_part(
@@ -129,9 +129,15 @@ class Boto3Uploads:
         return bool(answer.get("Parts"))
 
     def _copy_part(
-        self, location: ObjectLocation, operation: Operation, upload_id: str, number: int, source: StoredRange
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        upload_id: str,
+        number: int,
+        source: StoredRange,
+        arguments: Mapping[str, Any],
     ) -> WrittenPart:
-        with self.request(location, operation, "PutObject", {}) as s3:
+        with self.request(location, operation, "PutObject", {**arguments, **source.source_arguments}) as s3:
             answer: Any = s3.upload_part_copy(
                 Bucket=location.bucket,
                 Key=location.key,
@@ -139,21 +145,29 @@ class Boto3Uploads:
                 PartNumber=number,
                 CopySourceRange=f"bytes={source.begin}-{source.end - 1}",
                 **source.arguments,
+                **known(s3, "UploadPartCopy", arguments),
             )
         part = answered(answer, "CopyPartResult", location)
         return WrittenPart(number, answered(part, "ETag", location), part.get("ChecksumCRC32"))
 
     def copy_in_parts(
-        self, stored: StoredObject, target: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]
+        self,
+        stored: StoredObject,
+        target: ObjectLocation,
+        operation: Operation,
+        *,
+        arguments: Mapping[str, Any],
+        source_arguments: Mapping[str, Any],
     ) -> None:
         """As CopyObject, for what is too large for it: a copy by parts keeps nothing, so all is given again."""
         upload_id = self.create_upload(target, operation, metadata=stored.metadata, arguments=arguments)
         try:
+            ranges = [StoredRange(stored, *cut, source_arguments) for cut in copied_ranges(stored.stored_bytes)]
             parts = [
-                self._copy_part(target, operation, upload_id, number, StoredRange(stored, begin, end))
-                for number, (begin, end) in enumerate(copied_ranges(stored.stored_bytes), 1)
+                self.put_part(target, operation, upload_id, number, source, arguments=arguments)
+                for number, source in enumerate(ranges, 1)
             ]
-            self.complete_upload(target, operation, upload_id, parts, arguments={})
+            self.complete_upload(target, operation, upload_id, parts, arguments=arguments)
         except BaseException:
             self.abort_upload(target, operation, upload_id)
             raise
@@ -188,11 +202,6 @@ def answered(answer: Any, name: str, location: ObjectLocation) -> Any:
 def written(answer: Any, location: ObjectLocation) -> WrittenObject:
     """What an answer says of the object that was written."""
     return WrittenObject(answered(answer, "ETag", location).strip('"'), answer.get("VersionId"))
-
-
-def as_source(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The customer key of a read, as a copy takes it for its source."""
-    return {f"CopySource{name}": value for name, value in arguments.items() if name.startswith("SSECustomer")}
 
 
 def known(s3: S3Client, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

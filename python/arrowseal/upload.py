@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
     from arrowseal.retrying import RetryingStore
-    from arrowseal.store import OpenUpload, Payload, WrittenPart
+    from arrowseal.store import OpenUpload, Payload, StoredRange, WrittenPart
 
 MIN_PART_BYTES: Final = 5 * 2**20
 MAX_PARTS: Final = 10_000
@@ -81,7 +81,7 @@ class Upload:
         self._beginning: Future[str] | None = None
         self._process = os.getpid()
 
-    def put(self, payload: Payload) -> WrittenObject:
+    def put(self, payload: Payload | StoredRange) -> WrittenObject:
         """Write the object at once. Raises `StoreError`s, `CredentialsError`; then it was not written, unless the error
         says that no answer came.
         """
@@ -104,7 +104,7 @@ class Upload:
         self._operation.progress.advance(len(payload))
         return written
 
-    def send(self, payload: Payload) -> None:
+    def send(self, payload: Payload | StoredRange) -> None:
         """Send the next part, while those before it are on their way. Waits for one of them when there are too many, so
         that memory is bounded. Raises what any of them failed with.
         """
@@ -208,7 +208,7 @@ class Upload:
             if not self._store.has_parts(upload, self._operation):
                 self._store.abort_upload(upload.location, self._operation, upload.upload_id)
 
-    def _send(self, upload_id: str, number: int, payload: Payload) -> WrittenPart:
+    def _send(self, upload_id: str, number: int, payload: Payload | StoredRange) -> WrittenPart:
         try:
             if self._stop.is_set():
                 raise UploadNotFoundError(f"{self._location}: the upload was given up")

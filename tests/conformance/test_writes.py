@@ -9,7 +9,7 @@ import pytest
 from arrowseal.counters import Operation
 from arrowseal.exceptions import PreconditionFailedError
 from arrowseal.location import ObjectLocation
-from arrowseal.store import Payload
+from arrowseal.store import Payload, StoredRange
 
 if TYPE_CHECKING:
     from conformance_servers import Server
@@ -95,3 +95,59 @@ def test_copies_keep_metadata_and_deletions_are_silent(s3: Any, store: Store, fr
         store.delete(source, operation(source), arguments={})
     rows, _ = store.list_page(fresh_bucket, "from", operation(source), delimiter=None, token=None)
     assert rows == []
+
+
+HEADERS = {
+    "ContentType": "text/csv",
+    "CacheControl": "no-store",
+    "ContentLanguage": "de",
+    "ContentEncoding": "identity",
+}
+
+
+def test_a_copy_in_place_has_the_metadata_and_headers_that_it_is_given_and_its_tags_stay(
+    s3: Any, store: Store, fresh_bucket: str
+) -> None:
+    location = ObjectLocation(fresh_bucket, "in/place ü+")
+    written = put(store, location, b"content", **HEADERS, Tagging="team=weather&empty=")
+    before = store.attributes(location, operation(location), arguments={})
+    assert {name: before.arguments[name] for name in HEADERS} == HEADERS
+    assert store.tags(location, operation(location)) in ("team=weather&empty=", "empty=&team=weather")
+    assert store.grants(location, operation(location)) == {}
+    copied = store.put(
+        location,
+        operation(location),
+        StoredRange.whole(before.stored),
+        metadata={"c": "d"},
+        arguments=before.arguments,
+    )
+    after = store.attributes(location, operation(location), arguments={})
+    assert copied.etag == written.etag == after.stored.etag
+    assert after.stored.metadata == {"c": "d"}
+    assert dict(after.arguments) == dict(before.arguments)
+    assert s3.get_object(Bucket=fresh_bucket, Key=location.key)["Body"].read() == b"content"
+    assert "team=weather" in store.tags(location, operation(location))
+
+
+def test_an_object_is_copied_in_parts_with_all_that_is_given(s3: Any, store: Store, fresh_bucket: str) -> None:
+    location = ObjectLocation(fresh_bucket, "large")
+    content = b"a" * PART + b"b" * 1000
+    put(store, location, content, **HEADERS)
+    before = store.attributes(location, operation(location), arguments={})
+    upload_id = store.create_upload(location, operation(location), metadata={"c": "d"}, arguments=before.arguments)
+    parts = [
+        store.put_part(
+            location,
+            operation(location),
+            upload_id,
+            number,
+            StoredRange(before.stored, begin, end),
+            arguments=before.arguments,
+        )
+        for number, (begin, end) in enumerate([(0, PART), (PART, len(content))], 1)
+    ]
+    store.complete_upload(location, operation(location), upload_id, parts, arguments={})
+    after = store.attributes(location, operation(location), arguments={})
+    assert s3.get_object(Bucket=fresh_bucket, Key=location.key)["Body"].read() == content
+    assert after.stored.metadata == {"c": "d"}
+    assert {name: after.arguments[name] for name in HEADERS} == HEADERS

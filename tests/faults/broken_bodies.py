@@ -133,9 +133,13 @@ def operation_of(method: str, path: str, headers: dict[str, str]) -> str:
     if method == "GET":
         if "uploads" in query or "uploadId" in query:
             return "ListMultipartUploads" if "uploads" in query else "ListParts"
+        if has_key and ("tagging" in query or "acl" in query):
+            return "GetObjectTagging" if "tagging" in query else "GetObjectAcl"
         return "GetObject" if has_key else "ListObjectsV2"
     if method == "PUT":
-        return "UploadPart" if "partNumber" in query else "CopyObject" if "x-amz-copy-source" in lower else "PutObject"
+        if "partNumber" in query:
+            return "UploadPartCopy" if "x-amz-copy-source" in lower else "UploadPart"
+        return "CopyObject" if "x-amz-copy-source" in lower else "PutObject"
     if method == "POST":
         return "CreateMultipartUpload" if "uploads" in query else "CompleteMultipartUpload"
     if method == "DELETE":
