@@ -38,7 +38,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
+    from arrowseal.binding import Binding
     from arrowseal.counters import Operation
+    from arrowseal.discovery import Discovery
+    from arrowseal.keyring import Keyring
+    from arrowseal.legacy import Legacy
     from arrowseal.objects import EncryptedObject
     from arrowseal.store import ListedObject, OpenUpload
 
@@ -49,18 +53,20 @@ class Client:
     Nothing is requested, and boto3 is not imported, before the first operation. One client serves many threads and
     goes on in a forked child. It pickles by reference (its options) unless it was given boto3 objects.
 
-    Args:
-        kms_key_id: the KMS key that wraps data keys: id, ARN or alias. An alias is resolved once, by KMS's own answer.
+    Args: those that decide about keys and formats are described in `arrowseal.options.ClientOptions`.
+        kms_key_id: the KMS key that wraps data keys: id, ARN or alias; or a map of bucket prefixes to keys.
+        keyring, decrypt_key_ids, grant_tokens, discovery: more keys, and how KMS is asked for them.
+        bind_location: `"prefix"` or `"object"`: bind where an object lives into its encryption context.
         session, s3, kms: a boto3 session, or boto3 clients, to use as they are; otherwise boto3's own defaults,
             environment and configuration files decide (`AWS_ENDPOINT_URL*` included).
         format: `arrowseal.V3`, or `arrowseal.V2` for readers that do not know V3 (needs a policy that allows it).
         commitment_policy: whether objects must commit to their key; REQUIRE_ENCRYPT_REQUIRE_DECRYPT unless given.
         allow_plaintext: also read objects that are not client-side encrypted.
+        legacy, instruction_files: what else is read: old wraps and AES-CBC; keys that lie in files of their own.
         encryption_context: bound to every object written, and expected on every read; `arrowseal.ANY` accepts any.
         interop: `"analytics"` writes what Athena, EMR and Presto read: format V2, and the policy that allows it.
         profile_name, region_name: as in boto3.
         endpoint_url: another S3; also the KMS endpoint, unless `kms_endpoint_url` or AWS_ENDPOINT_URL_KMS names it.
-        decrypt_key_ids: more KMS keys to try on reads, after `kms_key_id`.
         max_plaintext_bytes: larger objects are refused before any memory is taken.
         allow_insecure_kms_endpoint: accept a plain-http KMS endpoint that is not on this machine.
         cache: bounds of the unwrapped data keys that reads remember, so that objects which share one cost one KMS call;
@@ -68,9 +74,7 @@ class Client:
         transfer: how large objects are moved: the size of ranges, and how many are in flight.
         progress: True shows a bar for each object that takes more than one piece, where a terminal or a notebook is
             attached (`arrowseal[progress]`); a function is told instead: see `arrowseal.progress.ReportProgress`.
-        lane: what carries short reads: obstore where it is installed (`arrowseal[fast]`) and does as boto3 would
-            (`"auto"`), boto3 always (`"boto3"`), or obstore, which must be there (`"obstore"`). An S3 client that was
-            handed in is always used as it is, and plain objects are boto3's: obstore hides how the server encrypts.
+        lane: what carries short reads, `"auto"`, `"boto3"` or `"obstore"`: see `ClientOptions`.
 
     Raises:
         ConfigurationError: the options contradict each other (`PolicyConflictError` where the policy forbids a format).
@@ -84,7 +88,7 @@ class Client:
 
     def __init__(
         self,
-        kms_key_id: str | None = None,
+        kms_key_id: str | Mapping[str, str] | None = None,
         *,
         session: boto3.Session | None = None,
         s3: S3Client | None = None,
@@ -97,8 +101,14 @@ class Client:
         profile_name: str | None = None,
         region_name: str | None = None,
         endpoint_url: str | None = None,
-        kms_endpoint_url: str | None = None,
+        kms_endpoint_url: str | Mapping[str, str] | None = None,
         decrypt_key_ids: Sequence[str] = (),
+        keyring: Keyring | Sequence[Keyring] | None = None,
+        grant_tokens: Sequence[str] = (),
+        discovery: Discovery | None = None,
+        bind_location: Binding | None = None,
+        legacy: Legacy = False,
+        instruction_files: bool | str | None = False,
         max_plaintext_bytes: int = MAX_CONTENT_BYTES,
         allow_insecure_kms_endpoint: bool = False,
         cache: DataKeyCache | None = DataKeyCache(),  # noqa: B008 - frozen
@@ -106,26 +116,11 @@ class Client:
         progress: ProgressOption = False,
         lane: Lane = "auto",
     ) -> None:
-        self._options = ClientOptions.checked(
-            kms_key_id=kms_key_id,
-            format=format,
-            commitment_policy=commitment_policy,
-            allow_plaintext=allow_plaintext,
-            encryption_context=encryption_context,
-            interop=interop,
-            profile_name=profile_name,
-            region_name=region_name,
-            endpoint_url=endpoint_url,
-            kms_endpoint_url=kms_endpoint_url,
-            decrypt_key_ids=decrypt_key_ids,
-            max_plaintext_bytes=max_plaintext_bytes,
-            allow_insecure_kms_endpoint=allow_insecure_kms_endpoint,
-            cache=cache,
-            transfer=transfer,
-            progress=progress,
-            lane=lane,
-        )
-        self._connections = Connections(self._options, session, s3, kms)
+        told = dict(locals())
+        handed_in = {name: told.pop(name) for name in ("session", "s3", "kms")}
+        del told["self"]
+        self._options = ClientOptions.checked(**told)
+        self._connections = Connections(self._options, **handed_in)
         self._store = RetryingStore(store_of(self._connections, self._options.lane), self._options.transfer.retries)
         self._keyrings = Keyrings(self._connections.kms, self._options, self._connections.renew)
         self._reuse = Reuse()
@@ -139,10 +134,20 @@ class Client:
         """What this client was told; frozen."""
         return self._options
 
+    def replace(self, **options: Any) -> Client:
+        """A client that was told the same but for these options. It uses what was handed to this one, a boto3 session
+        or clients, and has keyrings, caches and counters of its own. Raises what `Client` does.
+
+        >>> Client("alias/tables").replace(kms_key_id="alias/archive").options.kms_key_id
+        'alias/archive'
+        """
+        return Client(**(vars(self._options) | self._connections.handed_in | options))
+
     def __repr__(self) -> str:
         told = self._options
         words = told.kms_key_id, told.format.value, told.commitment_policy.value
-        return "<arrowseal.Client kms_key_id={!r} format={} commitment_policy={}>".format(*words)
+        more = f" keyring={list(told.keyring)!r}" if told.keyring else ""
+        return "<arrowseal.Client kms_key_id={!r}{} format={} commitment_policy={}>".format(words[0], more, *words[1:])
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self._connections.by_reference:
@@ -150,6 +155,8 @@ class Client:
                 "a client that was given session=, s3= or kms= cannot be pickled: those objects cannot. Give "
                 "profile_name=, region_name= and endpoint_url= instead"
             )
+        for keyring in self._options.keyring:
+            keyring.__reduce_ex__(2)  # one that holds a key raises a TypeError
         return _restore, (vars(self._options),)
 
     def put(

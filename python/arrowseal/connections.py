@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -51,7 +52,7 @@ class Connections:
                 raise ConfigurationError(f"{name}= takes {expected}, not {type(given).__name__}")
         self._options = options
         self._given: dict[str, Any] = {"session": session, "s3": s3, "kms": kms}
-        self._made: dict[str, Any] = {}
+        self._made: dict[Any, Any] = {}
         self._renewed_at = 0.0
         self._seconds_ahead = 0.0
         self._lock = threading.Lock()
@@ -63,6 +64,11 @@ class Connections:
     def by_reference(self) -> bool:
         """Whether all of it can be made again elsewhere from the options: nothing was handed in as an object."""
         return all(given is None for given in self._given.values())
+
+    @property
+    def handed_in(self) -> dict[str, Any]:
+        """What was handed in, by the names of the arguments."""
+        return dict(self._given)
 
     def s3(self) -> S3Client:
         """The S3 client. Raises `ConfigurationError` if boto3 cannot make one."""
@@ -84,29 +90,32 @@ class Connections:
                 learnt = self._made["endpoints"] = LearntEndpoints(s3, session.get_credentials)
             return learnt
 
-    def kms(self) -> KMSClient:
-        """The KMS client. Raises `InsecureEndpointError` for plain http off loopback, `ConfigurationError`."""
+    def kms(self, region: str | None = None) -> KMSClient:
+        """The KMS client of a Region; of the session's own one for None. One that was handed in serves every Region, as
+        it is. Raises `InsecureEndpointError` for plain http off loopback, `ConfigurationError`.
+        """
         endpoint = self._options.kms_endpoint_url
         if endpoint is None and not os.environ.get("AWS_ENDPOINT_URL_KMS"):
             endpoint = self._options.endpoint_url
-        client: KMSClient = self._client("kms", endpoint)
+        client: KMSClient = self._client("kms", endpoint, region)
         return client
 
-    def _client(self, service: str, endpoint_url: str | None) -> Any:
+    def _client(self, service: str, endpoint_url: str | Mapping[str, str] | None, region: str | None = None) -> Any:
         if self._given[service] is not None:
             return self._given[service]
         with self._lock:
-            return self._kept(service, endpoint_url)
+            return self._kept(service, endpoint_url, region)
 
-    def _kept(self, service: str, endpoint_url: str | None) -> Any:
-        if service not in self._made:
-            client = self._make(service, endpoint_url)
+    def _kept(self, service: str, endpoint_url: str | Mapping[str, str] | None, region: str | None = None) -> Any:
+        made = self._made.get((service, region))
+        if made is None:
+            made = self._make(service, endpoint_url, region)
             if service == "kms":
-                self._check_kms_endpoint(client)
-            self._made[service] = client
-        return self._made[service]
+                self._check_kms_endpoint(made)
+            self._made[service, region] = made
+        return made
 
-    def _make(self, service: str, endpoint_url: str | None) -> Any:
+    def _make(self, service: str, endpoint_url: str | Mapping[str, str] | None, region: str | None) -> Any:
         import boto3
         from botocore.exceptions import BotoCoreError
 
@@ -116,7 +125,11 @@ class Connections:
                     profile_name=self._options.profile_name, region_name=self._options.region_name
                 )
             session = self._given["session"] or self._made["session"]
-            client = session.client(service, endpoint_url=endpoint_url, config=self._config(service))
+            if isinstance(endpoint_url, Mapping):
+                endpoint_url = endpoint_url.get(region or session.region_name or "")
+            client = session.client(
+                service, region_name=region, endpoint_url=endpoint_url, config=self._config(service)
+            )
         except (BotoCoreError, ValueError) as error:
             subject = f"no {service.upper()} client"
             raise credentials_error(error, subject) or ConfigurationError(f"{subject}: {error}") from None

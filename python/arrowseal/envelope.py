@@ -6,10 +6,11 @@ Order of steps: S3 Encryption Client specification (decryption), with its Java c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from arrowseal import metadata as content_metadata
+from arrowseal.binding import LOCATION_NAME
 from arrowseal.exceptions import (
     AuthenticationError,
     CommitmentPolicyError,
@@ -51,6 +52,8 @@ class ReadRules:
     """The wrapping algorithms that the keyrings at hand unwrap, legacy ones included."""
     legacy: frozenset[LegacyWord] = frozenset()
     """Which legacy is admitted: old wraps of data keys, AES-CBC content, both or none."""
+    bound: Mapping[str, str] = field(default_factory=dict)
+    """What the context must have besides: the place that `bind_location=` binds an object to."""
     instruction_files: str | None = None
     """The suffix of the instruction files that are looked at; None looks at none."""
 
@@ -89,7 +92,7 @@ def admit(
             f"{', '.join(sorted(rules.wraps))}. Give {_keyring_of(encrypted.wrap)} as well"
         )
     _check_binding(location, encrypted)
-    _compare_contexts(location, encrypted, rules.encryption_context)
+    _compare_contexts(location, encrypted, rules.encryption_context, rules.bound)
     _limit(location, stored_bytes - TAG_BYTES, rules.max_plaintext_bytes)
     _check_length(location, encrypted, stored_bytes)
     return encrypted
@@ -154,15 +157,26 @@ def _check_binding(location: ObjectLocation, encrypted: EncryptedMetadata) -> No
 
 
 def _compare_contexts(
-    location: ObjectLocation, encrypted: EncryptedMetadata, expected: Mapping[str, str] | AnyContext
+    location: ObjectLocation,
+    encrypted: EncryptedMetadata,
+    expected: Mapping[str, str] | AnyContext,
+    bound: Mapping[str, str],
 ) -> None:
+    stored = encrypted.user_context
+    if any(stored.pop(name, None) != value for name, value in bound.items()):
+        raise EncryptionContextError(
+            f"{location}: the object is not bound to this place, and bind_location= expects that it is: it was moved or "
+            "put here in place of another, or was written without bind_location= or with another value of it. Read it "
+            "with a client that has the bind_location= and the encryption_context= it was written under"
+        )
     if isinstance(expected, AnyContext):
         return
-    if encrypted.user_context != dict(expected):
+    if stored != dict(expected):
+        hint = " It is bound to a place: read it with bind_location=." if LOCATION_NAME in stored else ""
         raise EncryptionContextError(
             f"{location}: the object was written under an encryption context with the names "
             f"{list(encrypted.user_context_names)}, and this read expects {sorted(expected)} (or values differ). Give "
-            "the same one as encryption_context=, or arrowseal.ANY to accept whatever the object says"
+            f"the same one as encryption_context=, or arrowseal.ANY to accept whatever the object says.{hint}"
         )
 
 

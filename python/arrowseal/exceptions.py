@@ -6,7 +6,7 @@
     ├── ConfigurationError (ValueError)           what was asked for cannot be; found before any request
     │   ├── LocationError                         not an s3:// URL, or bucket and key are missing
     │   │   └── DirectoryKeyError (IsADirectoryError)
-    │   ├── NoKeyError                            no KMS key is configured
+    │   ├── NoKeyError                            no key is configured, or none for this place
     │   ├── PolicyConflictError                   the format asked for is forbidden by the commitment policy
     │   ├── InsecureEndpointError                 data keys would cross the network in clear
     │   └── MissingExtraError (ImportError)       an optional dependency is not installed
@@ -17,12 +17,14 @@
     │   ├── UnsupportedFormatError                a known format or wrapping algorithm that is not read here
     │   ├── CommitmentPolicyError                 the object has no key commitment and the policy requires one
     │   ├── EncryptionContextError                the object's encryption context is not the one expected
+    │   ├── KeyMismatchError                      the data key was wrapped under another key, or its wrap was changed
+    │   ├── ForeignKeyError                       the KMS key is outside of what `discovery=` accepts
     │   └── SizeLimitError                        larger than the format or `max_plaintext_bytes` allow
     ├── KmsError                                  KMS did not give the data key
     │   ├── KmsAccessDeniedError (PermissionError)
     │   ├── KmsKeyNotFoundError (FileNotFoundError)
     │   ├── KmsKeyStateError                      disabled, pending deletion or otherwise unusable
-    │   ├── KmsKeyMismatchError                   the data key was wrapped under another KMS key
+    │   ├── KmsKeyMismatchError (KeyMismatchError)
     │   └── KmsUnavailableError (UnavailableError)
     │       └── KmsThrottledError (ThrottledError)
     ├── StoreError (OSError)                      S3 did not do what was asked
@@ -81,7 +83,7 @@ class DirectoryKeyError(LocationError, IsADirectoryError):
 
 
 class NoKeyError(ConfigurationError):
-    """No KMS key is configured for an operation that needs one."""
+    """No key is configured for an operation that needs one, or none for the place of the object."""
 
 
 class PolicyConflictError(ConfigurationError):
@@ -124,6 +126,14 @@ class EncryptionContextError(SecurityError):
     """The object's encryption context is not the one that the caller expects."""
 
 
+class KeyMismatchError(SecurityError):
+    """The data key was wrapped under another key, or its wrapped form was changed. One message for every cause."""
+
+
+class ForeignKeyError(SecurityError):
+    """KMS used a key of an account, partition or Region that `discovery=` does not name: its data key is not used."""
+
+
 class SizeLimitError(SecurityError):
     """Larger than the format allows, or than `max_plaintext_bytes`."""
 
@@ -152,7 +162,7 @@ class KmsKeyStateError(KmsError):
     """The KMS key is disabled, pending deletion, or of a kind that cannot wrap data keys."""
 
 
-class KmsKeyMismatchError(KmsError):
+class KmsKeyMismatchError(KmsError, KeyMismatchError):
     """The data key was wrapped under another KMS key, or its wrapped form or context was changed."""
 
 

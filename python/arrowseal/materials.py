@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,21 +12,42 @@ if TYPE_CHECKING:
     from arrowseal._core import DataKey
     from arrowseal.suites import Format
 
+KEY_ARN: Final = re.compile(r"arn:([^:]+):kms:([^:]*):([^:]*):key/.+")
+"""The ARN of a KMS key: partition, Region, account."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncryptionMaterials:
-    """A new data key for one object, with its wrapped form and the whole encryption context it is wrapped under."""
+    """A new data key for one object, with its wrapped form and what it is wrapped under.
+
+    `encryption_context` is the whole one, reserved entry included; raw keys have none. `key_name` says which key
+    wrapped it, for messages: the ARN of a KMS key, or `raw AES key 'archive'`. `wrap` is the wrapping algorithm by the
+    name of format V2. `material_description` is stored with the object so that a raw key is found again; nothing
+    proves it.
+    """
 
     format: Format
     data_key: DataKey
     encrypted_data_key: bytes = field(repr=False)
     encryption_context: Mapping[str, str] = field(repr=False)
-    kms_key_arn: str
+    key_name: str
+    wrap: str = "kms+context"
+    material_description: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def kms_key_arn(self) -> str | None:
+        """The ARN of the KMS key; None for a key of another kind."""
+        return self.key_name if KEY_ARN.fullmatch(self.key_name) else None
 
 
 @dataclass(frozen=True, slots=True)
 class DecryptionMaterials:
-    """The data key of an object, unwrapped, and the ARN of the KMS key that did it."""
+    """The data key of an object, unwrapped, and the name of the key that did it."""
 
     data_key: DataKey
-    kms_key_arn: str
+    key_name: str
+
+    @property
+    def kms_key_arn(self) -> str | None:
+        """The ARN of the KMS key; None for a key of another kind."""
+        return self.key_name if KEY_ARN.fullmatch(self.key_name) else None

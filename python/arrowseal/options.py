@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from arrowseal.binding import LOCATION_NAME, Binding
 from arrowseal.data_keys import DataKeyCache
+from arrowseal.discovery import Discovery
 from arrowseal.encryption import check_context
 from arrowseal.exceptions import ConfigurationError, PolicyConflictError
+from arrowseal.legacy import check_legacy
+from arrowseal.location import check_suffix
+from arrowseal.metadata import KMS_CONTEXT
+from arrowseal.prefix_keys import PrefixKeys
 from arrowseal.progress import ProgressOption, check_progress
 from arrowseal.suites import MAX_CONTENT_BYTES, V2, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from arrowseal.keyring import Keyring
+    from arrowseal.legacy import LegacyWord
 
 Lane = Literal["auto", "boto3", "obstore"]
 
 DEFAULT_POLICY = CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT
+
+_KEYRING: Final = ("wraps", "check_write", "check_read", "generate", "unwrap")
+_MAX_GRANT_TOKENS: Final = 10  # of KMS
 
 
 @dataclass(frozen=True)
 class ClientOptions:
     """What a `Client` was told. Holds references only, never a key or a credential; see `Client` for each option."""
 
-    kms_key_id: str | None = None
+    kms_key_id: str | Mapping[str, str] | None = None
     format: Format = V3
     commitment_policy: CommitmentPolicy = DEFAULT_POLICY
     allow_plaintext: bool = False
     encryption_context: Mapping[str, str] | AnyContext = field(default_factory=dict, repr=False)
     interop: str | None = None
     decrypt_key_ids: tuple[str, ...] = ()
+    keyring: tuple[Keyring, ...] = ()
+    grant_tokens: tuple[str, ...] = field(default=(), repr=False)
+    discovery: Discovery | None = None
+    bind_location: Binding | None = None
+    legacy: frozenset[LegacyWord] = frozenset()
+    instruction_files: str | None = None
+    """The suffix of the instruction files that reads look for; None looks for none."""
     max_plaintext_bytes: int = MAX_CONTENT_BYTES
     allow_insecure_kms_endpoint: bool = False
     cache: DataKeyCache | None = field(default_factory=DataKeyCache)
@@ -40,7 +58,7 @@ class ClientOptions:
     profile_name: str | None = None
     region_name: str | None = None
     endpoint_url: str | None = None
-    kms_endpoint_url: str | None = None
+    kms_endpoint_url: str | Mapping[str, str] | None = None
 
     @classmethod
     def checked(
@@ -56,7 +74,15 @@ class ClientOptions:
             encryption_context if isinstance(encryption_context, AnyContext) else check_context(encryption_context)
         )
         options = cls(commitment_policy=policy, encryption_context=context, **given)
-        options = replace(options, format=Format.of(options.format), decrypt_key_ids=_key_ids(options.decrypt_key_ids))
+        options = replace(
+            options,
+            format=Format.of(options.format),
+            decrypt_key_ids=_key_ids(options.decrypt_key_ids),
+            keyring=_keyrings(options.keyring),
+            grant_tokens=_grant_tokens(options.grant_tokens),
+            legacy=check_legacy(options.legacy),
+            instruction_files=check_suffix(options.instruction_files or False),
+        )
         if options.interop is not None:
             options = _for_analytics(options, explicit_policy=commitment_policy is not None)
         options.commitment_policy.check_write(options.format)
@@ -67,8 +93,16 @@ class ClientOptions:
         check_progress(options.progress)
         if options.lane not in get_args(Lane):
             raise ConfigurationError(f"lane={options.lane!r} is not known: 'auto', 'boto3' or 'obstore'")
-        if options.kms_key_id is not None:
+        if isinstance(options.kms_key_id, Mapping):
+            _key_ids(PrefixKeys(options.kms_key_id))
+            options = replace(options, kms_key_id=dict(sorted(options.kms_key_id.items())))
+        elif options.kms_key_id is not None:
             _key_ids([options.kms_key_id])
+        if options.discovery is not None and not isinstance(options.discovery, Discovery):
+            raise ConfigurationError("discovery= is a Discovery(account_ids=[...]), or None")
+        _check_binding(options)
+        if isinstance(options.kms_endpoint_url, Mapping) and not options.kms_endpoint_url:
+            raise ConfigurationError("kms_endpoint_url= is a URL, or a map of Regions to URLs with at least one")
         if not isinstance(options.max_plaintext_bytes, int) or options.max_plaintext_bytes < 0:
             raise ConfigurationError("max_plaintext_bytes is a number of bytes, 0 or more")
         return options
@@ -90,3 +124,37 @@ def _key_ids(key_ids: Any) -> tuple[str, ...]:
     if isinstance(key_ids, str) or not all(isinstance(key_id, str) and key_id.strip() for key_id in key_ids):
         raise ConfigurationError("KMS keys are given as strings: an id, an ARN or an alias such as 'alias/tables'")
     return tuple(key_ids)
+
+
+def _keyrings(given: Any) -> tuple[Keyring, ...]:
+    keyrings = () if given is None else tuple(given) if isinstance(given, list | tuple) else (given,)
+    for keyring in keyrings:
+        if missing := [name for name in _KEYRING if not hasattr(keyring, name)]:
+            raise ConfigurationError(
+                f"keyring= takes RawAesKeyring, RawRsaKeyring or an object with the methods of arrowseal.Keyring, not "
+                f"{type(keyring).__name__}, which has no {missing[0]!r}"
+            )
+    return keyrings
+
+
+def _grant_tokens(tokens: Any) -> tuple[str, ...]:
+    if isinstance(tokens, str) or not all(isinstance(token, str) and token for token in tokens):
+        raise ConfigurationError("grant_tokens= is a list of strings, as CreateGrant answers them")
+    if len(tokens) > _MAX_GRANT_TOKENS:
+        raise ConfigurationError(f"{len(tokens)} grant tokens are more than the {_MAX_GRANT_TOKENS} that KMS takes")
+    return tuple(tokens)
+
+
+def _check_binding(options: ClientOptions) -> None:
+    if options.bind_location is None:
+        return
+    if options.bind_location not in get_args(Binding):
+        raise ConfigurationError(f"bind_location={options.bind_location!r} is not known: None, 'prefix' or 'object'")
+    for keyring in options.keyring:
+        if KMS_CONTEXT not in keyring.wraps:
+            raise ConfigurationError(
+                f"bind_location={options.bind_location!r} needs an encryption context to bind the place into, and "
+                f"{type(keyring).__name__} has none: raw keys bind no context. Use a KMS key, or leave bind_location= out"
+            )
+    if not isinstance(options.encryption_context, AnyContext) and LOCATION_NAME in options.encryption_context:
+        raise ConfigurationError(f"bind_location= sets {LOCATION_NAME!r}: leave it out of encryption_context=")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal import _core
@@ -22,7 +22,6 @@ from arrowseal.exceptions import (
     UnsupportedFormatError,
 )
 from arrowseal.head import encryption_label
-from arrowseal.kms_keyring import KmsKeyring
 from arrowseal.location import ObjectLocation
 from arrowseal.store import Payload
 from arrowseal.suites import AnyContext, Format
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.counters import Operation
+    from arrowseal.keyring import Keyring
     from arrowseal.keyrings import Keyrings
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.options import ClientOptions
@@ -75,7 +75,7 @@ class ReadRequest:
     location: ObjectLocation
     arguments: Mapping[str, Any]
     rules: ReadRules
-    keyring: KmsKeyring
+    keyring: Keyring
 
 
 class Reader:
@@ -105,10 +105,10 @@ class Reader:
             arm.encryption_context if encryption_context is None else encryption_context,
             no_cse is not None or (self._options.allow_plaintext if allow_plaintext is None else allow_plaintext),
         )
-        keyring = self._keyrings.for_key(kms_key_id or arm.kms_key_id)
+        keyring = self._keyrings.for_key(kms_key_id or arm.kms_key_id, location)
+        rules = replace(rules, wraps=keyring.wraps, bound=self._keyrings.bound(location))
         if not rules.allow_plaintext:
             keyring.check_read(location)
-            self._keyrings.kms()
         arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
         return ReadRequest(location, arguments, rules, keyring)
 
@@ -124,7 +124,7 @@ class Reader:
             allow_plaintext=allow_plaintext,
             encryption_context=expected if isinstance(expected, AnyContext) else check_context(expected),
             max_plaintext_bytes=self._options.max_plaintext_bytes,
-            wraps=KmsKeyring.wraps,
+            wraps=frozenset(),
         )
 
     def read(

@@ -101,11 +101,11 @@ class Writer:
         """Raise `ConfigurationError` for what S3, KMS or the format would refuse. No request."""
         self._store.check_put(target.location, metadata=target.metadata, arguments=target.arguments)
         if isinstance(target.encryption, CSE):
-            self._keyrings.for_key(target.encryption.kms_key_id).check_write(target.location)
+            self._keyrings.for_key(target.encryption.kms_key_id, target.location).check_write(target.location)
             content_metadata.check_room(
                 target.location,
                 target.encryption.format or V3,
-                target.encryption.encryption_context or {},
+                self._keyrings.context(target.encryption.encryption_context or {}, target.location),
                 target.metadata,
             )
 
@@ -137,15 +137,16 @@ class Writer:
         if not isinstance(target.encryption, CSE):
             return Unsealed()
         encryption, location = target.encryption, target.location
-        sealed_format, context = encryption.format or V3, encryption.encryption_context or {}
-        keyring = self._keyrings.for_key(encryption.kms_key_id)
+        sealed_format = encryption.format or V3
+        context = self._keyrings.context(encryption.encryption_context or {}, location)
+        keyring = self._keyrings.for_key(encryption.kms_key_id, location)
 
         def generate() -> EncryptionMaterials:
             return keyring.generate(sealed_format, context, location, operation)
 
         # A stream that is too long for one part has a data key of its own: what it will add to the bounds is not known.
         shared = self._reuse.keys if size is not None or sealed_format is not V3 else None
-        reused = (encryption.kms_key_id, frozenset(context.items()))
+        reused = (id(keyring), keyring.check_write(location), frozenset(context.items())) if shared else None
         materials = shared.materials(reused, sealed_format, size or 0, generate) if shared else generate()
         self._keyrings.remember(materials.encrypted_data_key, materials.kms_key_arn)
         return Sealed(materials, sealed_format, operation)

@@ -53,7 +53,7 @@ def kms() -> StrictKms:
 
 
 def keyring(kms: StrictKms, key_id: str | None, *more: str) -> KmsKeyring:
-    return KmsKeyring(lambda: kms, key_id, more)  # type: ignore[arg-type, return-value]
+    return KmsKeyring(lambda _: kms, key_id, more)  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize(("written", "algorithm"), [(V3, "115"), (V2, "AES/GCM/NoPadding")])

@@ -82,7 +82,7 @@ class Access:
         if told is None:
             return id(self.client)
         options = self.client.options
-        return hash((options.kms_key_id, options.endpoint_url, options.region_name, options.profile_name))
+        return hash((str(options.kms_key_id), options.endpoint_url, options.region_name, options.profile_name))
 
 
 def _restore(client: Client, keywords: dict[str, Any]) -> Access:

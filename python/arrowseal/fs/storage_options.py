@@ -44,8 +44,8 @@ def storage_options_of(client: Client) -> dict[str, Any]:
             told[field.name] = value.value
         elif isinstance(value, Mapping):
             told[field.name] = dict(value)
-        elif isinstance(value, tuple):
-            told[field.name] = list(value)
+        elif isinstance(value, tuple | frozenset):
+            told[field.name] = sorted(value) if isinstance(value, frozenset) else list(value)
         elif isinstance(value, str | int):
             told[field.name] = value
     return told

@@ -1,0 +1,212 @@
+"""Requests to AWS KMS: the Region they go to, their retries, their errors by name, and what they are counted as.
+
+Source: API reference of AWS KMS, version 2014-11-01.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from arrowseal._core import DataKey
+from arrowseal.credentials import credentials_error
+from arrowseal.exceptions import (
+    ArrowSealError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    KmsAccessDeniedError,
+    KmsError,
+    KmsKeyMismatchError,
+    KmsKeyNotFoundError,
+    KmsKeyStateError,
+    KmsThrottledError,
+    KmsUnavailableError,
+)
+from arrowseal.materials import KEY_ARN
+from arrowseal.retries import call_kms
+from arrowseal.server_clock import clock_skew, seconds_ahead
+from arrowseal.wirelog import withheld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mypy_boto3_kms import KMSClient
+
+    from arrowseal.counters import Operation
+    from arrowseal.location import ObjectLocation
+
+Renew: TypeAlias = "Callable[[CredentialsError, float], None]"
+KmsOf: TypeAlias = "Callable[[str | None], KMSClient]"
+"""Gives the KMS client of a Region; of the client's own one for None."""
+
+_WRONG_TIME: Final = re.compile("Signature (expired|not yet current)")
+_ARN: Final = re.compile(r"arn:[^:]+:kms:([^:]+):[^:]*:(key|alias)/.+")
+_ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
+    "AccessDeniedException": (
+        KmsAccessDeniedError,
+        "access denied: the caller needs {action} on the key, and the key policy must allow this encryption context. "
+        "Some KMS implementations answer so when the object was written under another key",
+    ),
+    "NotFoundException": (KmsKeyNotFoundError, "no such key or alias in this account and Region"),
+    "DisabledException": (KmsKeyStateError, "the key is disabled: enable it, or read under another key"),
+    "KMSInvalidStateException": (KmsKeyStateError, "the key is pending deletion or not usable: check its state"),
+    "InvalidGrantTokenException": (
+        KmsError,
+        "a grant token is not valid: leave it out if the grant is older than five minutes, or ask for a new grant",
+    ),
+    "InvalidKeyUsageException": (KmsKeyStateError, "the key is not a symmetric encryption key"),
+    "IncorrectKeyException": (
+        KmsKeyMismatchError,
+        "the object was written under another key: give that one as kms_key_id=, or among decrypt_key_ids=",
+    ),
+    "InvalidCiphertextException": (
+        KmsKeyMismatchError,
+        "the encrypted data key does not belong to this key and encryption context: one of them is another one, or "
+        "was changed",
+    ),
+    "ThrottlingException": (KmsThrottledError, "throttled: retry later, or ask for a higher request quota"),
+    "KMSInternalException": (KmsUnavailableError, "internal error of KMS: retry later"),
+    "DependencyTimeoutException": (KmsUnavailableError, "KMS timed out: retry later"),
+    "KeyUnavailableException": (KmsUnavailableError, "the key is not available at the moment: retry later"),
+    "InvalidSignatureException": (CredentialsError, "the secret access key does not fit"),
+    "UnrecognizedClientException": (CredentialsError, "the credentials are not accepted"),
+    "InvalidClientTokenId": (CredentialsError, "the credentials are not accepted"),
+    "ExpiredTokenException": (ExpiredCredentialsError, "the credentials have expired: renew them"),
+}
+
+
+def region_of(key_id: str | None) -> str | None:
+    """The Region that the ARN of a key or alias names; None for an id or an alias, which are of the client's own."""
+    named = _ARN.fullmatch(key_id or "")
+    return named[1] if named else None
+
+
+class KmsRequests:
+    """Those of one keyring. Safe to share between threads.
+
+    An alias is resolved once, to the ARN in the first answer of KMS, and stays with that key. A key that is named by an
+    ARN is asked for in its own Region. Calls that KMS throttles are repeated for up to two minutes. `renew` is called
+    when KMS does not accept credentials or clock.
+    """
+
+    def __init__(self, kms: KmsOf, grant_tokens: Sequence[str] = (), renew: Renew = lambda *_: None) -> None:
+        self._kms = kms
+        self._renew = renew
+        self._arns: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self.granted: dict[str, Any] = {"GrantTokens": list(grant_tokens)} if grant_tokens else {}
+        """The grant tokens, as arguments of a call."""
+
+    def ready(self, region: str | None) -> None:
+        """Make the KMS client of a Region. Raises `InsecureEndpointError`, `ConfigurationError`. No request."""
+        self._kms(region)
+
+    def ask(
+        self,
+        action: str,
+        key_id: str,
+        location: ObjectLocation,
+        operation: Operation,
+        call: Callable[[KMSClient, str], Any],
+    ) -> Any:
+        """What `call` answers, a tuple that ends in the ARN of the key that KMS used: the one that was named. Raises
+        `KmsError`s, `CredentialsError`.
+        """
+        known = self._arns.get(key_id, key_id)
+        subject = f"{location}: KMS {action} under {known}"
+        result = self._retried(action, region_of(known), known, subject, operation, lambda kms: call(kms, known))
+        if KEY_ARN.fullmatch(known) and result[-1] != known:
+            raise KmsKeyMismatchError(f"{subject}: KMS used another key, {result[-1]}")
+        with self._lock:
+            self._arns[key_id] = result[-1]
+        return result
+
+    def ask_for_any(
+        self,
+        action: str,
+        region: str | None,
+        location: ObjectLocation,
+        operation: Operation,
+        call: Callable[[KMSClient], Any],
+    ) -> Any:
+        """The same without a key: KMS uses the one that the encrypted data key belongs to."""
+        subject = f"{location}: KMS {action} under any key" + (f" of {region}" if region else "")
+        return self._retried(action, region, "any key", subject, operation, call)
+
+    def _retried(
+        self,
+        action: str,
+        region: str | None,
+        key: str,
+        subject: str,
+        operation: Operation,
+        call: Callable[[KMSClient], Any],
+    ) -> Any:
+        def once() -> Any:
+            begun = time.monotonic()
+            try:
+                return _once(self._kms(region), key, subject, action, operation, call)
+            except CredentialsError as error:
+                self._renew(error, begun)
+                raise
+
+        def retried() -> None:
+            operation.retries += 1
+
+        return call_kms(once, retried)
+
+
+def _once(
+    kms: KMSClient,
+    key: str,
+    subject: str,
+    action: str,
+    operation: Operation,
+    call: Callable[[KMSClient], Any],
+) -> Any:
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    asked = key
+    try:
+        with operation.timed("kms"), withheld(subject):
+            answer = call(kms)
+        asked = answer[-1]
+        return answer
+    except ClientError as error:
+        raise _translate(error, subject, action) from None
+    except BotoCoreError as error:
+        raise _translate_transport(error, subject) from None
+    except (KeyError, ResponseParserError):
+        # What is left of an answer that broke off is no JSON, or for botocore one without content.
+        raise KmsUnavailableError(f"{subject}: the answer of KMS broke off") from None
+    finally:
+        operation.count_kms(action, asked)
+
+
+def take_data_key(answer: dict[str, Any]) -> DataKey:
+    """Move the plaintext out of an answer into memory of the core; no variable of any frame keeps it."""
+    try:
+        return DataKey(answer.pop("Plaintext"))
+    except ValueError:
+        raise KmsError("KMS answered with a data key that does not have 32 bytes") from None
+
+
+def _translate(error: Any, subject: str, action: str) -> ArrowSealError:
+    """One of ours for a `ClientError`, without its text where that could quote the request."""
+    code = str(error.response.get("Error", {}).get("Code", "")).removeprefix("com.amazonaws.kms#")
+    if code == "InvalidSignatureException" and _WRONG_TIME.match(str(error.response["Error"].get("Message", ""))):
+        date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        return clock_skew(subject, seconds_ahead(date))
+    kind, text = _ERRORS.get(code, (KmsError, code or "unknown error"))
+    if "Throttl" in code or code == "RequestLimitExceeded":
+        kind, text = _ERRORS["ThrottlingException"]
+    return kind(f"{subject}: {text.format(action='kms:' + action)}")
+
+
+def _translate_transport(error: Exception, subject: str) -> ArrowSealError:
+    return credentials_error(error, subject) or KmsUnavailableError(
+        f"{subject}: KMS cannot be reached ({type(error).__name__}): {error}"
+    )
