@@ -39,18 +39,17 @@ class Boto3Uploads:
         arguments: Mapping[str, Any],
     ) -> str:
         with self.request(location, operation, "PutObject", arguments) as s3:
-            # boto3 sends a checksum with each part even if none was announced, which some servers then refuse.
-            checksum: Any = {"ChecksumAlgorithm": "CRC32"} if sends_checksums(s3) else {}
-            if (
-                checksum
-            ):  # of the whole object, which any reader can check; by default it is one of the parts' checksums
-                checksum |= known(s3, "CreateMultipartUpload", {"ChecksumType": "FULL_OBJECT"})
+            # boto3 sends a checksum with each part even if none was announced, which some servers then refuse. Of the
+            # whole object, which any reader can check; by default it is one of the parts' checksums.
+            algorithm = arguments.get("ChecksumAlgorithm", "CRC32") if sends_checksums(s3) else None
+            checksum: Any = {"ChecksumAlgorithm": algorithm, "ChecksumType": "FULL_OBJECT"} if algorithm else {}
+            rest = {name: value for name, value in arguments.items() if name != "ChecksumAlgorithm"}
             answer = s3.create_multipart_upload(
                 Bucket=location.bucket,
                 Key=location.key,
                 Metadata=dict(metadata),
-                **checksum,
-                **known(s3, "CreateMultipartUpload", arguments),
+                **known(s3, "CreateMultipartUpload", checksum),
+                **known(s3, "CreateMultipartUpload", rest),
             )
         return str(answered(answer, "UploadId", location))
 
@@ -160,7 +159,9 @@ class Boto3Uploads:
         source_arguments: Mapping[str, Any],
     ) -> None:
         """As CopyObject, for what is too large for it: a copy by parts keeps nothing, so all is given again."""
-        upload_id = self.create_upload(target, operation, metadata=stored.metadata, arguments=arguments)
+        upload_id = self.create_upload(
+            target, operation, metadata=stored.metadata, arguments={**arguments, "ChecksumAlgorithm": None}
+        )
         try:
             ranges = [StoredRange(stored, *cut, source_arguments) for cut in copied_ranges(stored.stored_bytes)]
             parts = [
