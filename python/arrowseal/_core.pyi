@@ -13,6 +13,7 @@ __all__ = [
     "SUITES",
     "AesWrappingKey",
     "AlgorithmSuite",
+    "CbcOpener",
     "DataKey",
     "Opener",
     "PartBuffer",
@@ -111,6 +112,10 @@ class AesWrappingKey:
         """
     def unwrap(self, wrapped: bytes, additional_data: bytes, /) -> DataKey:
         """The data key. Raises `arrowseal.exceptions.AuthenticationError`, with one message, whatever is wrong."""
+    def unwrap_rfc3394(self, wrapped: bytes, /) -> DataKey:
+        """The data key out of `AESWrap` (RFC 3394), which old clients wrote. Raises as `unwrap`."""
+    def unwrap_ecb(self, wrapped: bytes, /) -> DataKey:
+        """The data key out of `AES` of V1: AES-ECB, whose padding is all that tells a wrong key. Raises as `unwrap`."""
 
 @final
 class RsaPublicKey:
@@ -143,6 +148,19 @@ class RsaPrivateKey:
     def unwrap(self, wrapped: bytes, content_algorithm: str, /) -> DataKey:
         """The data key, if it was wrapped for content of exactly this algorithm. Raises
         `arrowseal.exceptions.AuthenticationError`, with one message, whatever is wrong.
+        """
+
+    def unwrap_oaep_sha256(self, wrapped: bytes, /) -> DataKey:
+        """The data key out of RSA-OAEP with SHA-256, which old clients wrote: with MGF1-SHA-1 (Java's own provider), or
+        with MGF1-SHA-256 (Bouncy Castle). Raises as `unwrap`.
+        """
+
+    def unwrap_pkcs1(self, wrapped: bytes, /) -> DataKey:
+        """The data key out of `RSA` of V1: PKCS#1 v1.5. It never tells whether the padding fitted, which would let whoever
+        asks often enough decrypt with the private key (Bleichenbacher 1998): a random data key then takes the place.
+        Opening content under that one ends in `arrowseal.exceptions.AuthenticationError`, as under any wrong key.
+
+        Either kind serves for nothing else: sealing, wrapping and decrypting without proof are a `ValueError`.
         """
 
 @final
@@ -235,12 +253,12 @@ class PlaintextBuffer:
 @final
 class UnauthenticatedBuffer:
     """The bytes of an object that no key of ours protects, as the server sent them, or what an `UnauthenticatedOpener`
-    made of them; otherwise a `PlaintextBuffer`.
+    or a `CbcOpener` made of them; otherwise a `PlaintextBuffer`.
     """
 
     @property
     def encryption(self) -> str:
-        """`"PLAIN"`, or `"CSE V3, unauthenticated"`."""
+        """`"PLAIN"`, `"CSE V3, unauthenticated"`, or, of CBC, `"CSE V1"`."""
     def slice(self, offset: int, length: int, /) -> UnauthenticatedBuffer: ...
     def joined(self, others: list[UnauthenticatedBuffer], /) -> UnauthenticatedBuffer: ...
     def __len__(self) -> int: ...
@@ -371,6 +389,32 @@ class UnauthenticatedRange:
     def window(self, offset: int, length: int, /) -> Window: ...
     def receive(self, content: Buffer, /) -> UnauthenticatedBuffer: ...
     def finish(self) -> UnauthenticatedBuffer: ...
+
+@final
+class CbcOpener:
+    """Decrypts one object of AES-256-CBC with PKCS#7 padding (V1, and old V2 objects), range by range, in any order, on any
+    thread, and proves nothing: whoever could write to the object decides what comes out. Nothing is encrypted so.
+
+    Whatever is wrong is the one `arrowseal.exceptions.AuthenticationError`, here or at the end, after what was
+    decrypted is wiped: a length that is no multiple of 16, or 0; padding; a data key that took the place of none.
+    Memory: the object. Raises `ValueError` for an IV that has not 16 bytes, `MemoryError`.
+    """
+
+    def __new__(
+        cls,
+        data_key: DataKey,
+        iv: bytes,
+        stored_bytes: int,
+        /,
+        *,
+        encryption: Literal["CSE V1", "CSE V2"] = "CSE V1",
+    ) -> CbcOpener: ...
+    def window(self, offset: int, length: int, /) -> Window:
+        """The window over the stored bytes `[offset, offset + length)`. Raises as that of `Opener`."""
+    def receive(self, content: Buffer, /) -> UnauthenticatedBuffer:
+        """The content of a whole stored object that is there already, which is copied, GIL held."""
+    def finish(self) -> UnauthenticatedBuffer:
+        """The content, without its padding. Raises `ValueError` if ranges are missing or it was called before."""
 
 def open_engine() -> Literal["switched", "two-pass"]:
     """How content is opened before its tag is known: by the switch of direction of the fused cipher, or, where the

@@ -9,6 +9,8 @@ pub enum Error {
     Authentication,
     /// A wrapped data key that does not open under this key, whatever the reason.
     WrappedKey,
+    /// Something else than opening content, under a data key whose wrap must not tell whether it fits.
+    KeyToOpenOnly,
     /// A raw AES wrapping key of another length.
     WrappingKeyLength,
     /// No file in PEM.
@@ -27,6 +29,8 @@ pub enum Error {
     DataKeyLength,
     /// A message id or IV of another length than the suite's.
     MessageIdLength,
+    /// An IV of another length than CBC's.
+    IvLength,
     /// A message id or IV of zeros only: a broken random generator, or a forgery.
     MessageIdZero,
     /// A key commitment of another length than the suite's, or one where the suite has none.
@@ -58,6 +62,10 @@ impl fmt::Display for Error {
         f.write_str(match self {
             Self::Authentication => "the object or its key commitment does not authenticate",
             Self::WrappedKey => "the wrapped data key does not open under this key, or is of another object",
+            Self::KeyToOpenOnly => {
+                "a data key out of RSA PKCS#1 v1.5 opens content and does nothing else, since nothing tells whether it is \
+                 the right one: read the object, and write it anew"
+            }
             Self::WrappingKeyLength => "a raw AES wrapping key has 32 bytes",
             Self::Pem => "the file begins like PEM and is not: copy it whole, with its lines BEGIN and END",
             Self::EncryptedKey => {
@@ -70,6 +78,7 @@ impl fmt::Display for Error {
             Self::UnsupportedSuite => "content of this algorithm suite is neither sealed nor opened here",
             Self::DataKeyLength => "a data key has 32 bytes",
             Self::MessageIdLength => "a message id has 28 bytes (V3), an IV 12 (V2)",
+            Self::IvLength => "the IV of CBC has 16 bytes",
             Self::MessageIdZero => "a message id or IV of zeros only is refused",
             Self::CommitmentLength => "a key commitment has 28 bytes in V3 and does not exist in V2",
             Self::Misaligned => "borders inside a message lie at multiples of 16 bytes",

@@ -1,7 +1,7 @@
-//! The fused AES-256-GCM of aws-lc, through its EVP layer, since only that one takes IVs of 16 bytes.
+//! What aws-lc-rs has no safe interface for: the fused AES-256-GCM with IVs of 16 bytes, and two ways to decrypt with RSA.
 //!
 //! All `unsafe` of this crate is here. What the blocks rely on, beyond their own reasons:
-//! a context belongs to one [`KeyedContext`], which is not shared, and is freed with it; the library reads and writes
+//! a context or key belongs to one value here, which is not shared, and is freed with it; the library reads and writes
 //! exactly as many bytes as it is told, at the pointers of live slices; no length exceeds `c_int`.
 //! The order of calls is in the types: after the switch of direction nothing can be updated any more.
 #![allow(unsafe_code)]
@@ -10,9 +10,12 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{NonNull, null, null_mut};
 
 use aws_lc_sys::{
-    AES_KEY, AES_ctr128_encrypt, AES_encrypt, AES_set_encrypt_key, EVP_CIPHER_CTX, EVP_CIPHER_CTX_ctrl,
+    AES_KEY, AES_ctr128_encrypt, AES_encrypt, AES_set_encrypt_key, CBS, EVP_CIPHER_CTX, EVP_CIPHER_CTX_ctrl,
     EVP_CIPHER_CTX_free, EVP_CIPHER_CTX_new, EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_IVLEN, EVP_CTRL_AEAD_SET_TAG,
-    EVP_CipherFinal_ex, EVP_CipherInit_ex, EVP_CipherUpdate, EVP_aes_256_gcm, OPENSSL_cleanse,
+    EVP_CipherFinal_ex, EVP_CipherInit_ex, EVP_CipherUpdate, EVP_PKEY, EVP_PKEY_CTX, EVP_PKEY_CTX_free,
+    EVP_PKEY_CTX_new, EVP_PKEY_CTX_set_rsa_mgf1_md, EVP_PKEY_CTX_set_rsa_oaep_md, EVP_PKEY_CTX_set_rsa_padding,
+    EVP_PKEY_decrypt, EVP_PKEY_decrypt_init, EVP_PKEY_free, EVP_aes_256_gcm, EVP_parse_private_key, EVP_sha1,
+    EVP_sha256, OPENSSL_cleanse, RSA_NO_PADDING, RSA_PKCS1_OAEP_PADDING,
 };
 
 use crate::error::{Error, Result};
@@ -226,6 +229,80 @@ pub(crate) struct Switched<'a>(&'a mut KeyedContext);
 impl Switched<'_> {
     pub(crate) fn finish(self) -> Result<Element> {
         self.0.tag()
+    }
+}
+
+/// How RSA decrypts what old clients wrapped.
+#[derive(Clone, Copy)]
+pub(crate) enum RsaPadding {
+    /// None: all of the block is given out, for the caller to look at in constant time.
+    Unchecked,
+    /// OAEP with SHA-256 and MGF1-SHA-1, as Java's own provider has it.
+    OaepSha256Mgf1Sha1,
+    /// OAEP with SHA-256 throughout.
+    OaepSha256,
+}
+
+/// An RSA private key, parsed for one decryption. The library wipes it when it is freed.
+pub(crate) struct RsaDecryption(NonNull<EVP_PKEY>);
+
+impl RsaDecryption {
+    /// Out of the PKCS#8 of a key that is known to be of RSA.
+    pub(crate) fn from_pkcs8(der: &[u8]) -> Result<Self> {
+        let mut source = CBS { data: der.as_ptr(), len: der.len() };
+        // SAFETY: the source describes a live slice, of which the key keeps nothing; null, a refusal, is refused.
+        NonNull::new(unsafe { EVP_parse_private_key(&raw mut source) }).map(Self).ok_or(Error::Cipher)
+    }
+
+    /// Decrypts into `block`, which is as long as the modulus, and says how much of it was written.
+    pub(crate) fn decrypt(&self, padding: RsaPadding, wrapped: &[u8], block: &mut [u8]) -> Result<usize> {
+        let context = self.context(padding)?;
+        let mut length = block.len();
+        // SAFETY: live slices of the lengths that are told; the library refuses a block shorter than the modulus.
+        done(unsafe {
+            EVP_PKEY_decrypt(context.0.as_ptr(), block.as_mut_ptr(), &raw mut length, wrapped.as_ptr(), wrapped.len())
+        })?;
+        Ok(length)
+    }
+
+    fn context(&self, padding: RsaPadding) -> Result<RsaContext> {
+        // SAFETY: a live key, of which the context takes a reference; no engine; null is refused.
+        let context = unsafe { EVP_PKEY_CTX_new(self.0.as_ptr(), null_mut()) };
+        let context = RsaContext(NonNull::new(context).ok_or(Error::Cipher)?);
+        let (mode, mask) = match padding {
+            RsaPadding::Unchecked => (RSA_NO_PADDING, None),
+            // SAFETY: no precondition; the answers are static tables.
+            RsaPadding::OaepSha256Mgf1Sha1 => (RSA_PKCS1_OAEP_PADDING, Some(unsafe { EVP_sha1() })),
+            // SAFETY: as above.
+            RsaPadding::OaepSha256 => (RSA_PKCS1_OAEP_PADDING, Some(unsafe { EVP_sha256() })),
+        };
+        // SAFETY: the context is live and for decryption before its padding is set.
+        done(unsafe { EVP_PKEY_decrypt_init(context.0.as_ptr()) })?;
+        // SAFETY: as above.
+        done(unsafe { EVP_PKEY_CTX_set_rsa_padding(context.0.as_ptr(), mode) })?;
+        if let Some(mask) = mask {
+            // SAFETY: as above; the digests are static tables.
+            done(unsafe { EVP_PKEY_CTX_set_rsa_oaep_md(context.0.as_ptr(), EVP_sha256()) })?;
+            // SAFETY: as above.
+            done(unsafe { EVP_PKEY_CTX_set_rsa_mgf1_md(context.0.as_ptr(), mask) })?;
+        }
+        Ok(context)
+    }
+}
+
+impl Drop for RsaDecryption {
+    fn drop(&mut self) {
+        // SAFETY: made by the library for us, freed once.
+        unsafe { EVP_PKEY_free(self.0.as_ptr()) };
+    }
+}
+
+struct RsaContext(NonNull<EVP_PKEY_CTX>);
+
+impl Drop for RsaContext {
+    fn drop(&mut self) {
+        // SAFETY: made by `EVP_PKEY_CTX_new`, freed once.
+        unsafe { EVP_PKEY_CTX_free(self.0.as_ptr()) };
     }
 }
 

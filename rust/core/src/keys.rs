@@ -6,6 +6,8 @@
 //! Key bytes live on the heap, so that moving a key leaves no copies behind, and are wiped when dropped. None of these
 //! types has `Debug` or `Clone`.
 
+use std::hint::black_box;
+
 use aws_lc_rs::{constant_time, hkdf, rand};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -26,8 +28,17 @@ const INDEX_KEY_LABEL: &[u8] = b"arrowseal segment index v1";
 const COMMITTING_NONCE: [u8; NONCE_BYTES] = [0x01; NONCE_BYTES];
 
 /// The plaintext data key of an object, as a keyring returns it.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct DataKey(Box<[u8; KEY_BYTES]>);
+#[derive(ZeroizeOnDrop)]
+pub struct DataKey {
+    key: Box<[u8; KEY_BYTES]>,
+    fits: Fits,
+    /// Whether its wrap must not tell whether it fits: then content is opened under it, and nothing else is done.
+    to_open_only: bool,
+}
+
+/// Whether a data key was in its wrap, or random bytes took its place. Only the end of opening content tells.
+#[derive(Clone, Copy, Zeroize)]
+pub(crate) struct Fits(u8);
 
 /// What makes a message unique under its data key: the message id (V3) or the IV (V2). Public, stored with the object.
 pub struct MessageId {
@@ -46,6 +57,7 @@ pub(crate) struct IndexKey(Box<[u8; KEY_BYTES]>);
 #[derive(ZeroizeOnDrop)]
 pub struct ContentKey {
     key: Box<[u8; KEY_BYTES]>,
+    to_open_only: bool,
     nonce: [u8; NONCE_BYTES],
     #[zeroize(skip)]
     additional_data: &'static [u8],
@@ -57,8 +69,8 @@ impl DataKey {
     /// # Errors
     /// [`Error::DataKeyLength`] unless there are 32 bytes.
     pub fn new(key: &[u8]) -> Result<Self> {
-        let mut copy = Self(Box::new([0; KEY_BYTES]));
-        fill(copy.0.as_mut_slice(), key).ok_or(Error::DataKeyLength)?;
+        let mut copy = Self::zero();
+        fill(copy.key.as_mut_slice(), key).ok_or(Error::DataKeyLength)?;
         Ok(copy)
     }
 
@@ -67,17 +79,41 @@ impl DataKey {
     /// # Errors
     /// [`Error::Random`], also if the generator gives zeros: then nothing it gives is worth using.
     pub fn generate() -> Result<Self> {
-        let mut key = Self(Box::new([0; KEY_BYTES]));
-        rand::fill(key.0.as_mut_slice()).map_err(|_| Error::Random)?;
+        let mut key = Self::zero();
+        rand::fill(key.key.as_mut_slice()).map_err(|_| Error::Random)?;
         key.not_zero()
     }
 
-    fn not_zero(self) -> Result<Self> {
-        if self.0.iter().fold(0, |any, byte| any | byte) == 0 { Err(Error::Random) } else { Ok(self) }
+    /// Those bytes if `wrong` is zero, random ones otherwise, and nobody can tell before content was opened.
+    pub(crate) fn or_random(key: &[u8; KEY_BYTES], wrong: u8) -> Result<Self> {
+        let (mut either, mask) = (Self::generate()?, mask_of_zero(wrong));
+        for (byte, found) in either.key.iter_mut().zip(key) {
+            *byte = *byte & !mask | found & mask;
+        }
+        (either.fits, either.to_open_only) = (Fits(mask), true);
+        Ok(either)
     }
 
+    fn zero() -> Self {
+        Self { key: Box::new([0; KEY_BYTES]), fits: Fits(u8::MAX), to_open_only: false }
+    }
+
+    fn not_zero(self) -> Result<Self> {
+        if self.key.iter().fold(0, |any, byte| any | byte) == 0 { Err(Error::Random) } else { Ok(self) }
+    }
+
+    /// For ciphers that open content and look at [`DataKey::fits`] when they are done.
     pub(crate) fn bytes(&self) -> &[u8; KEY_BYTES] {
-        &self.0
+        &self.key
+    }
+
+    pub(crate) fn fits(&self) -> Fits {
+        self.fits
+    }
+
+    /// The bytes to wrap.
+    pub(crate) fn to_wrap(&self) -> Result<&[u8; KEY_BYTES]> {
+        if self.to_open_only { Err(Error::KeyToOpenOnly) } else { Ok(&self.key) }
     }
 
     /// The keys to seal a message with, and the commitment to store with it.
@@ -124,19 +160,20 @@ impl DataKey {
         if !id.suite.supported {
             return Err(Error::UnsupportedSuite);
         }
-        let mut content = ContentKey { key: Box::new([0; KEY_BYTES]), nonce: COMMITTING_NONCE, additional_data: &[] };
+        let (key, to_open_only) = (Box::new([0; KEY_BYTES]), self.to_open_only);
+        let mut content = ContentKey { key, to_open_only, nonce: COMMITTING_NONCE, additional_data: &[] };
         if id.suite.committing() {
             self.expand(id, &[SUITE_LABEL, CONTENT_KEY_LABEL], content.key.as_mut_slice())?;
             content.additional_data = SUITE_LABEL;
         } else {
-            content.key.copy_from_slice(self.0.as_slice());
+            content.key.copy_from_slice(self.key.as_slice());
             fill(&mut content.nonce, id.as_bytes()).ok_or(Error::MessageIdLength)?;
         }
         Ok(content)
     }
 
     fn expand(&self, id: &MessageId, info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-        let key = hkdf::Salt::new(hkdf::HKDF_SHA512, id.as_bytes()).extract(self.0.as_slice());
+        let key = hkdf::Salt::new(hkdf::HKDF_SHA512, id.as_bytes()).extract(self.key.as_slice());
         let material = key.expand(info, OutputLength(out.len())).map_err(|_| Error::Cipher)?;
         material.fill(out).map_err(|_| Error::Cipher)
     }
@@ -196,7 +233,19 @@ impl IndexKey {
     }
 }
 
+impl Fits {
+    /// 0 if it does.
+    pub(crate) fn wrong(self) -> u32 {
+        u32::from(!self.0)
+    }
+}
+
 impl ContentKey {
+    /// Itself, for uses that do not end with a proof.
+    pub(crate) fn not_to_open_only(self) -> Result<Self> {
+        if self.to_open_only { Err(Error::KeyToOpenOnly) } else { Ok(self) }
+    }
+
     pub(crate) fn key(&self) -> &[u8; KEY_BYTES] {
         &self.key
     }
@@ -222,4 +271,10 @@ impl hkdf::KeyType for OutputLength {
 /// `copy_from_slice` that answers instead of panicking when the lengths differ.
 fn fill(target: &mut [u8], source: &[u8]) -> Option<()> {
     (target.len() == source.len()).then(|| target.copy_from_slice(source))
+}
+
+/// All ones for zero, and zero for anything else, without a branch.
+pub(crate) fn mask_of_zero(byte: u8) -> u8 {
+    let [_, mask] = black_box(u16::from(byte)).wrapping_sub(1).to_le_bytes();
+    black_box(mask)
 }

@@ -4,7 +4,8 @@
 //! order, on any thread, by the fused cipher of aws-lc; their partials combine to the tag of the whole message.
 //!
 //! [`suite`] and [`keys`] say what the formats are, [`message`] seals and opens segments, [`parallel`] whole messages,
-//! [`index`] proves segments on their own, [`wrap`] wraps data keys.
+//! [`index`] proves segments on their own, [`wrap`] wraps data keys,
+//! [`legacy`] decrypts what old clients wrote.
 //! No Python, no I/O, no clock.
 //!
 //! ```
@@ -37,6 +38,7 @@ mod ghash;
 pub mod index;
 pub mod keys;
 mod ledger;
+pub mod legacy;
 pub mod message;
 pub mod parallel;
 mod ranges;

@@ -41,9 +41,9 @@ impl MessageSealer {
     /// A sealer for one message under a key that serves no other.
     ///
     /// # Errors
-    /// [`Error::WeakKey`], [`Error::Cipher`].
+    /// [`Error::KeyToOpenOnly`], [`Error::WeakKey`], [`Error::Cipher`].
     pub fn new(key: ContentKey) -> Result<Self> {
-        Ok(Self { cipher: SegmentCipher::for_known_tags(key)?, ledger: Mutex::default() })
+        Ok(Self { cipher: SegmentCipher::for_known_tags(key.not_to_open_only()?)?, ledger: Mutex::default() })
     }
 
     /// Seals the segment at `offset` in place.
@@ -166,9 +166,9 @@ impl MessageOpener {
 
 impl UnauthenticatedOpener {
     /// # Errors
-    /// [`Error::WeakKey`], [`Error::Cipher`].
+    /// [`Error::KeyToOpenOnly`], [`Error::WeakKey`], [`Error::Cipher`].
     pub fn new(key: ContentKey) -> Result<Self> {
-        SegmentCipher::for_known_tags(key).map(Self)
+        SegmentCipher::for_known_tags(key.not_to_open_only()?).map(Self)
     }
 
     /// Decrypts in place what lies at `offset`. Whoever could write to the object decides what comes out.

@@ -3,22 +3,34 @@
 //! `AES/GCM`: `nonce || ciphertext || tag`, the content algorithm as additional data. `RSA-OAEP-SHA1`: OAEP with SHA-1 and
 //! MGF1-SHA-1 over `0x20 || data key || content algorithm`. Either way the wrapped key says what content it is for.
 //!
+//! What old clients wrote is unwrapped only: RFC 3394 (`AESWrap`), AES-ECB (`AES` of V1), PKCS#1 v1.5 (`RSA` of V1) and OAEP
+//! with SHA-256. None of them says what content the data key is for.
+//!
 //! Whatever is wrong with a wrapped key, the answer is [`Error::WrappedKey`]: what was wrong is of use to an attacker only.
+//! Of PKCS#1 v1.5 even that much is (Bleichenbacher 1998): there a random data key takes the place of a wrong one.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::cipher::{self, DecryptingKey, DecryptionContext, UnboundCipherKey};
 use aws_lc_rs::constant_time;
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::key_wrap::{self, AesKek, KeyWrap};
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey};
 use aws_lc_rs::rsa::{PrivateDecryptingKey, PublicEncryptingKey};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
-use crate::keys::DataKey;
+use crate::evp::{RsaDecryption, RsaPadding};
+use crate::keys::{DataKey, mask_of_zero};
 use crate::rsa_keys::{private_key, public_key};
 use crate::suite::SUITES;
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
+const RFC_3394_BYTES: usize = KEY_BYTES + 8;
+/// PKCS#7 pads whole blocks with a block more.
+const ECB_PADDING: [u8; 16] = [16; 16];
+const ECB_BYTES: usize = KEY_BYTES + ECB_PADDING.len();
 
 /// A data key wrapped by [`AesWrappingKey::wrap`].
 pub const AES_WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
@@ -26,6 +38,8 @@ pub const AES_WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 /// A raw AES-256 key that wraps data keys. Nonces are random: one key may wrap some 2^32 data keys (NIST SP 800-38D, 8.3).
 pub struct AesWrappingKey {
     gcm: RandomizedNonceKey,
+    /// For the ways of old clients.
+    bytes: Zeroizing<Box<[u8]>>,
 }
 
 /// An RSA public key that wraps data keys.
@@ -41,16 +55,16 @@ impl AesWrappingKey {
     /// [`Error::WrappingKeyLength`] unless there are 32 bytes.
     pub fn new(key: &[u8]) -> Result<Self> {
         let gcm = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| Error::WrappingKeyLength)?;
-        Ok(Self { gcm })
+        Ok(Self { gcm, bytes: Zeroizing::new(Box::from(key)) })
     }
 
     /// Wraps a data key under a new nonce.
     ///
     /// # Errors
-    /// [`Error::Cipher`].
+    /// [`Error::KeyToOpenOnly`], [`Error::Cipher`].
     pub fn wrap(&self, data_key: &DataKey, additional_data: &[u8]) -> Result<Vec<u8>> {
         let mut sealed = Zeroizing::new(Vec::with_capacity(KEY_BYTES + TAG_BYTES));
-        sealed.extend_from_slice(data_key.bytes());
+        sealed.extend_from_slice(data_key.to_wrap()?);
         let nonce = self.gcm.seal_in_place_append_tag(Aad::from(additional_data), &mut *sealed);
         let nonce = nonce.map_err(|_| Error::Cipher)?;
         Ok([nonce.as_ref().as_slice(), &sealed].concat())
@@ -67,6 +81,32 @@ impl AesWrappingKey {
         let opened = self.gcm.open_in_place(nonce, Aad::from(additional_data), &mut sealed);
         DataKey::new(opened.map_err(|_| Error::WrappedKey)?).map_err(|_| Error::WrappedKey)
     }
+
+    /// The data key out of an RFC 3394 wrap: `AESWrap`.
+    ///
+    /// # Errors
+    /// [`Error::WrappedKey`].
+    pub fn unwrap_rfc3394(&self, wrapped: &[u8]) -> Result<DataKey> {
+        let wrapped: &[u8; RFC_3394_BYTES] = wrapped.try_into().map_err(|_| Error::WrappedKey)?;
+        let key = AesKek::new(&key_wrap::AES_256, &self.bytes).map_err(|_| Error::Cipher)?;
+        let mut room = Zeroizing::new([0; KEY_BYTES]);
+        DataKey::new(key.unwrap(wrapped, &mut *room).map_err(|_| Error::WrappedKey)?)
+    }
+
+    /// The data key out of AES-ECB with PKCS#7 padding: `AES` of V1, where the padding is all that tells a wrong key.
+    ///
+    /// # Errors
+    /// [`Error::WrappedKey`].
+    pub fn unwrap_ecb(&self, wrapped: &[u8]) -> Result<DataKey> {
+        let wrapped: &[u8; ECB_BYTES] = wrapped.try_into().map_err(|_| Error::WrappedKey)?;
+        let key = UnboundCipherKey::new(&cipher::AES_256, &self.bytes).and_then(DecryptingKey::ecb);
+        let mut bytes = Zeroizing::new(*wrapped);
+        let decrypted = key.and_then(|key| key.decrypt(&mut *bytes, DecryptionContext::None).map(|_| ()));
+        decrypted.map_err(|_| Error::Cipher)?;
+        let (data_key, padding) = bytes.split_at(KEY_BYTES);
+        constant_time::verify_slices_are_equal(padding, &ECB_PADDING).map_err(|_| Error::WrappedKey)?;
+        DataKey::new(data_key)
+    }
 }
 
 impl RsaPublicKey {
@@ -81,14 +121,14 @@ impl RsaPublicKey {
     /// Wraps a data key for content of an algorithm, as the table of suites spells it.
     ///
     /// # Errors
-    /// [`Error::UnsupportedSuite`] for any other algorithm, [`Error::Cipher`].
+    /// [`Error::UnsupportedSuite`] for any other algorithm, [`Error::KeyToOpenOnly`], [`Error::Cipher`].
     pub fn wrap(&self, data_key: &DataKey, content_algorithm: &str) -> Result<Vec<u8>> {
         if !SUITES.iter().any(|suite| suite.content_algorithm == Some(content_algorithm)) {
             return Err(Error::UnsupportedSuite);
         }
         let mut payload = Zeroizing::new(Vec::with_capacity(1 + KEY_BYTES + content_algorithm.len()));
         payload.push(KEY_BYTES as u8);
-        payload.extend_from_slice(data_key.bytes());
+        payload.extend_from_slice(data_key.to_wrap()?);
         payload.extend_from_slice(content_algorithm.as_bytes());
         let key = OaepPublicEncryptingKey::new(self.0.clone()).map_err(|_| Error::Cipher)?;
         let mut wrapped = vec![0; key.ciphertext_size()];
@@ -126,5 +166,43 @@ impl RsaPrivateKey {
         let same = constant_time::verify_slices_are_equal(algorithm, content_algorithm.as_bytes());
         same.map_err(|_| Error::WrappedKey)?;
         DataKey::new(data_key).map_err(|_| Error::WrappedKey)
+    }
+    /// The data key out of OAEP with SHA-256, whose writers differ in MGF1: with SHA-1 (Java's own provider), or with
+    /// SHA-256 (Bouncy Castle).
+    ///
+    /// # Errors
+    /// [`Error::WrappedKey`].
+    pub fn unwrap_oaep_sha256(&self, wrapped: &[u8]) -> Result<DataKey> {
+        let (key, mut block) = self.legacy()?;
+        for padding in [RsaPadding::OaepSha256Mgf1Sha1, RsaPadding::OaepSha256] {
+            if let Ok(length) = key.decrypt(padding, wrapped, &mut block) {
+                return DataKey::new(block.get(..length).unwrap_or_default()).map_err(|_| Error::WrappedKey);
+            }
+        }
+        Err(Error::WrappedKey)
+    }
+
+    /// The data key out of PKCS#1 v1.5, `RSA` of V1, or a random one in its place. Which of them it is shows when content
+    /// was opened under it, which then fails; it serves for nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Random`], [`Error::Cipher`]; none that depends on what `wrapped` holds.
+    pub fn unwrap_pkcs1(&self, wrapped: &[u8]) -> Result<DataKey> {
+        let (key, mut block) = self.legacy()?;
+        if key.decrypt(RsaPadding::Unchecked, wrapped, &mut block).is_err() {
+            block.zeroize(); // not of this modulus, as anybody can see: zeros are no padding either
+            block.resize(self.0.key_size_bytes(), 0);
+        }
+        // RFC 8017, 7.2.2, for a message of 32 bytes: 00 02, bytes other than zero, 00, and the data key.
+        let (padding, data_key) = block.split_last_chunk::<KEY_BYTES>().ok_or(Error::Cipher)?;
+        let [zero, two, filling @ .., end] = padding else { return Err(Error::Cipher) };
+        let wrong = filling.iter().fold(zero | (two ^ 2) | end, |wrong, byte| wrong | mask_of_zero(*byte));
+        DataKey::or_random(data_key, wrong)
+    }
+
+    /// The key for the ways of old clients, and room for what it decrypts.
+    fn legacy(&self) -> Result<(RsaDecryption, Zeroizing<Vec<u8>>)> {
+        let der = self.0.as_der().map_err(|_| Error::Cipher)?;
+        Ok((RsaDecryption::from_pkcs8(der.as_ref())?, Zeroizing::new(vec![0; self.0.key_size_bytes()])))
     }
 }

@@ -13,6 +13,7 @@ pub(crate) fn exception(error: Error) -> PyErr {
         Error::Random => PyOSError::new_err(error.to_string()),
         Error::Cipher => PyRuntimeError::new_err(error.to_string()),
         Error::UnsupportedSuite
+        | Error::KeyToOpenOnly
         | Error::WrappingKeyLength
         | Error::Pem
         | Error::EncryptedKey
@@ -21,6 +22,7 @@ pub(crate) fn exception(error: Error) -> PyErr {
         | Error::RsaKeySize
         | Error::DataKeyLength
         | Error::MessageIdLength
+        | Error::IvLength
         | Error::MessageIdZero
         | Error::CommitmentLength
         | Error::Misaligned

@@ -5,6 +5,7 @@ mod buffer;
 mod checksum;
 mod content;
 mod error;
+mod legacy;
 mod memory;
 mod part;
 mod pool;
@@ -32,6 +33,8 @@ mod _core {
     use crate::checksum::crc32;
     #[pymodule_export]
     use crate::content::{DataKey, Opener, PlainReceiver, Sealer, open_engine};
+    #[pymodule_export]
+    use crate::legacy::CbcOpener;
     #[pymodule_export]
     use crate::part::PartBuffer;
     #[pymodule_export]

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrowseal_core::error::Error;
 use arrowseal_core::index::{SEGMENT_BYTES, SegmentOpener};
+use arrowseal_core::legacy::CbcOpener;
 use arrowseal_core::message::{MessageOpener, TAG_BYTES, UnauthenticatedOpener};
 use arrowseal_core::wipe;
 use pyo3::prelude::*;
@@ -37,6 +38,8 @@ pub(crate) enum Arrival {
     Survey(Arc<SurveyedMessage>),
     /// They are decrypted, and nothing is proven.
     Decrypt(Arc<UnauthenticatedOpener>),
+    /// They are decrypted as pieces of CBC, and nothing is proven.
+    Chain(Arc<CbcOpener>),
 }
 
 /// A message whose content stays here until its tag has proven it.
@@ -103,6 +106,7 @@ impl Arrival {
             Self::Prove(opener) => opener.open_in_place(offset, stored),
             Self::Survey(message) => message.look_at(offset, stored),
             Self::Decrypt(opener) => opener.decrypt_unauthenticated(offset, stored),
+            Self::Chain(opener) => opener.decrypt_in_place(offset, stored),
         }
     }
 }

@@ -38,6 +38,16 @@ impl AesWrappingKey {
         self.0.unwrap(wrapped, additional_data).map(DataKey).map_err(exception)
     }
 
+    #[pyo3(signature = (wrapped, /))]
+    fn unwrap_rfc3394(&self, wrapped: &[u8]) -> PyResult<DataKey> {
+        self.0.unwrap_rfc3394(wrapped).map(DataKey).map_err(exception)
+    }
+
+    #[pyo3(signature = (wrapped, /))]
+    fn unwrap_ecb(&self, wrapped: &[u8]) -> PyResult<DataKey> {
+        self.0.unwrap_ecb(wrapped).map(DataKey).map_err(exception)
+    }
+
     fn __repr__(&self) -> &'static str {
         "<AesWrappingKey>"
     }
@@ -85,6 +95,16 @@ impl RsaPrivateKey {
     #[pyo3(signature = (wrapped, content_algorithm, /))]
     fn unwrap(&self, py: Python<'_>, wrapped: &[u8], content_algorithm: &str) -> PyResult<DataKey> {
         py.detach(|| self.0.unwrap(wrapped, content_algorithm)).map(DataKey).map_err(exception)
+    }
+
+    #[pyo3(signature = (wrapped, /))]
+    fn unwrap_oaep_sha256(&self, py: Python<'_>, wrapped: &[u8]) -> PyResult<DataKey> {
+        py.detach(|| self.0.unwrap_oaep_sha256(wrapped)).map(DataKey).map_err(exception)
+    }
+
+    #[pyo3(signature = (wrapped, /))]
+    fn unwrap_pkcs1(&self, py: Python<'_>, wrapped: &[u8]) -> PyResult<DataKey> {
+        py.detach(|| self.0.unwrap_pkcs1(wrapped)).map(DataKey).map_err(exception)
     }
 
     fn __repr__(&self) -> &'static str {
