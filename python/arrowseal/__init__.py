@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from arrowseal.counters import Counters
     from arrowseal.data_keys import DataKeyCache
     from arrowseal.defaults import configure, default_client, reset, using
+    from arrowseal.discovery import Discovery
     from arrowseal.encryption import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3
     from arrowseal.exceptions import ArrowSealError
     from arrowseal.head import ObjectHead
+    from arrowseal.keyring import Keyring
     from arrowseal.location import ObjectLocation
+    from arrowseal.raw_keyring import RawAesKeyring, RawRsaKeyring
     from arrowseal.retries import RetryOptions
     from arrowseal.store import ListedObject, OpenUpload
     from arrowseal.suites import ANY, V2, V3, CommitmentPolicy, Format
@@ -45,13 +48,17 @@ _HOMES = {
     "CommitmentPolicy": "suites",
     "Counters": "counters",
     "DataKeyCache": "data_keys",
+    "Discovery": "discovery",
     "Format": "suites",
+    "Keyring": "keyring",
     "ListedObject": "store",
     "ObjectHead": "head",
     "ObjectLocation": "location",
     "OpenUpload": "store",
     "PlaintextBuffer": "_core",
     "PutResult": "writing",
+    "RawAesKeyring": "raw_keyring",
+    "RawRsaKeyring": "raw_keyring",
     "RetryOptions": "retries",
     "TransferOptions": "transfer",
     "UnauthenticatedBuffer": "_core",
@@ -76,13 +83,17 @@ __all__ = [
     "CommitmentPolicy",
     "Counters",
     "DataKeyCache",
+    "Discovery",
     "Format",
+    "Keyring",
     "ListedObject",
     "ObjectHead",
     "ObjectLocation",
     "OpenUpload",
     "PlaintextBuffer",
     "PutResult",
+    "RawAesKeyring",
+    "RawRsaKeyring",
     "RetryOptions",
     "TransferOptions",
     "UnauthenticatedBuffer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ from arrowseal.exceptions import ConfigurationError, ForeignKeyError
 from arrowseal.materials import KEY_ARN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from arrowseal.location import ObjectLocation
 
 
@@ -57,8 +58,8 @@ class Discovery:
             return
         raise ForeignKeyError(
             f"{location}: its data key belongs to {arn}, which Discovery(account_ids={list(self.account_ids)}, "
-            f"partition={self.partition!r}, regions={self.regions and list(self.regions)}) does not accept. If that key "
-            "is to be trusted, name it as kms_key_id= or among decrypt_key_ids="
+            f"partition={self.partition!r}, regions={self.regions and list(self.regions)}) does not accept. If that "
+            "key is to be trusted, name it as kms_key_id= or among decrypt_key_ids="
         )
 
 

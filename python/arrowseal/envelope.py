@@ -165,7 +165,7 @@ def _compare_contexts(
     stored = encrypted.user_context
     if any(stored.pop(name, None) != value for name, value in bound.items()):
         raise EncryptionContextError(
-            f"{location}: the object is not bound to this place, and bind_location= expects that it is: it was moved or "
+            f"{location}: the object is not bound to this place, and bind_location= expects it: it was moved or "
             "put here in place of another, or was written without bind_location= or with another value of it. Read it "
             "with a client that has the bind_location= and the encryption_context= it was written under"
         )

@@ -168,8 +168,8 @@ class KmsKeyring(_Unwrapping):
             source, target = region_of(key_id), region_of(to_key)
             if source and target and source != target:
                 raise ConfigurationError(
-                    f"{location}: ReEncrypt works within one Region, and {to_key} is of another one than {key_id}: name "
-                    "keys of one Region (of a multi-Region key its replica there), or write the object anew"
+                    f"{location}: ReEncrypt works within one Region, and {to_key} is of another one than {key_id}: "
+                    "name keys of one Region (of a multi-Region key its replica there), or write the object anew"
                 )
             answer: tuple[bytes, str, str] = self._requests.ask("ReEncrypt", key_id, location, operation, call)
             return answer
@@ -197,7 +197,8 @@ class KmsKeyring(_Unwrapping):
         def under(key_id: str) -> DecryptionMaterials:
             return DecryptionMaterials(*self._requests.ask("Decrypt", key_id, location, operation, call))
 
-        return self._first(under)
+        materials: DecryptionMaterials = self._first(under)
+        return materials
 
     def _first(self, under: Callable[[str], Any]) -> Any:
         """What the first key gives that fits."""
