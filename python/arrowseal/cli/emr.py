@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         shown += 1
     if not shown:
         raise refused[0][1]
-    for engine, error in refused:
-        say(f"{engine}: {error}")
+    for engine, refusal in refused:
+        say(f"{engine}: {refusal}")
     return DONE
 
 
