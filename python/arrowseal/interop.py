@@ -66,7 +66,7 @@ def check_write(encryption: CSE, options: ClientOptions) -> None:
             f"engines read a table under one KMS key, and a client with interop='analytics' writes under {own}. "
             f"Make another client for {key}"
         )
-    if getattr(encryption, "instruction_file", False):
+    if encryption.instruction_file:
         raise ConfigurationError(
             "engines take instruction files for data, so a client with interop='analytics' writes none: leave "
             "instruction_file= out, or write with another client"

@@ -10,13 +10,14 @@ from arrowseal.binding import LOCATION_NAME, Binding
 from arrowseal.data_keys import DataKeyCache
 from arrowseal.discovery import Discovery
 from arrowseal.encryption import check_context
-from arrowseal.exceptions import ConfigurationError, PolicyConflictError
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.interop import for_analytics
 from arrowseal.legacy import check_legacy
 from arrowseal.location import check_suffix
 from arrowseal.metadata import KMS_CONTEXT
 from arrowseal.prefix_keys import PrefixKeys
 from arrowseal.progress import ProgressOption, check_progress
-from arrowseal.suites import MAX_CONTENT_BYTES, V2, V3, AnyContext, CommitmentPolicy, Format
+from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class ClientOptions:
             instruction_files=check_suffix(options.instruction_files or False),
         )
         if options.interop is not None:
-            options = _for_analytics(options, explicit_policy=commitment_policy is not None)
+            options = for_analytics(options, explicit_policy=commitment_policy is not None)
         options.commitment_policy.check_write(options.format)
         if options.cache is not None and not isinstance(options.cache, DataKeyCache):
             raise ConfigurationError("cache= is a DataKeyCache, or None to ask KMS for every object")
@@ -106,18 +107,6 @@ class ClientOptions:
         if not isinstance(options.max_plaintext_bytes, int) or options.max_plaintext_bytes < 0:
             raise ConfigurationError("max_plaintext_bytes is a number of bytes, 0 or more")
         return options
-
-
-def _for_analytics(options: ClientOptions, *, explicit_policy: bool) -> ClientOptions:
-    if options.interop != "analytics":
-        raise ConfigurationError(f"interop={options.interop!r} is not known: 'analytics' is")
-    policy = CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
-    if explicit_policy and options.commitment_policy is not policy:
-        raise PolicyConflictError(
-            f"interop='analytics' writes format V2, which policy {options.commitment_policy.value} forbids: "
-            f"leave commitment_policy= out, or give {policy.value}"
-        )
-    return replace(options, format=V2, commitment_policy=policy)
 
 
 def _key_ids(key_ids: Any) -> tuple[str, ...]:
@@ -154,7 +143,7 @@ def _check_binding(options: ClientOptions) -> None:
         if KMS_CONTEXT not in keyring.wraps:
             raise ConfigurationError(
                 f"bind_location={options.bind_location!r} needs an encryption context to bind the place into, and "
-                f"{type(keyring).__name__} has none: raw keys bind no context. Use a KMS key, or leave bind_location= out"
+                f"{type(keyring).__name__} has none, as raw keys have. Use a KMS key, or leave bind_location= out"
             )
     if not isinstance(options.encryption_context, AnyContext) and LOCATION_NAME in options.encryption_context:
         raise ConfigurationError(f"bind_location= sets {LOCATION_NAME!r}: leave it out of encryption_context=")
