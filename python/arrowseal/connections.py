@@ -100,8 +100,12 @@ class Connections:
         client: KMSClient = self._client("kms", endpoint, region)
         return client
 
+    def other(self, service: str) -> Any:
+        """A client of another service with the same credentials, at the endpoint that boto3 finds."""
+        return self._client(service, None)
+
     def _client(self, service: str, endpoint_url: str | Mapping[str, str] | None, region: str | None = None) -> Any:
-        if self._given[service] is not None:
+        if self._given.get(service) is not None:
             return self._given[service]
         with self._lock:
             return self._kept(service, endpoint_url, region)

@@ -47,6 +47,8 @@
     ├── CredentialsError (PermissionError)        no credentials, or wrong ones
     │   ├── ExpiredCredentialsError (UnavailableError)
     │   └── ClockSkewError (UnavailableError)     the clock of this machine is wrong, which signatures show
+    ├── ServiceError                              AWS refused what is about no object: a bucket's settings, a KMS key
+    │   └── ServiceDeniedError (PermissionError)
     ├── TableError (ValueError)                   the bytes are fine, the table is not
     │   ├── NotATableError
     │   ├── ColumnNotFoundError (KeyError)
@@ -247,6 +249,19 @@ class ClockSkewError(CredentialsError, UnavailableError):
 
     seconds: float = 0.0
     """How far the server's clock is ahead, if it said so."""
+
+
+class ServiceError(ArrowSealError):
+    """A service of AWS refused what is about no object and no data key: settings of a bucket, the making of a key."""
+
+    code: str = ""
+    """The service's own word for it; empty if no answer came."""
+    unknown_here: bool = False
+    """Whether the server says that it knows no such request: S3 and KMS of others have not all of AWS's."""
+
+
+class ServiceDeniedError(ServiceError, PermissionError):
+    """The caller may not do this."""
 
 
 class TableError(ArrowSealError, ValueError):

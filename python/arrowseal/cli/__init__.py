@@ -77,7 +77,7 @@ def describe(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from arrowseal.cli import bench, demo, emr, local, objects, uploads
+    from arrowseal.cli import bench, demo, emr, kms, local, objects, uploads
 
     parser = argparse.ArgumentParser(
         prog="arrowseal",
@@ -86,9 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"arrowseal {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    options = [_connection_options()]
+    where = [_connection_options()]
+    options = [_encryption_options(), *where]
     objects.add_commands(commands, options)
     uploads.add_command(commands, options)
+    kms.add_commands(commands, where)
     local.add_command(commands)
     demo.add_command(commands)
     bench.add_command(commands)
@@ -96,8 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _connection_options() -> argparse.ArgumentParser:
-    """The options of all commands that talk to S3 and KMS."""
+def _encryption_options() -> argparse.ArgumentParser:
+    """The options of all commands that seal and open objects."""
     parser = argparse.ArgumentParser(add_help=False)
     keys = parser.add_argument_group("encryption")
     keys.add_argument(
@@ -120,6 +122,12 @@ def _connection_options() -> argparse.ArgumentParser:
         help=f"one of {', '.join(_POLICIES)}, in any case, with - or _ (default: the first)",
     )
     keys.add_argument("--allow-plaintext", action="store_true", help="also read objects without client-side encryption")
+    return parser
+
+
+def _connection_options() -> argparse.ArgumentParser:
+    """The options of all commands that talk to S3 and KMS."""
+    parser = argparse.ArgumentParser(add_help=False)
     where = parser.add_argument_group("connection")
     where.add_argument("--endpoint-url", metavar="URL", help="of S3, and of KMS unless that is told apart")
     where.add_argument("--kms-endpoint-url", metavar="URL", help="of KMS (default: AWS_ENDPOINT_URL_KMS)")

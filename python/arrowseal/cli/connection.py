@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from arrowseal.exceptions import ConfigurationError, StoreAccessDeniedError, StoreError
+from arrowseal.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +31,18 @@ def connect(arguments: argparse.Namespace) -> Client:
     )
 
 
+def connect_services(arguments: argparse.Namespace) -> Client:
+    """A client for commands that seal and open nothing: where AWS is, and who asks. Sends nothing."""
+    from arrowseal.client import Client
+
+    return Client(
+        profile_name=arguments.profile,
+        region_name=arguments.region,
+        endpoint_url=arguments.endpoint_url,
+        kms_endpoint_url=arguments.kms_endpoint_url,
+    )
+
+
 def key_id(arguments: argparse.Namespace) -> str | None:
     """The KMS key of the options or the environment."""
     return arguments.kms_key_id or os.environ.get("ARROWSEAL_KMS_KEY_ID") or None
@@ -47,18 +59,9 @@ def context(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def list_buckets(client: Client) -> list[tuple[str, dt.datetime | None]]:
-    """Name and time of creation of the caller's buckets. Raises `StoreError`, `CredentialsError`."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    """Name and time of creation of the caller's buckets. Raises `ServiceError`, `CredentialsError`."""
+    from arrowseal.aws_services import AwsServices
 
-    from arrowseal.connections import Connections
-    from arrowseal.credentials import credentials_error
-
-    try:
-        buckets = Connections(client.options, None, None, None).s3().list_buckets()["Buckets"]
-    except ClientError as error:
-        problem = error.response.get("Error", {})
-        kind = StoreAccessDeniedError if problem.get("Code") == "AccessDenied" else StoreError
-        raise kind(f"list of buckets: {problem.get('Code')}: {problem.get('Message')}") from None
-    except BotoCoreError as error:
-        raise credentials_error(error, "list of buckets") or StoreError(f"list of buckets: {error}") from None
+    services = AwsServices.of(client)
+    buckets = services.ask("list of buckets", lambda: services.s3.list_buckets()["Buckets"])
     return [(bucket["Name"], bucket.get("CreationDate")) for bucket in buckets]

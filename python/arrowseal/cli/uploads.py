@@ -42,7 +42,7 @@ def add_command(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--older-than",
         metavar="AGE",
-        type=_span,
+        type=span,
         help="only those begun so long ago: 90s, 30m, 24h, 7d (default: all; with --abort 24h)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON array")
@@ -108,10 +108,10 @@ def _cells(upload: OpenUpload, now: dt.datetime) -> tuple[str, str, str, str]:
     return began, _span_text(_age(upload, now)), str(upload.location), upload.upload_id
 
 
-def _span(text: str) -> dt.timedelta:
+def span(text: str) -> dt.timedelta:
     """`24h` as a span of time.
 
-    >>> _span("1.5h"), _span("0s")
+    >>> span("1.5h"), span("0s")
     (datetime.timedelta(seconds=5400), datetime.timedelta(0))
     """
     match = _SPAN.fullmatch(text)
