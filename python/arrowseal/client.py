@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from arrowseal import metadata as content_metadata
+from arrowseal.companions import belongs_to_another, copied_along, delete_along
 from arrowseal.connections import Connections
 from arrowseal.counters import Counters
 from arrowseal.data_keys import DataKeyCache, Reuse
@@ -23,7 +24,6 @@ from arrowseal.outgoing import check_put_arguments, copy_arguments, remaining_by
 from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
-from arrowseal.segment_index import copy_index, delete_index, is_companion
 from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
 from arrowseal.transfer import TransferOptions
 from arrowseal.writing import PutResult, Target, Writer
@@ -277,6 +277,7 @@ class Client:
         encryption_context: Mapping[str, str] | AnyContext | None = None,
         kms_key_id: str | None = None,
         allow_plaintext: bool | None = None,
+        legacy: Legacy | None = None,
         version_id: str | None = None,
         verify_checksum: bool = False,
         progress: ProgressOption | None = None,
@@ -291,6 +292,8 @@ class Client:
             encryption_context: what the object must have been written under; the client's if not given.
             kms_key_id: read under this key instead of the client's.
             allow_plaintext: also accept an object that is not client-side encrypted, as an `UnauthenticatedBuffer`.
+            legacy: also accept old wraps of data keys (`"wrapping"`), AES-CBC content (`"content"`), as an
+                `UnauthenticatedBuffer` since nothing proves it, or both (True); the client's if not given.
             verify_checksum: compare an object that is not client-side encrypted with the CRC32 that S3 has of it, which
                 takes one more request. Others are proven by their tag in any case.
             progress: as for the client, for this call.
@@ -303,7 +306,7 @@ class Client:
             ConfigurationError, KmsError, StoreError, CredentialsError: it could not be read.
         """
         location = locate(url, bucket=bucket, key=key)
-        asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id
+        asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id, legacy
         request = self._reader.request(location, *asked)
         shown = self._progress(progress)
         with self.counters.operation("get", location) as operation, tracked(operation, shown, "reading", location):
@@ -319,6 +322,7 @@ class Client:
         encryption_context: Mapping[str, str] | AnyContext | None = None,
         kms_key_id: str | None = None,
         allow_plaintext: bool | None = None,
+        legacy: Legacy | None = None,
         version_id: str | None = None,
         unauthenticated_ranges: bool = False,
         two_passes: bool = False,
@@ -344,7 +348,7 @@ class Client:
             NoIndexError: it has no index and is larger than what is held.
         """
         location = locate(url, bucket=bucket, key=key)
-        asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id
+        asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id, legacy
         request = self._reader.request(location, *asked)
         opening = Opening(unauthenticated_ranges, two_passes, size_hint)
         operation, finished = (counted, lambda: None) if counted else self.counters.begin("object", location)
@@ -358,6 +362,7 @@ class Client:
         key: str | None = None,
         encryption_context: Mapping[str, str] | AnyContext | None = None,
         kms_key_id: str | None = None,
+        legacy: Legacy | None = None,
     ) -> None:
         """Make the segment index of an object, whoever wrote it, and put it beside it: then its ranges are read and
         proven on their own. One read of the whole, which proves it, in the memory of a piece for each connection.
@@ -366,7 +371,7 @@ class Client:
         meanwhile.
         """
         location = locate(url, bucket=bucket, key=key)
-        request = self._reader.request(location, None, encryption_context, kms_key_id, None, None)
+        request = self._reader.request(location, None, encryption_context, kms_key_id, None, None, legacy)
         with self.counters.operation("index", location) as operation:
             make_index(self._reader, request, operation, self._options.transfer)
 
@@ -387,7 +392,7 @@ class Client:
         arguments = arm.read_arguments() | ({"VersionId": version_id} if version_id else {})
         with self.counters.operation("head", location) as operation:
             stored = self._store.head(location, operation, arguments=arguments)
-            encrypted = content_metadata.parse_at(location, stored.metadata)
+            encrypted = self._reader.claimed(stored, operation)
             result = ObjectHead.of(stored, encrypted, self._keyrings.arn_of(encrypted))
             operation.encryption = result.encryption
         return result
@@ -413,7 +418,7 @@ class Client:
 
     def list(self, url: Url, *, delimiter: str | None = None, encryption: bool = False) -> list[ListedObject]:
         """Every object under `s3://bucket` or `s3://bucket/prefix`, in the server's order; sizes are the stored ones.
-        Segment indexes are not shown.
+        Segment indexes are not shown, nor instruction files where the client looks at those.
 
         `delimiter="/"` lists one level, with rows for the prefixes below it (`is_prefix`). Listings do not tell how
         objects are encrypted: `encryption=True` asks for the HEAD of each, several at a time, and fills in
@@ -423,7 +428,8 @@ class Client:
         prefix = locate_prefix(url)
         with self.counters.operation("list", prefix) as operation:
             listed = self._store.list(prefix.bucket, prefix.key, operation, delimiter=delimiter)
-            rows = [row for row in listed if row.is_prefix or not is_companion(row.location)]
+            suffix = self._options.instruction_files
+            rows = [row for row in listed if row.is_prefix or not belongs_to_another(row.location, suffix)]
             return told(self._store, rows, operation, self._options.transfer.concurrency) if encryption else rows
 
     def copy(
@@ -434,7 +440,8 @@ class Client:
         encryption: Encryption | None = None,
         source_encryption: Encryption | None = None,
     ) -> None:
-        """Copy an object inside S3, metadata and segment index included: it stays sealed, and is not read here.
+        """Copy an object inside S3, with its metadata, segment index and, where the client looks for those, instruction
+        file: it stays sealed, and is not read here.
 
         Args:
             encryption: how the server encrypts the copy, sealed or not: `SSE_S3()`, `SSE_KMS(...)` or `SSE_C(key)`. By
@@ -446,9 +453,12 @@ class Client:
         """
         origin, goal = locate(source), locate(target)
         arguments, reading = copy_arguments(encryption), copy_arguments(source_encryption, reading=True)
-        with self.counters.operation("copy", goal) as operation:
+        suffix = self._options.instruction_files
+        with (
+            self.counters.operation("copy", goal) as operation,
+            copied_along(self._store, origin, goal, suffix, operation, arguments),
+        ):
             self._store.copy(origin, goal, operation, arguments=arguments, source_arguments=reading)
-            copy_index(self._store, origin, goal, operation, arguments)
 
     def move(
         self,
@@ -458,7 +468,7 @@ class Client:
         encryption: Encryption | None = None,
         source_encryption: Encryption | None = None,
     ) -> None:
-        """Copy an object inside S3, and delete it where it was; its segment index goes along. Arguments as for `copy`.
+        """Copy an object inside S3, and delete it where it was; what belongs to it goes along. Arguments as for `copy`.
 
         Raises `ObjectChangedError` if it was overwritten meanwhile: then both are left.
         """
@@ -481,14 +491,14 @@ class Client:
         key: str | None = None,
         version_id: str | None = None,
     ) -> None:
-        """Delete an object, with its segment index unless one version is named. One that does not exist is no error, as
-        in S3.
+        """Delete an object, unless one version is named with its segment index and, where the client looks for those,
+        instruction file. One that does not exist is no error, as in S3.
         """
         location = locate(url, bucket=bucket, key=key)
         with self.counters.operation("delete", location) as operation:
             self._store.delete(location, operation, arguments={"VersionId": version_id} if version_id else {})
             if version_id is None:
-                delete_index(self._store, location, operation)
+                delete_along(self._store, location, self._options.instruction_files, operation)
 
     def _progress(self, option: ProgressOption | None) -> ProgressOption:
         return self._options.progress if option is None else check_progress(option)

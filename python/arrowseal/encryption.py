@@ -27,15 +27,20 @@ class CSE:
     """Client-side encryption. What is None is taken from the client.
 
     `encryption_context` is bound to the object by KMS, stored with it in clear, and must be given again to read it.
+    `instruction_file` puts the encrypted data key into an object of its own beside the object, by the client's suffix
+    (`Client(instruction_files=)`) or `.instruction`; readers have to look there too.
     """
 
     kms_key_id: str | None = None
     format: Format | None = None
     encryption_context: Mapping[str, str] | None = field(default=None, repr=False)
+    instruction_file: bool = False
 
     def __post_init__(self) -> None:
         if self.format is not None:
             object.__setattr__(self, "format", Format.of(self.format))
+        if not isinstance(self.instruction_file, bool):
+            raise ConfigurationError("CSE(instruction_file=) is True or False: the suffix is the client's to say")
 
     @property
     def label(self) -> str:

@@ -294,9 +294,11 @@ def check_room(
     format: Format,  # noqa: A002
     context: Mapping[str, str],
     user_metadata: Mapping[str, str],
+    *,
+    beside: bool = False,
 ) -> None:
-    """Raise `ConfigurationError` if a write's metadata would not fit into the 2 KB that S3 allows: no stand-in server
-    enforces it, and S3 only after the body was sent.
+    """Raise `ConfigurationError` if a write's metadata would not fit into the 2 KB that S3 allows, for a data key as
+    KMS wraps it, and unless that lies `beside` the object in an instruction file.
     """
     suite = format.suite
     metadata = render(
@@ -307,13 +309,27 @@ def check_room(
         context=bound_context(context, format),
         plaintext_bytes=suite.max_content_bytes,
     )
-    everything = {**user_metadata, **metadata}
-    size = sum(len(name.encode()) + len(str(value).encode()) for name, value in everything.items())
+    check_size(location, {**user_metadata, **(split(metadata)[0] if beside else metadata)})
+
+
+def check_size(location: ObjectLocation, metadata: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError` for user metadata of more than 2 KB: no stand-in server refuses it, and S3 only after
+    the body was sent.
+    """
+    size = sum(len(name.encode()) + len(str(value).encode()) for name, value in metadata.items())
     if size > _MAX_METADATA_BYTES:
         raise ConfigurationError(
             f"{location}: the encryption metadata and the user metadata take {size:,} bytes, and S3 allows "
-            f"{_MAX_METADATA_BYTES:,}: shorten the encryption context or the user metadata"
+            f"{_MAX_METADATA_BYTES:,}: shorten the encryption context or the user metadata, or write with "
+            "CSE(instruction_file=True)"
         )
+
+
+def split(rendered: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Rendered metadata as what stays in the object, and what goes into its instruction file."""
+    stays = _IN_THE_OBJECT | _LENGTHS
+    kept = {name: value for name, value in rendered.items() if name in stays}
+    return kept, {name: value for name, value in rendered.items() if name not in stays}
 
 
 def bound_context(context: Mapping[str, str], format: Format) -> dict[str, str]:  # noqa: A002

@@ -22,6 +22,7 @@ from arrowseal.exceptions import (
     ObjectChangedError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    UnsupportedFormatError,
 )
 from arrowseal.head import encryption_label
 from arrowseal.objects import EncryptedObject, PlainRanges, UnauthenticatedRanges
@@ -80,6 +81,9 @@ def open_object(
         transfer.stored = stored
         if encrypted is None:
             return _plain(transfer, tail, finished)
+        if encrypted.cbc:
+            _check_held(stored, options)
+            return _whole(reader, request, operation, finished)
         unlocked = reader.unlock(stored, encrypted, request, operation)
         if opening.unauthenticated:
             return _unauthenticated(transfer, unlocked, finished)
@@ -111,6 +115,17 @@ def open_object(
     return _by_segments(transfer, opener or survey(transfer, unlocked), tail, unlocked, finished)
 
 
+def _check_held(stored: StoredObject, options: TransferOptions) -> None:
+    """AES-CBC has nothing that would tell of a range what its padding tells of the whole, which is little: it is held,
+    and not looked at twice.
+    """
+    if stored.stored_bytes > options.max_unindexed_bytes:
+        raise NoIndexError(
+            f"{stored.location}: AES-CBC is read as a whole, and its {stored.stored_bytes:,} bytes are more than the "
+            f"{options.max_unindexed_bytes:,} that are held in memory: raise TransferOptions(max_unindexed_bytes=)"
+        )
+
+
 def make_index(reader: Reader, request: ReadRequest, operation: Operation, options: TransferOptions) -> None:
     """Read an object as a whole, and put its index beside it. Raises what `Client.index` does."""
     stored = reader.store.head(request.location, operation, arguments=request.arguments)
@@ -118,6 +133,10 @@ def make_index(reader: Reader, request: ReadRequest, operation: Operation, optio
     operation.encryption = encryption_label(stored, encrypted)
     if encrypted is None:
         raise NotEncryptedError(f"{request.location}: not client-side encrypted: nothing proves its ranges")
+    if encrypted.cbc:
+        raise UnsupportedFormatError(
+            f"{request.location}: AES-CBC has no index, since nothing proves its content: write it again in format V3"
+        )
     unlocked = reader.unlock(stored, encrypted, request, operation)
     transfer = Transfer(reader.store, request.location, request.arguments, operation, options)
     transfer.stored = stored
@@ -188,10 +207,10 @@ def _whole(
 ) -> EncryptedObject:
     """An object that is held in memory, proven by its tag: as it has arrived, or fetched now."""
     if arrived is not None and len(arrived[1]) == arrived[0].stored_bytes:
-        stored, content = reader.opened(request, *arrived, operation)
+        stored, content, kms_key_arn = reader.opened(request, *arrived, operation)
     else:
-        stored, content = reader.whole(request, operation, most=most)
-    labels = operation.encryption or content.encryption, lambda: reader.key_arn(stored)
+        stored, content, kms_key_arn = reader.whole(request, operation, most=most)
+    labels = operation.encryption or content.encryption, lambda: kms_key_arn
     return EncryptedObject(stored, len(content), labels, None, (0, content), finished)
 
 

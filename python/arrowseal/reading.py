@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from arrowseal import _core
+from arrowseal import _core, instruction_file
 from arrowseal import metadata as content_metadata
 from arrowseal.encryption import CSE, PLAIN, Encryption, Plain, check_context
-from arrowseal.envelope import ReadRules, admit
+from arrowseal.envelope import ReadRules, admit, cbc_failure
 from arrowseal.exceptions import (
     AuthenticationError,
     ChecksumMismatchError,
@@ -22,7 +22,8 @@ from arrowseal.exceptions import (
     UnsupportedFormatError,
 )
 from arrowseal.head import encryption_label
-from arrowseal.location import ObjectLocation
+from arrowseal.legacy import check_legacy
+from arrowseal.location import INSTRUCTION_SUFFIX
 from arrowseal.store import Payload
 from arrowseal.suites import AnyContext, Format
 from arrowseal.transfer import Download
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.keyring import Keyring
     from arrowseal.keyrings import Keyrings
+    from arrowseal.legacy import Legacy
+    from arrowseal.location import ObjectLocation
+    from arrowseal.materials import DecryptionMaterials
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.options import ClientOptions
     from arrowseal.retrying import RetryingStore
     from arrowseal.store import StoredObject
 
-_INSTRUCTION_SUFFIX: Final = ".instruction"
 _USUAL_ARM: Final = CSE()
 
 
@@ -49,23 +52,52 @@ class LargerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unlocked:
-    """An object whose data key was unwrapped, and by which KMS key."""
+    """An object whose data key was unwrapped, and by which key."""
 
     location: ObjectLocation
-    kms_key_arn: str
-    of_core: tuple[_core.DataKey, int, bytes, bytes | None, int]
-    """What its openers in the core take."""
+    materials: DecryptionMaterials
+    encrypted: EncryptedMetadata
+    stored_bytes: int
+
+    @property
+    def kms_key_arn(self) -> str | None:
+        """The KMS key; None for a raw one."""
+        return self.materials.kms_key_arn
+
+    @property
+    def of_core(self) -> tuple[_core.DataKey, int, bytes, bytes | None, int]:
+        """What the openers of AES-GCM in the core take."""
+        told = self.encrypted
+        suite = Format.of(told.format).suite
+        return self.materials.data_key, suite.id, told.message_id, told.commitment, self.stored_bytes
+
+    def opener(self) -> _core.Opener | _core.CbcOpener:
+        """What opens the object as a whole."""
+        if not self.encrypted.cbc:
+            return _core.Opener(*self.of_core)
+        label: Any = f"CSE {self.encrypted.format}"
+        return _core.CbcOpener(self.materials.data_key, self.encrypted.message_id, self.stored_bytes, encryption=label)
 
     @contextlib.contextmanager
     def authenticating(self) -> Iterator[None]:
-        """Errors of the core within the block name the object and its key."""
+        """Errors of the core within the block name the object and its key; of CBC there is one error only."""
         try:
             yield
         except AuthenticationError as error:
+            if self.encrypted.cbc:
+                raise cbc_failure(self.location) from None
             raise AuthenticationError(
-                f"{self.location} (data key from {self.kms_key_arn}): {error}. It was changed or cut short, or its "
-                "body and its metadata belong to different objects: restore it from a version or a copy that opens"
+                f"{self.location} (data key from {self.materials.key_name}): {error}. It was changed or cut short, or "
+                "its body and its metadata belong to different objects: restore it from a version or a copy that opens"
             ) from None
+
+
+class Whole(NamedTuple):
+    """An object that was read as a whole: what S3 says of it, its content, and the KMS key of its data key."""
+
+    stored: StoredObject
+    content: PlaintextBuffer | UnauthenticatedBuffer
+    kms_key_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +117,6 @@ class Reader:
         self.store = store
         self._keyrings = keyrings
         self._options = options
-        self._usual = self._rules(options.encryption_context, options.allow_plaintext)
 
     def request(
         self,
@@ -95,47 +126,42 @@ class Reader:
         kms_key_id: str | None,
         allow_plaintext: bool | None,
         version_id: str | None,
+        legacy: Legacy | None = None,
     ) -> ReadRequest:
         """What the arguments of a call say, and where they are silent the client's options. Raises
         `ConfigurationError` for a read that has no key, before any request.
         """
+        options = self._options
         no_cse = encryption if isinstance(encryption, Plain) else None
         arm = encryption if isinstance(encryption, CSE) else _USUAL_ARM
-        rules = self.rules(
-            arm.encryption_context if encryption_context is None else encryption_context,
-            no_cse is not None or (self._options.allow_plaintext if allow_plaintext is None else allow_plaintext),
-        )
+        context = arm.encryption_context if encryption_context is None else encryption_context
+        expected = options.encryption_context if context is None else context
         keyring = self._keyrings.for_key(kms_key_id or arm.kms_key_id, location)
-        rules = replace(rules, wraps=keyring.wraps, bound=self._keyrings.bound(location))
+        rules = ReadRules(
+            commitment_policy=options.commitment_policy,
+            allow_plaintext=no_cse is not None
+            or (options.allow_plaintext if allow_plaintext is None else allow_plaintext),
+            encryption_context=expected if isinstance(expected, AnyContext) else check_context(expected),
+            max_plaintext_bytes=options.max_plaintext_bytes,
+            wraps=keyring.wraps,
+            legacy=options.legacy if legacy is None else check_legacy(legacy),
+            bound=self._keyrings.bound(location),
+            instruction_files=options.instruction_files,
+        )
         if not rules.allow_plaintext:
             keyring.check_read(location)
         arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
         return ReadRequest(location, arguments, rules, keyring)
 
-    def rules(self, context: Mapping[str, str] | AnyContext | None, allow_plaintext: bool) -> ReadRules:
-        """What a read accepts: the call's own words, or else the client's."""
-        if context is None and allow_plaintext == self._options.allow_plaintext:
-            return self._usual
-        return self._rules(self._options.encryption_context if context is None else context, allow_plaintext)
-
-    def _rules(self, expected: Mapping[str, str] | AnyContext | None, allow_plaintext: bool) -> ReadRules:
-        return ReadRules(
-            commitment_policy=self._options.commitment_policy,
-            allow_plaintext=allow_plaintext,
-            encryption_context=expected if isinstance(expected, AnyContext) else check_context(expected),
-            max_plaintext_bytes=self._options.max_plaintext_bytes,
-            wraps=frozenset(),
-        )
-
     def read(
         self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False
     ) -> PlaintextBuffer | UnauthenticatedBuffer:
         """The object, whole and as the request demands it. Raises what `Client.get` does."""
-        return self.whole(request, operation, verify_checksum=verify_checksum)[1]
+        return self.whole(request, operation, verify_checksum=verify_checksum).content
 
     def whole(
         self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False, most: int | None = None
-    ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
+    ) -> Whole:
         """The same, and what S3 says of it. Raises `LargerError` if more than `most` bytes are stored."""
         try:
             return self._read_once(request, operation, verify_checksum, most)
@@ -148,42 +174,42 @@ class Reader:
             message = f"{request.location}: overwritten twice while it was read: read it later"
             raise ObjectChangedError(message) from None
 
-    def opened(
-        self, request: ReadRequest, stored: StoredObject, content: bytes, operation: Operation
-    ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
+    def opened(self, request: ReadRequest, stored: StoredObject, content: bytes, operation: Operation) -> Whole:
         """An object whose stored bytes are all there already; read once more if they do not authenticate."""
-        encrypted = self.admit(stored, request.rules, operation)
+        encrypted, kms_key_arn = self.admit(stored, request.rules, operation), None
         try:
             if encrypted is None:
                 buffer: Any = _core.PlainReceiver(len(content)).receive(content)
             else:
                 unlocked = self.unlock(stored, encrypted, request, operation)
+                kms_key_arn = unlocked.kms_key_arn
                 with unlocked.authenticating(), operation.timed("crypto"):
-                    buffer = _core.Opener(*unlocked.of_core).receive(content)
+                    buffer = unlocked.opener().receive(content)
         except AuthenticationError:
             operation.retries += 1
             return self._read_once(request, operation, verify_checksum=False)
         operation.plaintext_bytes += len(buffer)
         operation.stored_bytes += stored.stored_bytes
-        return stored, buffer
+        return Whole(stored, buffer, kms_key_arn)
 
     def _read_once(
         self, request: ReadRequest, operation: Operation, verify_checksum: bool, most: int | None = None
-    ) -> tuple[StoredObject, PlaintextBuffer | UnauthenticatedBuffer]:
+    ) -> Whole:
         download = Download(self.store, request.location, request.arguments, operation, self._options.transfer)
         with contextlib.closing(download):
             stored = download.stored
             if most is not None and stored.stored_bytes > most:
                 raise LargerError
-            encrypted = self.admit(stored, request.rules, operation)
+            encrypted, kms_key_arn = self.admit(stored, request.rules, operation), None
             operation.encryption = encryption_label(stored, encrypted)
             operation.hold(stored.stored_bytes)
             try:
                 if encrypted is not None:
                     unlocked = self.unlock(stored, encrypted, request, operation)
+                    kms_key_arn = unlocked.kms_key_arn
                     with unlocked.authenticating():
                         with operation.timed("crypto"):
-                            opener = _core.Opener(*unlocked.of_core)
+                            opener = unlocked.opener()
                         buffer: Any = download.receive(opener)
                 else:
                     expected = self._stored_crc32(stored, request.arguments, operation) if verify_checksum else None
@@ -194,7 +220,7 @@ class Reader:
                 operation.release(stored.stored_bytes)
         operation.plaintext_bytes += len(buffer)
         operation.stored_bytes += stored.stored_bytes
-        return stored, buffer
+        return Whole(stored, buffer, kms_key_arn)
 
     def unlock(
         self, stored: StoredObject, encrypted: EncryptedMetadata, request: ReadRequest, operation: Operation
@@ -202,13 +228,7 @@ class Reader:
         """What opens an object that was admitted. Raises `KmsError`s, `CredentialsError`."""
         materials = request.keyring.unwrap(encrypted, stored.location, operation)
         self._keyrings.remember(encrypted.encrypted_data_key, materials.kms_key_arn)
-        suite = Format.of(encrypted.format).suite
-        of_core = materials.data_key, suite.id, encrypted.message_id, encrypted.commitment, stored.stored_bytes
-        return Unlocked(stored.location, materials.kms_key_arn, of_core)
-
-    def key_arn(self, stored: StoredObject) -> str | None:
-        """The KMS key of an object that this client opened."""
-        return self._keyrings.arn_of(content_metadata.parse_at(stored.location, stored.metadata))
+        return Unlocked(stored.location, materials, encrypted, stored.stored_bytes)
 
     def _stored_crc32(self, stored: StoredObject, arguments: Mapping[str, Any], operation: Operation) -> str:
         """Asked for by itself, since few servers tell it with a range. Raises `NoChecksumError`."""
@@ -223,26 +243,48 @@ class Reader:
 
     def admit(self, stored: StoredObject, rules: ReadRules, operation: Operation) -> EncryptedMetadata | None:
         """The encryption of an object that `rules` accept; None for a plain one. Raises what `envelope.admit` does."""
+        instruction = self._instruction(stored, rules.instruction_files, operation)
         try:
-            return admit(stored.location, stored.metadata, stored.stored_bytes, rules)
+            return admit(stored.location, stored.metadata, stored.stored_bytes, rules, instruction)
         except NotEncryptedError:
             # Only a refusal pays for this request: it turns a wrong reason into the right one.
-            if self.has_instruction_file(stored.location, operation):
+            if rules.instruction_files != INSTRUCTION_SUFFIX and self.has_instruction_file(stored.location, operation):
                 raise UnsupportedFormatError(
                     f"{stored.location}: its encryption metadata lies in the instruction file "
-                    f"{stored.location.key}{_INSTRUCTION_SUFFIX}, which this version does not read. Read it with the "
-                    "client that wrote it"
+                    f"{stored.location.key}{INSTRUCTION_SUFFIX}. If objects with instruction files are expected here, "
+                    "read with instruction_files=True"
                 ) from None
             raise
 
+    def claimed(self, stored: StoredObject, operation: Operation) -> EncryptedMetadata | None:
+        """What an object says of its encryption, its instruction file included where the client looks at those."""
+        instruction = self._instruction(stored, self._options.instruction_files, operation)
+        return content_metadata.parse_at(stored.location, stored.metadata, instruction)
+
     def has_instruction_file(self, location: ObjectLocation, operation: Operation) -> bool:
         """Whether an instruction file lies beside the object; one that may not be looked at does not."""
-        beside = ObjectLocation(location.bucket, location.key + _INSTRUCTION_SUFFIX)
+        beside = instruction_file.beside(location, self._options.instruction_files or INSTRUCTION_SUFFIX)
         try:
-            self.store.head(beside, operation, arguments={})
+            return beside is not None and self.store.head(beside, operation, arguments={}) is not None
         except (ObjectNotFoundError, StoreAccessDeniedError):
             return False
-        return True
+
+    def _instruction(self, stored: StoredObject, suffix: str | None, operation: Operation) -> dict[str, str] | None:
+        """What the instruction file of an object says that does not say all by itself. Raises `ObjectNotFoundError` for
+        an object that has one, and it is not there.
+        """
+        if suffix is None:
+            return None
+        in_object = content_metadata.parse_at(stored.location, stored.metadata)
+        if in_object is not None and not in_object.pending:
+            return None
+        found = instruction_file.fetch(self.store, stored.location, suffix, operation)
+        if found is None and in_object is not None:
+            raise ObjectNotFoundError(
+                f"{stored.location}: its encrypted data key lies in an instruction file, and {stored.location.key}"
+                f"{suffix} is not there: restore it, or read with the suffix that it has (instruction_files=)"
+            )
+        return found
 
 
 def _compare(content: UnauthenticatedBuffer, expected: str, stored: StoredObject, operation: Operation) -> None:

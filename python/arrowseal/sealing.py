@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from arrowseal import _core
+from arrowseal import _core, instruction_file
 from arrowseal import metadata as content_metadata
 from arrowseal.store import Payload
 
@@ -31,6 +31,9 @@ class Sealing(Protocol):
     def token(self) -> tuple[str, str]:
         """An entry of `metadata` that no other write has."""
 
+    def instruction(self) -> bytes | None:
+        """The instruction file that goes before the object; None for an object without one."""
+
     def whole(self, content: Any) -> Payload:
         """All of the content at once."""
 
@@ -45,29 +48,48 @@ class Sealing(Protocol):
 
 
 class Sealed:
-    """Ciphertext. Sealed once: what is sent again is the same."""
+    """Ciphertext. Sealed once: what is sent again is the same. `beside` keeps the encrypted data key out of the object,
+    for an instruction file.
+    """
 
-    def __init__(self, materials: EncryptionMaterials, sealed_format: Format, operation: Operation) -> None:
+    def __init__(
+        self, materials: EncryptionMaterials, sealed_format: Format, operation: Operation, *, beside: bool = False
+    ) -> None:
         self.kms_key_arn: str | None = materials.kms_key_arn
         self.trailer_bytes = sealed_format.suite.tag_bytes
         self._materials = materials
         self._format = sealed_format
         self._operation = operation
         self._sealer = _core.Sealer(materials.data_key, sealed_format.suite.id)
+        # The object of V2 then says nothing that no other one says.
+        self._mark = secrets.token_hex(16) if beside and self._sealer.commitment is None else None
+        self._beside = beside
 
     def metadata(self, size: int | None, /) -> dict[str, str]:
+        if not self._beside:
+            return self._rendered(size)
+        return content_metadata.split(self._rendered(size))[0] | ({WRITE_MARK: self._mark} if self._mark else {})
+
+    def token(self) -> tuple[str, str]:
+        if self._mark is not None:
+            return WRITE_MARK, self._mark
+        name = content_metadata.MESSAGE_ID if self._sealer.commitment is not None else content_metadata.IV
+        return name, self.metadata(None)[name]
+
+    def instruction(self) -> bytes | None:
+        return instruction_file.render(content_metadata.split(self._rendered(None))[1]) if self._beside else None
+
+    def _rendered(self, size: int | None) -> dict[str, str]:
         return content_metadata.render(
             self._format,
             encrypted_data_key=self._materials.encrypted_data_key,
             message_id=self._sealer.message_id,
             commitment=self._sealer.commitment,
             context=self._materials.encryption_context,
+            wrap=self._materials.wrap,
+            material_description=self._materials.material_description,
             plaintext_bytes=size,
         )
-
-    def token(self) -> tuple[str, str]:
-        name = content_metadata.MESSAGE_ID if self._sealer.commitment is not None else content_metadata.IV
-        return name, self.metadata(None)[name]
 
     def whole(self, content: Any) -> Payload:
         with self._operation.timed("crypto"):
@@ -100,6 +122,9 @@ class Unsealed:
 
     def token(self) -> tuple[str, str]:
         return WRITE_MARK, self._token
+
+    def instruction(self) -> bytes | None:
+        return None
 
     def whole(self, content: Any) -> Payload:
         if isinstance(content, bytes | _core.SealedBuffer | _core.PlaintextBuffer | _core.UnauthenticatedBuffer):

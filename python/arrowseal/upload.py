@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from arrowseal.cancellation import cancellation, shielded
 from arrowseal.exceptions import ArrowSealError, PreconditionFailedError, UnavailableError, UploadNotFoundError
+from arrowseal.instruction_file import in_step
 from arrowseal.store import WrittenObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from arrowseal.counters import Operation
+    from arrowseal.instruction_file import Beside
     from arrowseal.location import ObjectLocation
     from arrowseal.retrying import RetryingStore
     from arrowseal.store import OpenUpload, Payload, StoredRange, WrittenPart
@@ -45,6 +47,8 @@ class Outgoing(NamedTuple):
     """Those of boto3's `put_object`."""
     token: tuple[str, str] | None
     """An entry of the metadata that no other write has."""
+    beside: Beside | None = None
+    """Its instruction file, or what ends that of an earlier object."""
 
 
 def part_bytes(part_bytes: int, number: int, size: int | None = None) -> int:
@@ -98,7 +102,7 @@ class Upload:
         cancellation().check()
         self._operation.hold(payload.own_bytes)
         try:
-            written = self._settled(call)
+            written = self._with_beside(call)
         finally:
             self._operation.release(payload.own_bytes)
         self._operation.progress.advance(len(payload))
@@ -131,7 +135,7 @@ class Upload:
                 self._location, self._operation, upload_id, self._parts, arguments=self._outgoing.arguments
             )
 
-        written = self._settled(call)
+        written = self._with_beside(call)
         self._finish()
         _open_here.discard(upload_id)
         return written
@@ -231,6 +235,11 @@ class Upload:
             # A part that arrives after the abort would stay: those on their way are waited for.
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+    def _with_beside(self, call: Callable[[], WrittenObject]) -> WrittenObject:
+        """What `call` wrote, with its instruction file before it."""
+        with in_step(self._outgoing.beside):
+            return self._settled(call)
 
     def _settled(self, call: Callable[[], WrittenObject]) -> WrittenObject:
         """What `call` wrote, now or in an attempt whose answer was lost."""

@@ -6,11 +6,13 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from arrowseal import _core
+from arrowseal import _core, instruction_file
 from arrowseal import metadata as content_metadata
 from arrowseal.cancellation import shielded
 from arrowseal.encryption import CSE, Encryption, Plain, check_context
 from arrowseal.exceptions import ArrowSealError, ConfigurationError
+from arrowseal.interop import check_write as check_interop
+from arrowseal.location import INSTRUCTION_SUFFIX
 from arrowseal.outgoing import check_size, contiguous, split_metadata
 from arrowseal.sealing import Sealed, Sealing, Unsealed
 from arrowseal.segment_index import publish_index
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from arrowseal.counters import Operation
     from arrowseal.data_keys import Reuse
+    from arrowseal.instruction_file import Beside
     from arrowseal.keyrings import Keyrings
     from arrowseal.location import ObjectLocation
     from arrowseal.materials import EncryptionMaterials
@@ -95,7 +98,9 @@ class Writer:
         if own is None and isinstance(self._options.encryption_context, AnyContext):
             own = {}  # ANY says what reads accept
         full = check_context(self._options.encryption_context if own is None else own)  # type: ignore[arg-type]
-        return CSE(kms_key_id or given.kms_key_id, chosen, full)
+        completed = CSE(kms_key_id or given.kms_key_id, chosen, full, given.instruction_file)
+        check_interop(completed, self._options)
+        return completed
 
     def check(self, target: Target) -> None:
         """Raise `ConfigurationError` for what S3, KMS or the format would refuse. No request."""
@@ -107,7 +112,10 @@ class Writer:
                 target.encryption.format or V3,
                 self._keyrings.context(target.encryption.encryption_context or {}, target.location),
                 target.metadata,
+                beside=target.encryption.instruction_file,
             )
+        if suffix := self._instruction_suffix(target):
+            instruction_file.check_key(target.location, suffix)
 
     def write(self, target: Target, data: Any, operation: Operation) -> PutResult:
         """Store a buffer. Raises what `Client.put` does."""
@@ -149,7 +157,7 @@ class Writer:
         reused = (id(keyring), keyring.check_write(location), frozenset(context.items())) if shared else None
         materials = shared.materials(reused, sealed_format, size or 0, generate) if shared else generate()
         self._keyrings.remember(materials.encrypted_data_key, materials.kms_key_arn)
-        return Sealed(materials, sealed_format, operation)
+        return Sealed(materials, sealed_format, operation, beside=encryption.instruction_file)
 
     def upload(
         self, target: Target, sealing: Sealing, operation: Operation, size: int | None, *, in_parts: bool
@@ -163,10 +171,25 @@ class Writer:
             if not in_parts and not {"IfMatch", "IfNoneMatch"} & arguments.keys():
                 # Whichever attempt S3 took, it is the same: the object stays without a mark of ours.
                 metadata, token = dict(target.metadata), None
-        outgoing = Outgoing(metadata, arguments, token)
+        content_metadata.check_size(target.location, metadata)
+        beside = self._beside(target, sealing, operation)
+        outgoing = Outgoing(metadata, arguments, token, beside)
         expected = operation.progress.expected if size is None else size
         operation.progress.begin(None if expected is None else expected + sealing.trailer_bytes)
         return Upload(self._store, target.location, operation, outgoing, self._options.transfer.concurrency)
+
+    def _instruction_suffix(self, target: Target) -> str | None:
+        """The suffix of instruction files, for a write that has one, or whose reader would look for one."""
+        has_one = isinstance(target.encryption, CSE) and target.encryption.instruction_file
+        return self._options.instruction_files or (INSTRUCTION_SUFFIX if has_one else None)
+
+    def _beside(self, target: Target, sealing: Sealing, operation: Operation) -> Beside | None:
+        suffix, content = self._instruction_suffix(target), sealing.instruction()
+        if suffix is None:
+            return None
+        if content is None:
+            return instruction_file.Removal(self._store, target.location, suffix, operation)
+        return instruction_file.Replacement(self._store, target.location, suffix, content, operation, target.arguments)
 
     def publish_index(self, target: Target, sealing: Sealing, operation: Operation) -> None:
         """Put the segment index beside an object that was just written in parts. The object is there whether or not

@@ -40,7 +40,7 @@ class Victim:
         parts: Any = {"s3": raw_s3, "kms": self.kms}
         self.strict = Client(key, **parts)
         self.lenient = Client(key, commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT, **parts)
-        self.v2_writer = Client(key, interop="analytics", **parts)
+        self.v2_writer = Client(key, format="V2", commitment_policy="FORBID_ENCRYPT_ALLOW_DECRYPT", **parts)
 
     def stored(self) -> tuple[bytes, dict[str, str]]:
         found = self.s3.get_object(Bucket=self.bucket, Key="o")

@@ -311,7 +311,8 @@ def test_a_v3_object_with_another_data_key_is_refused_by_its_commitment(
 
 
 def test_objects_of_old_formats_are_refused_by_name(strict: Client, raw_s3: Any, bucket: str) -> None:
-    v1 = {"x-amz-key": "YQ==", "x-amz-iv": base64.b64encode(bytes(16)).decode(), "x-amz-matdesc": "{}"}
+    key = base64.b64encode(bytes(48)).decode()
+    v1 = {"x-amz-key": key, "x-amz-iv": base64.b64encode(bytes(16)).decode(), "x-amz-matdesc": "{}"}
     raw_s3.put_object(Bucket=bucket, Key="o", Body=bytes(16), Metadata=v1)
     with pytest.raises(UnsupportedFormatError, match="V1"):
         strict.get(bucket=bucket, key="o")

@@ -1,0 +1,52 @@
+"""What lies beside an object and belongs to it: its segment index and its instruction file. Copied along, deleted with
+it, and shown in no listing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from arrowseal import instruction_file
+from arrowseal.segment_index import copy_index, delete_index, is_companion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from arrowseal.counters import Operation
+    from arrowseal.location import ObjectLocation
+    from arrowseal.retrying import RetryingStore
+
+
+def belongs_to_another(location: ObjectLocation, suffix: str | None) -> bool:
+    """Whether this is a segment index, or an instruction file by that suffix."""
+    return is_companion(location) or instruction_file.is_instruction_file(location, suffix)
+
+
+@contextlib.contextmanager
+def copied_along(
+    store: RetryingStore,
+    source: ObjectLocation,
+    target: ObjectLocation,
+    suffix: str | None,
+    operation: Operation,
+    arguments: Mapping[str, Any],
+) -> Iterator[None]:
+    """What belongs to an object goes where the block copies the object: its instruction file before it, and taken back
+    if the block raises, its index after it. Raises `LocationError` before any request where the target's key is that of
+    an instruction file; `StoreError`s, `CredentialsError`.
+    """
+    beside = None
+    if suffix is not None:
+        instruction_file.check_key(target, suffix)
+        beside = instruction_file.of_copy(store, source, target, suffix, operation, arguments)
+    with instruction_file.in_step(beside):
+        yield
+    copy_index(store, source, target, operation, arguments)
+
+
+def delete_along(store: RetryingStore, location: ObjectLocation, suffix: str | None, operation: Operation) -> None:
+    """Delete what belongs to an object that was deleted. Raises `StoreError`s, `CredentialsError`."""
+    if suffix is not None:
+        instruction_file.remove(store, location, suffix, operation)
+    delete_index(store, location, operation)
