@@ -1,10 +1,13 @@
-"""The real command, as a process, against `arrowseal local`: what it writes, says and returns."""
+"""The real command against `arrowseal local`: what it writes, says and returns. A process where that makes a difference;
+otherwise called in this one, which does not import everything anew.
+"""
 
 from __future__ import annotations
 
 import array
 import contextlib
 import fcntl
+import io
 import json
 import os
 import re
@@ -20,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import boto3
 import botocore.config
 import pytest
+
+from arrowseal.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,14 +58,24 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path) -> Run:
+def run(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs the command and checks its exit code, and that errors are lines and no tracebacks."""
 
     def run(
         *arguments: str | Path, stdin: bytes = b"", code: int = 0, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        words = [*ARROWSEAL, *map(str, arguments)]
-        done = subprocess.run(words, input=stdin, capture_output=True, env=environment | (env or {}), cwd=tmp_path)
+        words, (out, err) = [*map(str, arguments)], (io.BytesIO(), io.BytesIO())
+        with monkeypatch.context() as patch:
+            for name in os.environ.keys() - environment.keys():
+                patch.delenv(name)
+            for name, value in (environment | (env or {})).items():
+                patch.setenv(name, value)
+            time.tzset()
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            patch.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
+            patch.setattr(sys, "stderr", io.TextIOWrapper(err, write_through=True))
+            done = subprocess.CompletedProcess(words, main(words), out.getvalue(), err.getvalue())
         assert done.returncode == code, done.stderr.decode()
         assert b"Traceback" not in done.stderr
         if code == 0:
@@ -69,7 +84,8 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
             assert all(line.startswith(b"arrowseal: ") for line in done.stderr.splitlines())
         return done
 
-    return run
+    yield run
+    time.tzset()
 
 
 @pytest.fixture
@@ -452,9 +468,10 @@ def test_ls_shows_sizes_and_totals_as_the_aws_command_does(run: Run, folder: str
     assert run("ls", f"{folder}/none", "--summarize", code=1).stdout.decode().endswith("\n   Total Size: 0\n")
 
 
-def test_local_serves_the_region_that_it_is_told(run: Run) -> None:
+def test_local_serves_the_region_that_it_is_told(environment: dict[str, str]) -> None:
     show = "import os; print(os.environ['AWS_REGION'], os.environ['ARROWSEAL_KMS_KEY_ID'])"
-    shown = run("local", "--region", "eu-west-1", "--", sys.executable, "-c", show).stdout.decode()
+    words = [*ARROWSEAL, "local", "--region", "eu-west-1", "--", sys.executable, "-c", show]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
     assert shown.startswith("eu-west-1 arn:aws:kms:eu-west-1:")
 
 
