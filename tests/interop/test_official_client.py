@@ -16,7 +16,7 @@ PART = 5 * 2**20
 SIZES = [0, 1, 15, 16, 17, 4096, 2**20 - 1, 2**20, 2**20 + 1, 5 * 2**20 + 3]
 CONTEXTS: list[dict[str, str]] = [{}, {"team": "weather", "a": 'quoted "value" \\ and {}'}]
 KEYS = ["plain.bin", "räume/größe → 語 🌊.parquet", "a b+c%20d&e=f'g(h)~.csv"]
-WRITERS = {V3: {}, V2: {"interop": "analytics"}}
+WRITERS = {V3: {}, V2: {"format": V2, "commitment_policy": CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT}}
 READING = CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT
 
 

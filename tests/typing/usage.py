@@ -45,7 +45,9 @@ async def awaited(client: Client, frame: pd.DataFrame) -> None:
 def configuration() -> None:
     """The default client."""
     assert_type(arrowseal.configure("alias/tables", region_name="eu-west-1"), Client)
-    with arrowseal.using(Client(interop="analytics", encryption_context={"team": "weather"})) as client:
+    with arrowseal.using(
+        Client(commitment_policy="REQUIRE_ENCRYPT_ALLOW_DECRYPT", encryption_context={"team": "weather"})
+    ) as client:
         assert_type(client.options.format, arrowseal.Format)
     arrowseal.reset()
 
