@@ -56,8 +56,11 @@ class Key:
     multi_region: bool = False
     state: str = "Enabled"
     refusal: str | None = None
+    account: str = ACCOUNT
     callers: set[str] | None = None
     """The access keys that may use it; None is everybody."""
+    grants: dict[str, str] = field(default_factory=dict)
+    """Access keys by the token of the grant that lets them use it."""
 
     def metadata(self) -> dict[str, Any]:
         return {
@@ -91,7 +94,7 @@ class TokenBucket:
 
 
 class KmsEngine:
-    """Keys in all Regions. Safe to share between threads.
+    """Keys of all accounts in all Regions; callers are of one account. Safe to share between threads.
 
     `calls` has every call, `data_keys` every plaintext data key that it handed out. `failures` are error codes to
     answer the next calls with; `bucket` throttles; `latency_seconds` is how long it thinks about each call.
@@ -132,25 +135,39 @@ class KmsEngine:
         return answer
 
     def find(self, key_id: str, region: str = HOME_REGION) -> Key:
-        """A key of a Region by id, ARN, alias or alias ARN."""
+        """A key of a Region by id, ARN, alias or alias ARN; by an id alone only of the callers' account."""
+        account = ACCOUNT
         if key_id.startswith("arn:"):
-            owner, _, resource = key_id.removeprefix("arn:aws:kms:").partition(f":{ACCOUNT}:")
+            owner, account, resource = key_id.removeprefix("arn:aws:kms:").split(":", 2)
             key_id = resource.removeprefix("key/") if owner == region else ""
         # Of tests: an alias may stand in for a key, as if KMS had used another one than it was told.
         key_id = self._aliases.get((region, key_id), key_id)
-        try:
-            return self._keys[region, key_id]
-        except KeyError:
-            raise Refusal("NotFoundException", "no such key") from None
+        key = self._keys.get((region, key_id))
+        if key is None or key.account != account:
+            raise Refusal("NotFoundException", "no such key")
+        return key
 
     def create_key(
-        self, region: str = HOME_REGION, *, multi_region: bool = False, usage: str = "ENCRYPT_DECRYPT"
+        self,
+        region: str = HOME_REGION,
+        *,
+        multi_region: bool = False,
+        usage: str = "ENCRYPT_DECRYPT",
+        account: str = ACCOUNT,
     ) -> Key:
         """A new key."""
         key_id = f"mrk-{os.urandom(16).hex()}" if multi_region else f"{len(self._keys):08d}"
-        key = Key(_arn(region, key_id), key_id, [AESGCM(os.urandom(32))], usage, multi_region)
+        backing = [AESGCM(os.urandom(32))]
+        key = Key(_arn(region, key_id, account), key_id, backing, usage, multi_region, account=account)
         self._keys[region, key_id] = key
         return key
+
+    def replicate(self, key: Key, region: str) -> Key:
+        """A replica of a multi-Region key: the same id and backing keys, another ARN, states and callers of its own."""
+        arn = _arn(region, key.key_id, key.account)
+        replica = Key(arn, key.key_id, key.backing, key.usage, multi_region=True, account=key.account)
+        self._keys[region, key.key_id] = replica
+        return replica
 
     def point_alias(self, alias: str, key_id: str, region: str = HOME_REGION) -> None:
         """Create or move an alias."""
@@ -179,9 +196,10 @@ class KmsEngine:
         except (InvalidTag, ValueError, IndexError):
             raise Refusal("InvalidCiphertextException") from None
 
-    def _usable(self, caller: _Caller, key_id: str) -> Key:
-        key = self.find(key_id, caller.region)
-        if key.callers is not None and caller.access_key not in key.callers:
+    def _usable(self, caller: _Caller, given: dict[str, Any], name: str) -> Key:
+        key = self.find(given[name], caller.region) if given.get(name) else self._owner_of(caller, given)
+        granted = {key.grants.get(token) for token in given.get("GrantTokens", [])}
+        if key.callers is not None and not {caller.access_key} & (key.callers | granted):
             raise Refusal("AccessDeniedException")
         if key.refusal:
             raise Refusal(key.refusal)
@@ -193,8 +211,15 @@ class KmsEngine:
             raise Refusal("InvalidKeyUsageException")
         return key
 
+    def _owner_of(self, caller: _Caller, given: dict[str, Any]) -> Key:
+        """The key of a blob, of whichever account, where the caller names none."""
+        key = self._keys.get((caller.region, _owner(given["CiphertextBlob"])))
+        if key is None:
+            raise Refusal("AccessDeniedException", "the ciphertext refers to a key that does not exist in this Region")
+        return key
+
     def _generate_data_key(self, caller: _Caller, given: dict[str, Any]) -> dict[str, Any]:
-        key = self._usable(caller, given["KeyId"])
+        key = self._usable(caller, given, "KeyId")
         size = given.get("NumberOfBytes") or DATA_KEY_BYTES.get(given.get("KeySpec", ""), 0)
         if not 1 <= size <= 1024:
             raise Refusal("ValidationException")
@@ -208,7 +233,7 @@ class KmsEngine:
         return {name: value for name, value in answer.items() if name != "Plaintext"}
 
     def _encrypt(self, caller: _Caller, given: dict[str, Any]) -> dict[str, Any]:
-        key = self._usable(caller, given["KeyId"])
+        key = self._usable(caller, given, "KeyId")
         if not 1 <= len(given["Plaintext"]) <= LONGEST_PLAINTEXT:
             raise Refusal("ValidationException")
         return {
@@ -217,14 +242,14 @@ class KmsEngine:
         }
 
     def _decrypt(self, caller: _Caller, given: dict[str, Any]) -> dict[str, Any]:
-        key = self._usable(caller, given.get("KeyId") or _owner(given["CiphertextBlob"]))
+        key = self._usable(caller, given, "KeyId")
         plaintext = self.unwrap(key, given["CiphertextBlob"], given.get("EncryptionContext", {}))
         self.data_keys.append(plaintext)
         return {"Plaintext": plaintext, "KeyId": key.arn}
 
     def _re_encrypt(self, caller: _Caller, given: dict[str, Any]) -> dict[str, Any]:
-        source = self._usable(caller, given.get("SourceKeyId") or _owner(given["CiphertextBlob"]))
-        target = self._usable(caller, given["DestinationKeyId"])
+        source = self._usable(caller, given, "SourceKeyId")
+        target = self._usable(caller, given, "DestinationKeyId")
         plaintext = self.unwrap(source, given["CiphertextBlob"], given.get("SourceEncryptionContext", {}))
         return {
             "CiphertextBlob": self.wrap(target, plaintext, given.get("DestinationEncryptionContext", {})),
@@ -244,9 +269,13 @@ class KmsEngine:
         key, region = self.find(given["KeyId"], caller.region), given["ReplicaRegion"]
         if not key.multi_region:
             raise Refusal("UnsupportedOperationException")
-        replica = Key(_arn(region, key.key_id), key.key_id, key.backing, key.usage, multi_region=True)
-        self._keys[region, key.key_id] = replica
-        return {"ReplicaKeyMetadata": replica.metadata()}
+        return {"ReplicaKeyMetadata": self.replicate(key, region).metadata()}
+
+    def _grant(self, caller: _Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """The grantee is the access key itself: these callers have no ARNs."""
+        token = os.urandom(24).hex()
+        self.find(given["KeyId"], caller.region).grants[token] = given["GranteePrincipal"]
+        return {"GrantToken": token, "GrantId": token[:16]}
 
     def _rotate_on_demand(self, caller: _Caller, given: dict[str, Any]) -> dict[str, Any]:
         self.rotate(self.find(given["KeyId"], caller.region))
@@ -285,6 +314,7 @@ _ACTIONS: dict[str, Any] = {
     "CreateKey": KmsEngine._create,
     "DescribeKey": KmsEngine._describe,
     "ReplicateKey": KmsEngine._replicate,
+    "CreateGrant": KmsEngine._grant,
     "RotateKeyOnDemand": KmsEngine._rotate_on_demand,
     "CreateAlias": KmsEngine._set_alias,
     "UpdateAlias": KmsEngine._set_alias,
@@ -296,8 +326,8 @@ _ACTIONS: dict[str, Any] = {
 }
 
 
-def _arn(region: str, key_id: str) -> str:
-    return f"arn:aws:kms:{region}:{ACCOUNT}:key/{key_id}"
+def _arn(region: str, key_id: str, account: str = ACCOUNT) -> str:
+    return f"arn:aws:kms:{region}:{account}:key/{key_id}"
 
 
 def _owner(blob: bytes) -> str:

@@ -47,7 +47,7 @@ def log() -> Iterator[io.StringIO]:
 @pytest.fixture
 def seen_keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Every plaintext data key that reached the core."""
-    from arrowseal import kms_keyring
+    from arrowseal import kms_requests
 
     keys: list[bytes] = []
 
@@ -55,7 +55,7 @@ def seen_keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         keys.append(bytes(key))
         return _core.DataKey(key)
 
-    monkeypatch.setattr(kms_keyring, "DataKey", spy)
+    monkeypatch.setattr(kms_requests, "DataKey", spy)
     return keys
 
 
