@@ -213,13 +213,9 @@ class RawAesKeyring(_RawKeyring):
             return key.unwrap_rfc3394(wrapped)
         if metadata.wrap == "AES":
             return key.unwrap_ecb(wrapped)
-        try:
-            return key.unwrap(wrapped, algorithm.encode())
-        except AuthenticationError:
-            # Java binds the name of AES-GCM to the data key of AES-CBC content as well, .NET and C++ its own name.
-            if algorithm in (Format.V2.content_algorithm, Format.V3.content_algorithm):
-                raise
-            return key.unwrap(wrapped, Format.V2.content_algorithm.encode())
+        # The content algorithm as the object names it, and no other: what lets AES-CBC open a data key of AES-GCM lets
+        # whoever writes the metadata turn an authenticated object into a padding oracle (CVE-2020-8912).
+        return key.unwrap(wrapped, algorithm.encode())
 
     def _keys(self) -> dict[str, RawKey[Any] | None]:
         return {"key": self._key}
