@@ -64,7 +64,8 @@ class Client:
         allow_plaintext: also read objects that are not client-side encrypted.
         legacy, instruction_files: what else is read: old wraps and AES-CBC; keys that lie in files of their own.
         encryption_context: bound to every object written, and expected on every read; `arrowseal.ANY` accepts any.
-        interop: `"analytics"` writes what Athena, EMR and Presto read: format V2, and the policy that allows it.
+        interop: `"analytics"` writes what Athena, EMR and Presto read: format V2 under one KMS key and without a context,
+            and the policy that allows it; what they could not read is refused.
         profile_name, region_name: as in boto3.
         endpoint_url: another S3; also the KMS endpoint, unless `kms_endpoint_url` or AWS_ENDPOINT_URL_KMS names it.
         max_plaintext_bytes: larger objects are refused before any memory is taken.
@@ -265,7 +266,7 @@ class Client:
         operation, succeeded = self.counters.begin("put", target.location)
         if option is not False:
             operation.progress = object_progress(option, "writing", target.location, expected)
-        return ObjectWriter(self._writer, target, (operation, succeeded))
+        return ObjectWriter(self._writer, target, (operation, succeeded), expected)
 
     def get(
         self,

@@ -13,7 +13,7 @@ from arrowseal import _core
 from arrowseal.encryption import CSE
 from arrowseal.exceptions import SizeLimitError, UncommittedWriteError
 from arrowseal.outgoing import contiguous, read_piece
-from arrowseal.suites import MAX_CONTENT_BYTES
+from arrowseal.suites import MAX_CONTENT_BYTES, V2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,13 +45,21 @@ class ObjectWriter(io.RawIOBase):
     ...         file.write(line)
     """
 
-    def __init__(self, writer: Writer, target: Target, counted: tuple[Operation, Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        target: Target,
+        counted: tuple[Operation, Callable[[], None]],
+        expected: int | None = None,
+    ) -> None:
         super().__init__()
         writer.check(target)
         self._writer = writer
         self._target = target
         self._operation, self._succeeded = counted
         self._limit = MAX_CONTENT_BYTES if isinstance(target.encryption, CSE) else None
+        # Format V2 tells the length in its metadata, which goes before the first part.
+        self._told = expected if isinstance(target.encryption, CSE) and target.encryption.format is V2 else None
         self._lock = threading.RLock()
         self._sealing: Sealing | None = None
         self._upload: Upload | None = None
@@ -199,6 +207,11 @@ class ObjectWriter(io.RawIOBase):
             self._sealing, upload = self._begin(size)
             written = upload.put(self._sealing.part(0, self._part or self._buffer(), last=True))
         else:
+            if self._told not in (None, size):
+                raise UncommittedWriteError(
+                    f"{self.url}: the file had {self._told:,} bytes when its write began, as the metadata tells, and {size:,} "
+                    "were read of it: given up, since somebody changes it"
+                )
             self._send(last=True)
             written = self._upload.complete()
             self._writer.publish_index(self._target, self._sealing, self._operation)
@@ -206,7 +219,8 @@ class ObjectWriter(io.RawIOBase):
 
     def _begin(self, size: int | None) -> tuple[Sealing, Upload]:
         sealing = self._writer.sealing(self._target, size, self._operation)
-        upload = self._writer.upload(self._target, sealing, self._operation, size, in_parts=size is None)
+        told = self._told if size is None else size
+        upload = self._writer.upload(self._target, sealing, self._operation, told, in_parts=size is None)
         if size is None:
             self._at_exit = weakref.finalize(self, _aside, upload.abort)  # in a cycle, it comes before __del__
         return sealing, upload
