@@ -6,159 +6,44 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from arrowseal import metadata as content_metadata
 from arrowseal.companions import belongs_to_another, copied_along, delete_along
-from arrowseal.connections import Connections
-from arrowseal.counters import Counters
-from arrowseal.data_keys import DataKeyCache, Reuse
+from arrowseal.configured import Configured
 from arrowseal.encryption import PLAIN, Encryption, Plain
 from arrowseal.exceptions import ConfigurationError, ObjectChangedError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
-from arrowseal.keyrings import Keyrings
-from arrowseal.lanes import store_of
 from arrowseal.listing import told
 from arrowseal.location import Url, locate, locate_prefix
 from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.opening import Opening, make_index, open_object
-from arrowseal.options import ClientOptions, Lane
 from arrowseal.outgoing import check_put_arguments, copy_arguments, remaining_bytes
 from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
-from arrowseal.reading import Reader
-from arrowseal.retrying import RetryingStore
-from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
-from arrowseal.transfer import TransferOptions
-from arrowseal.writing import PutResult, Target, Writer
+from arrowseal.suites import AnyContext
+from arrowseal.writing import PutResult, Target
 
 if TYPE_CHECKING:
     import builtins
     import contextlib
-    from collections.abc import Mapping, Sequence
-
-    import boto3
-    from mypy_boto3_kms import KMSClient
-    from mypy_boto3_s3 import S3Client
+    from collections.abc import Mapping
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
-    from arrowseal.binding import Binding
     from arrowseal.counters import Operation
-    from arrowseal.discovery import Discovery
-    from arrowseal.keyring import Keyring
     from arrowseal.legacy import Legacy
     from arrowseal.objects import EncryptedObject
     from arrowseal.store import ListedObject, OpenUpload
 
 
-class Client:
+class Client(Configured):
     """Reads and writes objects in S3 that are encrypted before they leave this machine.
 
     Nothing is requested, and boto3 is not imported, before the first operation. One client serves many threads and
-    goes on in a forked child. It pickles by reference (its options) unless it was given boto3 objects.
+    goes on in a forked child. It pickles by reference (its options) unless it was given boto3 objects or the bytes of a
+    key. Its arguments, which are its options, are described in `Configured`.
 
-    Args: those that decide about keys and formats are described in `arrowseal.options.ClientOptions`.
-        kms_key_id: the KMS key that wraps data keys: id, ARN or alias; or a map of bucket prefixes to keys.
-        keyring, decrypt_key_ids, grant_tokens, discovery: more keys, and how KMS is asked for them.
-        bind_location: `"prefix"` or `"object"`: bind where an object lives into its encryption context.
-        session, s3, kms: a boto3 session, or boto3 clients, to use as they are; otherwise boto3's own defaults,
-            environment and configuration files decide (`AWS_ENDPOINT_URL*` included).
-        format: `arrowseal.V3`, or `arrowseal.V2` for readers that do not know V3 (needs a policy that allows it).
-        commitment_policy: whether objects must commit to their key; REQUIRE_ENCRYPT_REQUIRE_DECRYPT unless given.
-        allow_plaintext: also read objects that are not client-side encrypted.
-        legacy, instruction_files: what else is read: old wraps and AES-CBC; keys that lie in files of their own.
-        encryption_context: bound to every object written, and expected on every read; `arrowseal.ANY` accepts any.
-        interop: `"analytics"` writes what Athena, EMR and Presto read: format V2 under one KMS key and without a context,
-            and the policy that allows it; what they could not read is refused.
-        profile_name, region_name: as in boto3.
-        endpoint_url: another S3; also the KMS endpoint, unless `kms_endpoint_url` or AWS_ENDPOINT_URL_KMS names it.
-        max_plaintext_bytes: larger objects are refused before any memory is taken.
-        allow_insecure_kms_endpoint: accept a plain-http KMS endpoint that is not on this machine.
-        cache: bounds of the unwrapped data keys that reads remember, so that objects which share one cost one KMS call;
-            None asks KMS for every object. A revoked grant takes effect within five minutes.
-        transfer: how large objects are moved: the size of ranges, and how many are in flight.
-        progress: True shows a bar for each object that takes more than one piece, where a terminal or a notebook is
-            attached (`arrowseal[progress]`); a function is told instead: see `arrowseal.progress.ReportProgress`.
-        lane: what carries short reads, `"auto"`, `"boto3"` or `"obstore"`: see `ClientOptions`.
-
-    Raises:
-        ConfigurationError: the options contradict each other (`PolicyConflictError` where the policy forbids a format).
-
-    Example:
-        >>> client = Client("alias/tables")  # doctest: +SKIP
-        >>> client.put("s3://lake/greeting", b"hello")  # doctest: +SKIP
-        >>> bytes(client.get("s3://lake/greeting"))  # doctest: +SKIP
-        b'hello'
+    >>> client = Client("alias/tables")  # doctest: +SKIP
+    >>> client.put("s3://lake/greeting", b"hello")  # doctest: +SKIP
+    >>> bytes(client.get("s3://lake/greeting"))  # doctest: +SKIP
+    b'hello'
     """
-
-    def __init__(
-        self,
-        kms_key_id: str | Mapping[str, str] | None = None,
-        *,
-        session: boto3.Session | None = None,
-        s3: S3Client | None = None,
-        kms: KMSClient | None = None,
-        format: Format | str = V3,  # noqa: A002 - the public word for it
-        commitment_policy: CommitmentPolicy | str | None = None,
-        allow_plaintext: bool = False,
-        encryption_context: Mapping[str, str] | AnyContext | None = None,
-        interop: str | None = None,
-        profile_name: str | None = None,
-        region_name: str | None = None,
-        endpoint_url: str | None = None,
-        kms_endpoint_url: str | Mapping[str, str] | None = None,
-        decrypt_key_ids: Sequence[str] = (),
-        keyring: Keyring | Sequence[Keyring] | None = None,
-        grant_tokens: Sequence[str] = (),
-        discovery: Discovery | None = None,
-        bind_location: Binding | None = None,
-        legacy: Legacy = False,
-        instruction_files: bool | str | None = False,
-        max_plaintext_bytes: int = MAX_CONTENT_BYTES,
-        allow_insecure_kms_endpoint: bool = False,
-        cache: DataKeyCache | None = DataKeyCache(),  # noqa: B008 - frozen
-        transfer: TransferOptions = TransferOptions(),  # noqa: B008 - frozen
-        progress: ProgressOption = False,
-        lane: Lane = "auto",
-    ) -> None:
-        told = dict(locals())
-        handed_in = {name: told.pop(name) for name in ("session", "s3", "kms")}
-        del told["self"]
-        self._options = ClientOptions.checked(**told)
-        self._connections = Connections(self._options, **handed_in)
-        self._store = RetryingStore(store_of(self._connections, self._options.lane), self._options.transfer.retries)
-        self._keyrings = Keyrings(self._connections.kms, self._options, self._connections.renew)
-        self._reuse = Reuse()
-        self._reader = Reader(self._store, self._keyrings, self._options)
-        self._writer = Writer(self._store, self._keyrings, self._options, self._reuse)
-        self.counters = Counters()
-        """One row for each operation of this client."""
-
-    @property
-    def options(self) -> ClientOptions:
-        """What this client was told; frozen."""
-        return self._options
-
-    def replace(self, **options: Any) -> Client:
-        """A client that was told the same but for these options. It uses what was handed to this one, a boto3 session
-        or clients, and has keyrings, caches and counters of its own. Raises what `Client` does.
-
-        >>> Client("alias/tables").replace(kms_key_id="alias/archive").options.kms_key_id
-        'alias/archive'
-        """
-        return Client(**(vars(self._options) | self._connections.handed_in | options))
-
-    def __repr__(self) -> str:
-        told = self._options
-        words = told.kms_key_id, told.format.value, told.commitment_policy.value
-        more = f" keyring={list(told.keyring)!r}" if told.keyring else ""
-        return "<arrowseal.Client kms_key_id={!r}{} format={} commitment_policy={}>".format(words[0], more, *words[1:])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if not self._connections.by_reference:
-            raise TypeError(
-                "a client that was given session=, s3= or kms= cannot be pickled: those objects cannot. Give "
-                "profile_name=, region_name= and endpoint_url= instead"
-            )
-        for keyring in self._options.keyring:
-            keyring.__reduce_ex__(2)  # one that holds a key raises a TypeError
-        return _restore, (vars(self._options),)
 
     def put(
         self,
@@ -537,7 +422,3 @@ class Client:
         ...         arrowseal.arrow.write_table(table, f"s3://lake/flights/{part}.parquet", client=client)
         """
         return self._reuse.block()
-
-
-def _restore(options: Mapping[str, Any]) -> Client:
-    return Client(**options)

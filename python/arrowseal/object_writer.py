@@ -209,8 +209,8 @@ class ObjectWriter(io.RawIOBase):
         else:
             if self._told not in (None, size):
                 raise UncommittedWriteError(
-                    f"{self.url}: the file had {self._told:,} bytes when its write began, as the metadata tells, and {size:,} "
-                    "were read of it: given up, since somebody changes it"
+                    f"{self.url}: the file had {self._told:,} bytes when its write began, as the metadata tells, and "
+                    f"{size:,} were read of it: given up, since somebody changes it"
                 )
             self._send(last=True)
             written = self._upload.complete()
