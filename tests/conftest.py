@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import botocore.loaders
 import hypothesis
 import pytest
 
@@ -22,6 +23,38 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("arrowseal", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("search" if os.environ.get("ARROWSEAL_TEST_SEARCH") else "arrowseal")
+
+
+# Files that take minutes by themselves: a worker that begins one of them last would keep the others waiting.
+_LONG: Final = (
+    "typing/test_checks.py",
+    "interop/",
+    "examples/",
+    "integration/test_local.py",
+    "integration/test_command.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(name in item.nodeid for name in _LONG))
+
+
+_MODELS: dict[Any, Any] = {}
+
+
+def _share_models(init: Any = botocore.loaders.Loader.__init__) -> None:
+    """Reads the models of S3 and KMS once, not again for each of the thousands of clients that tests make: parsing them
+    takes five times as long as the rest of making a client.
+    """
+
+    def initialise(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        self._cache = _MODELS
+
+    botocore.loaders.Loader.__init__ = initialise  # type: ignore[method-assign]
+
+
+_share_models()
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,5 @@
-"""The real command against `arrowseal local`: what it writes, says and returns. A process where that makes a difference;
-otherwise called in this one, which does not import everything anew.
+"""The real command against `arrowseal local`: what it writes, says and returns. It is a process where that makes a
+difference, and otherwise called in this one, which does not import everything anew.
 """
 
 from __future__ import annotations
