@@ -34,7 +34,7 @@ class Lake:
     def make_client(self, **options: Any) -> Client:
         """Another client on the same servers."""
         named = {"session": self._session, "endpoint_url": self.s3.endpoint, "kms": self.kms}
-        return Client(self.key_arn, **(named | options))
+        return Client(**({"kms_key_id": self.key_arn} | named | options))
 
     def empty(self) -> None:
         """Nothing is there, and nothing was asked."""

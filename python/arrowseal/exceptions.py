@@ -36,6 +36,7 @@
     │   │   └── ObjectExistsError (FileExistsError)
     │   ├── ChecksumMismatchError                 the bytes are not those of the checksum that is stored with them
     │   ├── NoChecksumError                       no checksum is stored that the bytes can be compared with
+    │   ├── ConditionsIgnoredError                the server takes conditions on writes and ignores them
     │   ├── NoIndexError                          ranges of a large object were asked for that has no segment index
     │   ├── UncommittedWriteError                 a writer was closed before commit()
     │   ├── UploadNotFoundError                   the multipart upload was completed or aborted
@@ -226,6 +227,12 @@ class UncommittedWriteError(StoreError):
 
 class UploadNotFoundError(StoreError):
     """The multipart upload was completed or aborted, here or by somebody else."""
+
+
+class ConditionsIgnoredError(StoreError):
+    """The server takes conditions on writes and does not look at them: what is to be replaced could be another object
+    by then.
+    """
 
 
 class NoIndexError(StoreError):

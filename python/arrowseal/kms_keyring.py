@@ -6,8 +6,10 @@ it is never parsed to learn a key's name. Source: S3 KMS keyring of the S3 Encry
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
+from arrowseal._core import AesWrappingKey, DataKey, Opener
 from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
@@ -18,19 +20,19 @@ from arrowseal.exceptions import (
 from arrowseal.kms_requests import KmsRequests, region_of, take_data_key
 from arrowseal.materials import DecryptionMaterials, EncryptionMaterials
 from arrowseal.metadata import KMS_WRAPS, EncryptedMetadata, bound_context
+from arrowseal.suites import Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_kms import KMSClient
 
-    from arrowseal._core import DataKey
     from arrowseal.counters import Operation
     from arrowseal.data_keys import UnwrappedKeys
     from arrowseal.discovery import Discovery
     from arrowseal.kms_requests import KmsOf, Renew
     from arrowseal.location import ObjectLocation
-    from arrowseal.suites import CommitmentPolicy, Format
+    from arrowseal.suites import CommitmentPolicy
 
 NOT_UNDER_THIS_KEY: Final = (KmsKeyMismatchError, KmsAccessDeniedError)
 """What KMS answers then: the next one of several keys may be it. moto and KMS proxies say AccessDenied."""
@@ -144,8 +146,15 @@ class KmsKeyring(_Unwrapping):
     def reencrypt(
         self, encrypted: EncryptedMetadata, to_key: str, location: ObjectLocation, operation: Operation
     ) -> tuple[bytes, str]:
-        """The encrypted data key of an object, wrapped anew by KMS under `to_key` and the same context, and the ARN of
-        that key. The data key itself stays in KMS.
+        """`reencrypted` without the key that it was under."""
+        wrapped, arn, _ = self.reencrypted(encrypted, to_key, location, operation)
+        return wrapped, arn
+
+    def reencrypted(
+        self, encrypted: EncryptedMetadata, to_key: str, location: ObjectLocation, operation: Operation
+    ) -> tuple[bytes, str, str]:
+        """The encrypted data key of an object, wrapped anew by KMS under `to_key` and the same context, and the ARNs
+        of that key and of the one that it was under. The data key itself stays in KMS.
 
         ReEncrypt works within one Region. Raises `ConfigurationError` for a key of another one, `NoKeyError` if there
         is no key to read under, `KmsError`s, `CredentialsError`.
@@ -174,8 +183,33 @@ class KmsKeyring(_Unwrapping):
             answer: tuple[bytes, str, str] = self._requests.ask("ReEncrypt", key_id, location, operation, call)
             return answer
 
-        wrapped, arn, _ = self._first(under)
-        return wrapped, arn
+        found: tuple[bytes, str, str] = self._first(under)
+        return found
+
+    def wrap(
+        self,
+        data_key: DataKey,
+        format: Format,  # noqa: A002 - the public word for it
+        context: Mapping[str, str],
+        location: ObjectLocation,
+        operation: Operation,
+    ) -> EncryptionMaterials:
+        """A data key that exists already, wrapped by KMS Encrypt under `context`, which has the reserved entry. Its
+        bytes pass through Python memory once, as those of every answer of KMS do: KMS has no other way to take them.
+        """
+        key_id = self.check_write(location)
+
+        def call(kms: KMSClient, key: str) -> tuple[bytes, str]:
+            granted: Any = self._requests.granted
+            taken: Any = _bytes_of(data_key)
+            try:
+                answer: Any = kms.encrypt(KeyId=key, Plaintext=taken, EncryptionContext=dict(context), **granted)
+            finally:
+                taken[:] = bytes(len(taken))
+            return answer["CiphertextBlob"], answer["KeyId"]
+
+        wrapped, arn = self._requests.ask("Encrypt", key_id, location, operation, call)
+        return EncryptionMaterials(format, data_key, wrapped, dict(context), arn)
 
     def _asked_for(self) -> object:
         return self._read_key_ids
@@ -267,3 +301,12 @@ class DiscoveryKeyring(_Unwrapping):
             except NOT_UNDER_THIS_KEY:  # nor known in this Region: KMS tells neither
                 continue
         return ask(regions[-1])
+
+
+def _bytes_of(data_key: DataKey) -> bytearray:
+    """The bytes of a data key, which no method of it gives: opened out of a wrap of it under a key made for that."""
+    passing = os.urandom(32)
+    wrapped = AesWrappingKey(passing).wrap(data_key, b"")
+    suite = Format.V2.suite  # its content is what such a wrap is: AES-GCM under the key itself, without further data
+    nonce, sealed = wrapped[: suite.iv_bytes], wrapped[suite.iv_bytes :]
+    return bytearray(Opener(DataKey(passing), suite.id, nonce, None, len(sealed)).receive(sealed))

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from arrowseal.operations.compaction import CompactionReport, compact
+from arrowseal.operations.rewrapping import RewrapReport, rewrap
 
-__all__ = ["CompactionReport", "compact"]
+__all__ = ["CompactionReport", "RewrapReport", "compact", "rewrap"]

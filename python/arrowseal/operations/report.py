@@ -1,0 +1,222 @@
+"""What a job over many objects did: a row for each, as a frame, and as JSON lines that a later run goes on from."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import threading
+from collections import Counter
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias
+
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.extras import require
+from arrowseal.location import ObjectLocation, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+    from arrowseal.store import ListedObject
+
+State = Literal["planned", "done", "already", "skipped", "refused", "changed", "failed"]
+"""`done`; `already` as it was asked for; `skipped`: not what the job is about; `refused` by a rule, which `reason`
+names; `changed`: others wrote or deleted it meanwhile, it is left as it is; `failed`.
+"""
+STATES: Final[tuple[State, ...]] = ("planned", "done", "already", "skipped", "refused", "changed", "failed")
+FINISHED: Final = frozenset({"done", "already"})
+TROUBLE: Final = frozenset({"refused", "changed", "failed"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectResult:
+    """What became of one object."""
+
+    location: ObjectLocation
+    state: State
+    reason: str = ""
+    """Why it was not done; for what is done, what is to be known about it."""
+    asked: str = ""
+    """What the job was told to make of it."""
+    before: str | None = None
+    """How it was protected: `"CSE V2"`, `"PLAIN"`."""
+    after: str | None = None
+    way: str | None = None
+    """`"copied"`, `"copied in parts"`, `"sent again"` (still sealed), `"instruction file"`, `"written anew"`."""
+    key: str | None = None
+    """The key that wraps its data key now, as far as that is known."""
+    wrapped_key: str | None = None
+    """The first 16 hex digits of the SHA-256 of the encrypted data key that it had: those that share one are alike."""
+    stored_bytes: int = 0
+    etag: str | None = None
+    last_modified: dt.datetime | None = None
+    version_id: str | None = None
+    old_version_id: str | None = None
+    """The version that it replaced, which stays what it was."""
+    not_kept: str = ""
+    """What the server did not keep, by the names of boto3."""
+    target: str | None = None
+    """The new object, where it has another name."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """A row: `path` in place of the location."""
+        return {"path": str(self.location)} | {
+            name: value for name, value in asdict(self).items() if name != "location"
+        }
+
+    def is_still(self, listed: ListedObject) -> bool:
+        """Whether a listing shows the object as this row left it."""
+        return (
+            self.state in FINISHED
+            and self.etag == listed.etag
+            and self.last_modified is not None
+            and listed.last_modified is not None
+            and int(self.last_modified.timestamp()) == int(listed.last_modified.timestamp())
+        )
+
+
+_COLUMNS: Final = tuple("path" if field.name == "location" else field.name for field in fields(ObjectResult))
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """A row for each object, in the order of the listing."""
+
+    results: tuple[ObjectResult, ...]
+    job: ClassVar[str] = "job"
+    caution: ClassVar[str] = ""
+
+    def count(self, state: State) -> int:
+        """How many objects are in that state."""
+        return sum(result.state == state for result in self.results)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no object was refused, changed meanwhile, or failed."""
+        return not any(result.state in TROUBLE for result in self.results)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts: objects by state, bytes, distinct encrypted data keys, and old versions that stay what they were."""
+        to_do = [result for result in self.results if result.state in ("planned", "done")]
+        states = Counter(result.state for result in self.results)
+        return {
+            "objects": len(self.results),
+            **{state: states[state] for state in STATES if states[state]},
+            "stored_bytes": sum(result.stored_bytes for result in to_do),
+            "wrapped_keys": len({result.wrapped_key for result in to_do} - {None}),
+            "old_versions": sum(result.old_version_id is not None for result in self.results),
+        }
+
+    def to_arrow(self) -> pa.Table:
+        """A row for each object, with the columns of `ObjectResult` (`path` in place of the location)."""
+        pa = require("pyarrow", "pandas")
+        types = {"stored_bytes": pa.int64(), "last_modified": pa.timestamp("us", tz="UTC")}
+        rows = [result.as_dict() for result in self.results]
+        return pa.table(
+            {name: pa.array([row[name] for row in rows], types.get(name, pa.string())) for name in _COLUMNS}
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_arrow` as a pandas frame. Raises `MissingExtraError` without pandas."""
+        require("pandas", "pandas")
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def to_polars(self) -> pl.DataFrame:
+        """`to_arrow` as a polars frame. Raises `MissingExtraError` without polars."""
+        frame: pl.DataFrame = require("polars", "polars").from_arrow(self.to_arrow())
+        return frame
+
+    def __repr__(self) -> str:
+        states = Counter(result.state for result in self.results)
+        told = ", ".join(f"{states[state]:,} {state}" for state in STATES if states[state]) or "nothing to do"
+        return f"<{type(self).__name__}: {len(self.results):,} objects ({told})>"
+
+
+Resume: TypeAlias = "JobReport | str | os.PathLike[str] | Any"
+"""A report, a frame of one, or the path of a file of JSON lines."""
+
+
+class Journal:
+    """A file to which each row is appended when it is known, as a line of JSON; with no path it keeps nothing.
+
+    A line goes out in one write, so that a killed process leaves at most a torn last line, which readers pass over.
+    Safe to share between threads.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._lock = threading.Lock()
+        self._file = None if path is None else Path(path).open("ab", buffering=0)  # noqa: SIM115
+        if self._file is not None and self._file.tell() and not _ends_a_line(Path(path or "")):
+            self._file.write(b"\n")
+
+    def add(self, result: ObjectResult) -> None:
+        """Append a row."""
+        if self._file is not None:
+            line = json.dumps(result.as_dict(), default=_text, ensure_ascii=False) + "\n"
+            with self._lock:
+                self._file.write(line.encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def earlier_results(resume: Resume | None, asked: str) -> Mapping[str, ObjectResult]:
+    """What an earlier run of the same job says of objects, by their URLs; the last word counts.
+
+    Raises `ConfigurationError` for what is no report, `OSError` for a file that cannot be read.
+    """
+    if resume is None:
+        return {}
+    if isinstance(resume, JobReport):
+        results: Iterable[ObjectResult] = resume.results
+    elif isinstance(resume, str | os.PathLike):
+        results = _of_lines(Path(resume).read_bytes())
+    else:
+        results = _of_frame(resume)
+    return {str(result.location): result for result in results if result.asked == asked}
+
+
+def _of_lines(content: bytes) -> Iterable[ObjectResult]:
+    for line in content.split(b"\n"):
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # torn when its writer was killed
+            yield _result(json.loads(line))
+
+
+def _of_frame(frame: Any) -> Sequence[ObjectResult]:
+    pa = require("pyarrow", "pandas")
+    try:
+        rows = (frame if isinstance(frame, pa.Table) else pa.table(frame)).to_pylist()
+        return [_result(row) for row in rows]
+    except (TypeError, ValueError, KeyError, pa.ArrowException):
+        raise ConfigurationError(
+            "resume= takes a report, a frame of one, or the path of the file that report= named"
+        ) from None
+
+
+def _result(row: Mapping[str, Any]) -> ObjectResult:
+    values = {name: row[name] for name in _COLUMNS if name != "path"}
+    moment = values["last_modified"]
+    if isinstance(moment, str):
+        values["last_modified"] = dt.datetime.fromisoformat(moment)
+    return ObjectResult(location=locate(row["path"]), **values)
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, dt.datetime) else str(value)
