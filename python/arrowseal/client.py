@@ -335,9 +335,12 @@ class Client(Configured):
             source_encryption: `SSE_C(key)` for a source that needs it.
 
         Raises:
-            ConfigurationError: `CSE(...)`: a copy inside S3 can neither seal nor open.
+            ConfigurationError: `CSE(...)`: a copy inside S3 can neither seal nor open. Or the client has a
+                `bind_location=`, and the copy would be bound to another place than its own, where nobody could read it:
+                with `"prefix"` copies stay in their directory, with `"object"` there are none.
         """
         origin, goal = locate(source), locate(target)
+        self._keyrings.check_moved(origin, goal)
         arguments, reading = copy_arguments(encryption), copy_arguments(source_encryption, reading=True)
         suffix = self._options.instruction_files
         with (
@@ -359,6 +362,7 @@ class Client(Configured):
         Raises `ObjectChangedError` if it was overwritten meanwhile: then both are left.
         """
         origin, goal = locate(source), locate(target)
+        self._keyrings.check_moved(origin, goal)
         reading = copy_arguments(source_encryption, reading=True)
         if origin == goal:
             return

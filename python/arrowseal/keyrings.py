@@ -71,6 +71,15 @@ class Keyrings:
         """The entries of an encryption context that bind an object to its place; none without `bind_location`."""
         return bound_location(self._options.bind_location, location)
 
+    def check_moved(self, source: ObjectLocation, target: ObjectLocation) -> None:
+        """Raise `ConfigurationError` for a copy inside S3 that would not open: bound to the place that it came from."""
+        if self.bound(source) != self.bound(target):
+            raise ConfigurationError(
+                f"{source}: bound to its place by bind_location={self._options.bind_location!r}, it would not open as "
+                f"{target}: write it there anew, client.put({str(target)!r}, client.get({str(source)!r})). A client "
+                "without bind_location= copies it as it is"
+            )
+
     def remember(self, encrypted_data_key: bytes, kms_key_arn: str | None) -> None:
         """Keep in mind which KMS key wrapped an encrypted data key: the object itself does not say."""
         if kms_key_arn is None:

@@ -25,6 +25,7 @@ LAYERS = [
     {"fs"},
     {"defaults"},
     {"client"},
+    {"configured"},
     {"listing"},
     {"object_writer", "object_reader"},
     {"opening"},
