@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import subprocess
@@ -18,12 +19,16 @@ SCRIPT = Path(__file__).with_name("interop") / "official_client.py"
 
 
 def official_environment(home: Path) -> Path:
-    """The interpreter of an environment with the official client, made in `home` where it is not there yet."""
+    """The interpreter of an environment with the official client, made in `home` where it is not there yet, by one of
+    the workers of pytest that need it.
+    """
     python, done = home / "bin" / "python", home / "installed"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
-        done.touch()
+    with home.with_name(home.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
+            done.touch()
     return python
 
 

@@ -1,6 +1,7 @@
-"""10,000 objects under one data key: as KMS counts them, and as the official client reads them, one by one.
+"""Many objects under one data key: as KMS counts them, and as the official client reads them, one by one.
 
-How many of them it reads: ARROWSEAL_TEST_OFFICIAL_READS, 200 drawn at random unless it is set.
+How many are written and how many of them it reads: ARROWSEAL_TEST_SHARED_OBJECTS and ARROWSEAL_TEST_OFFICIAL_READS,
+1,000 and 30 drawn at random unless they are set.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OBJECTS = 10_000
-READS = min(int(os.environ.get("ARROWSEAL_TEST_OFFICIAL_READS", "200")), OBJECTS)
+OBJECTS = int(os.environ.get("ARROWSEAL_TEST_SHARED_OBJECTS", "1000"))
+READS = min(int(os.environ.get("ARROWSEAL_TEST_OFFICIAL_READS", "30")), OBJECTS)
 REGION = "eu-west-1"
 READERS = 2
 
@@ -61,7 +62,7 @@ def content(number: int) -> bytes:
     return b"%d:" % number + random.Random(number).randbytes(number % 100)
 
 
-def test_ten_thousand_objects_cost_two_kms_calls_at_most_and_each_is_read_alone_by_the_official_client(
+def test_many_objects_cost_two_kms_calls_at_most_and_each_is_read_alone_by_the_official_client(
     servers: tuple[FaultyS3, StrictKmsServer], kms_key_arn: str, readers: list[OfficialClient]
 ) -> None:
     import boto3
