@@ -31,15 +31,20 @@ MALFORMED = "CSE, malformed"
 
 
 def heads(
-    store: RetryingStore, locations: Sequence[ObjectLocation], operation: Operation, threads: int
+    store: RetryingStore,
+    locations: Sequence[ObjectLocation],
+    operation: Operation,
+    threads: int,
+    versions: Sequence[str | None] | None = None,
 ) -> Iterator[StoredObject | None]:
-    """The HEAD of each object, in their order; None for one that is gone, and for one of SSE-C, of which S3 tells
-    nothing without its key. Raises `StoreAccessDeniedError`, `UnavailableError`, `CredentialsError`.
+    """The HEAD of each object, or of the given version of each, in their order; None for one that is gone, and for one
+    of SSE-C, of which S3 tells nothing without its key. Raises `StoreAccessDeniedError`, `UnavailableError`,
+    `CredentialsError`.
     """
 
-    def ask(location: ObjectLocation) -> StoredObject | None:
+    def ask(location: ObjectLocation, version: str | None) -> StoredObject | None:
         try:
-            return store.head(location, operation, arguments={})
+            return store.head(location, operation, arguments={"VersionId": version} if version else {})
         except (StoreAccessDeniedError, BucketNotFoundError, UnavailableError):
             raise
         except (ObjectNotFoundError, StoreError):
@@ -48,7 +53,8 @@ def heads(
     with ThreadPoolExecutor(max(1, min(threads, len(locations))), "arrowseal-head") as pool:
         contexts = [copy_context() for _ in locations]
         try:
-            yield from pool.map(lambda context, location: context.run(ask, location), contexts, locations)
+            named = versions or [None] * len(locations)
+            yield from pool.map(lambda context, *named: context.run(ask, *named), contexts, locations, named)
         finally:
             pool.shutdown(cancel_futures=True)
 
