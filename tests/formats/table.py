@@ -1,4 +1,4 @@
-"""The README's table of what reads what, out of the rows that tests run. `python tests/formats/table.py` rewrites it."""
+"""The README's table of what reads what, out of the rows that tests run: `python tests/formats/table.py` writes it."""
 
 from __future__ import annotations
 
