@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from arrowseal.defaults import default_client
 from arrowseal.encryption import CSE, Plain
-from arrowseal.exceptions import ArrowSealError, ConfigurationError, DatasetWriteError, ObjectExistsError
+from arrowseal.exceptions import ArrowSealError, ConfigurationError, DatasetWriteError, NoKeyError, ObjectExistsError
 from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.progress import check_progress, object_progress
 from arrowseal.suites import V3, Format
@@ -25,7 +26,7 @@ from arrowseal.tables.dataset_written import WrittenDataset, WrittenFile
 from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
 
@@ -248,7 +249,13 @@ def _check(plan: WritePlan) -> None:
     file_writer(
         plan.format, location, {name: value for name, value in plan.options.items() if name != "row_group_size"}
     )
-    DatasetFileWriter(plan.client, location, plan.format, plan.options, plan.opening).check()
+    try:
+        DatasetFileWriter(plan.client, location, plan.format, plan.options, plan.opening).check()
+    except NoKeyError:
+        # Where keys go by place, the partitions may have some that the directory above them has not.
+        told = plan.client.options
+        if plan.partitioning is None or not (told.keyring or isinstance(told.kms_key_id, Mapping)):
+            raise
 
 
 def _existing(behavior: ExistingData | None, mode: WriteMode | None) -> ExistingData | WriteMode:
