@@ -57,6 +57,7 @@ class _Unwrapping:
         renew: Renew = lambda *_: None,
     ) -> None:
         self._requests = KmsRequests(kms, grant_tokens, renew)
+        self._grant_tokens = tuple(grant_tokens)
         self._cache = cache
         self._policy = policy
 
@@ -69,7 +70,8 @@ class _Unwrapping:
         # Everything that decides whether KMS would give out this key, and under which rules.
         context = frozenset(metadata.context.items())
         suite = metadata.format, metadata.content_algorithm, metadata.wrap
-        key = ("decrypt", suite, self._policy, self._asked_for(), context, metadata.encrypted_data_key)
+        asked = self._asked_for(), self._grant_tokens
+        key = ("decrypt", suite, self._policy, asked, context, metadata.encrypted_data_key)
         size = len(metadata.encrypted_data_key) + sum(len(name) + len(value) for name, value in context)
         return self._cache.get(key, size, lambda: self._unwrap(metadata, location, operation))
 

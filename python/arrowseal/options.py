@@ -118,10 +118,12 @@ def _key_ids(key_ids: Any) -> tuple[str, ...]:
 def _keyrings(given: Any) -> tuple[Keyring, ...]:
     keyrings = () if given is None else tuple(given) if isinstance(given, list | tuple) else (given,)
     for keyring in keyrings:
-        if missing := [name for name in _KEYRING if not hasattr(keyring, name)]:
+        missing = [name for name in _KEYRING if not hasattr(keyring, name)]
+        if missing or isinstance(keyring, type):
+            lacking = f"{type(keyring).__name__}, which has no {missing[0]!r}" if missing else f"the class {keyring!r}"
             raise ConfigurationError(
-                f"keyring= takes RawAesKeyring, RawRsaKeyring or an object with the methods of arrowseal.Keyring, not "
-                f"{type(keyring).__name__}, which has no {missing[0]!r}"
+                "keyring= takes a RawAesKeyring, a RawRsaKeyring, an object with the methods of arrowseal.Keyring, or "
+                f"several of these, not {lacking}"
             )
     return keyrings
 

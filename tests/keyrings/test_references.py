@@ -144,7 +144,7 @@ def test_a_forked_child_asks_for_its_key_anew() -> None:
     assert asked == [os.getpid()]
 
 
-@pytest.mark.parametrize("given", ["alias/a", object(), [object()], 1])
+@pytest.mark.parametrize("given", ["alias/a", object(), [object()], 1, RawAesKeyring])
 def test_what_is_no_keyring_is_refused(given: Any) -> None:
     with pytest.raises(ConfigurationError, match="keyring="):
         Client(keyring=given)
