@@ -93,7 +93,7 @@ class InstructionFiles:
             return Outgoing({INSTRUCTION_FILE: ""}, {"IfNoneMatch": "*"}, None)
         stored = over.attributes.stored
         kept: dict[str, Any] = dict(over.attributes.arguments)
-        if over.attributes.tags:
-            kept["Tagging"] = self._store.tags(stored.location, self._operation)
+        if tags := self._store.tags(stored.location, self._operation):
+            kept["Tagging"] = tags
         kept |= self._store.grants(stored.location, self._operation)
         return Outgoing(stored.metadata, kept | {"IfMatch": f'"{stored.etag}"'}, None)

@@ -109,7 +109,7 @@ def _result(each: Callable[[ListedObject], ObjectResult], listed: ListedObject, 
 def objects_of(store: RetryingStore, url: Url, operation: Operation, suffix: str) -> list[ListedObject]:
     """The object of that name, or else all under the prefix, without our own beside them and instruction files.
 
-    Raises `ObjectNotFoundError` if there are none.
+    Raises `ObjectNotFoundError` if there are none. Memory: some 0.5 KB for each object.
     """
     prefix = locate_prefix(url)
     if prefix.key and not prefix.key.endswith("/"):

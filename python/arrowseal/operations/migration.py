@@ -1,0 +1,407 @@
+"""Objects of any format, and plain ones, become objects of another protection where they are; content stays equal."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from arrowseal import instruction_file as instructions
+from arrowseal.binding import bound_location
+from arrowseal.cancellation import shielded
+from arrowseal.defaults import default_client
+from arrowseal.encryption import CSE, Plain
+from arrowseal.exceptions import (
+    ArrowSealError,
+    ChecksumMismatchError,
+    ConfigurationError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+)
+from arrowseal.head import encryption_label
+from arrowseal.location import INSTRUCTION_SUFFIX, ObjectLocation, locate_prefix
+from arrowseal.metadata import IV, MESSAGE_ID, RESERVED_NAMES
+from arrowseal.operations.conditions import Conditions
+from arrowseal.operations.jobs import JobOptions, objects_of, run_job
+from arrowseal.operations.placing import Placer, Placing
+from arrowseal.operations.report import JobReport, ObjectResult
+from arrowseal.operations.rewrapping import told
+from arrowseal.sealing import WRITE_MARK
+from arrowseal.segment_index import companion, copy_index, delete_index
+from arrowseal.store import COPY_LIMIT
+from arrowseal.suites import ANY, V3, AnyContext, Format
+from arrowseal.tables.formats import TableFormat
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from arrowseal.client import Client
+    from arrowseal.counters import Operation
+    from arrowseal.encryption import Encryption
+    from arrowseal.legacy import Legacy
+    from arrowseal.location import Url
+    from arrowseal.metadata import EncryptedMetadata
+    from arrowseal.object_reader import ObjectReader
+    from arrowseal.operations.report import Resume
+    from arrowseal.progress import ProgressOption
+    from arrowseal.store import ListedObject, ObjectAttributes, StoredObject
+    from arrowseal.writing import PutResult
+
+_PIECE: Final = 4 * 2**20
+_AT_A_TIME: Final = 8
+
+
+@dataclass(frozen=True, repr=False)
+class MigrateReport(JobReport):
+    """What a migration did, or would do: a row for each object."""
+
+    job: ClassVar[str] = "migrate"
+    caution: ClassVar[str] = (
+        "Old versions of the objects and copies elsewhere are not affected: they are protected as they were."
+    )
+
+
+def migrate(
+    url: Url,
+    *,
+    to: Encryption | None = None,
+    format: str | None = None,  # noqa: A002 - the public word for it
+    client: Client | None = None,
+    dry_run: bool = False,
+    report: str | os.PathLike[str] | None = None,
+    resume: Resume | None = None,
+    concurrency: int = _AT_A_TIME,
+    progress: ProgressOption = False,
+    encryption_context: Mapping[str, str] | AnyContext | None = None,
+    allow_plaintext: bool | None = None,
+    legacy: Legacy | None = None,
+    delete_source: bool = False,
+    file_options: Mapping[str, Any] | None = None,
+    csv_options: Mapping[str, Any] | None = None,
+    keep_acl: bool = True,
+    unconditional: bool = False,
+) -> MigrateReport:
+    """Write an object, or all under a prefix, anew under another protection: V1, V2, instruction files and plain
+    objects to V3, unless `to` says otherwise. What `Client.get` of this client would refuse is refused here.
+
+    Content streams through here. It is written beside the object first, as `_arrowseal.<name>.migrating`, read back
+    whole and compared, and then put in the object's place inside the server, if that is what it was: each object
+    changes at one moment, and is whole and readable wherever the job ends. A second run goes on, and removes what the
+    first one left beside. Tags, headers, user metadata, storage class, server-side encryption, access control list,
+    website redirect and object lock stay, segment indexes are made anew, instruction files go.
+
+    With `format="parquet"`, tables whose names end in `.csv` (also compressed) become Parquet objects of that name
+    beside them, batch by batch, read back and compared row by row; the CSV stays unless `delete_source`.
+
+    V3 objects of one call share a data key, as in `Client.data_key_reuse`, unless they go in parts. Memory: for each of
+    `concurrency` objects what reading and writing it takes; AES-CBC content is held as a whole. The account needs to
+    read, write, tag and delete below the prefix, and kms:Decrypt for both keys. Objects that are protected so already
+    are left alone; for another key alone take `rewrap`.
+
+    Args:
+        url: an object, or a prefix.
+        to: `CSE(...)`, or to take encryption by clients off, `PLAIN`, `SSE_S3()`, `SSE_KMS(...)`.
+        format: `"parquet"` makes Parquet of CSV on the way.
+        client: reads and writes; `commitment_policy=`, `legacy=`, `instruction_files=`, `keyring=` say what it reads.
+        dry_run: look at all objects and tell what would be done. No KMS call, and no content is read.
+        report, resume, progress, keep_acl, unconditional: as in `rewrap`.
+        concurrency: how many objects are at work at a time.
+        encryption_context, allow_plaintext, legacy: as in `Client.get`. What is read under a context is written under
+            the same one, unless `to` names one.
+        delete_source: delete a CSV object after its Parquet object was compared with it.
+        file_options: those of `arrowseal.arrow.write_table` for the Parquet objects.
+        csv_options: `read_options`, `parse_options`, `convert_options` of `pyarrow.csv.open_csv`. Types are those of
+            the first block, as pyarrow infers them; a column that does not keep to them fails its object.
+
+    Raises:
+        ConfigurationError, ObjectNotFoundError: nothing was done.
+        CredentialsError: nothing more could be done. All else is told in the row of its object.
+
+    Example:
+        >>> import arrowseal
+        >>> arrowseal.operations.migrate("s3://lake/old/", allow_plaintext=True).to_pandas()  # doctest: +SKIP
+    """
+    chosen = default_client() if client is None else client
+    goal = CSE() if to is None else to
+    if not isinstance(goal, CSE | Plain) or goal.label == "SSE-C":
+        raise ConfigurationError("to= is CSE(...), PLAIN, SSE_S3() or SSE_KMS(...)")
+    if format is not None and TableFormat.of(ObjectLocation("", ""), format) is not TableFormat.PARQUET:
+        raise ConfigurationError("format= is 'parquet', for tables in CSV, or nothing")
+    if (delete_source or file_options or csv_options) and format is None:
+        raise ConfigurationError("delete_source=, file_options= and csv_options= go with format='parquet'")
+    options = JobOptions(
+        asked=f"{goal.label}{' parquet' if format else ''}",
+        dry_run=dry_run,
+        concurrency=concurrency,
+        progress=progress,
+        report=report,
+        resume=resume,
+    )
+    prefix = locate_prefix(url)
+    reading = {"encryption_context": encryption_context, "allow_plaintext": allow_plaintext, "legacy": legacy}
+    with chosen.counters.operation("migrate", prefix) as operation:
+        work = Migration(chosen, goal, reading, operation, options, keep_acl=keep_acl, unconditional=unconditional)
+        each = work.one
+        if format is not None:
+            from arrowseal.operations.migrated_tables import MigratedTables
+
+            tables = MigratedTables(work, dict(file_options or {}), dict(csv_options or {}), delete_source)
+            each = tables.one
+        objects = objects_of(work.store, url, operation, work.suffix)
+        with work.sharing_data_keys():
+            return MigrateReport(run_job(objects, each, options, "migrating"))
+
+
+class Migration:
+    """One job; `one` is what it does to an object that stays where it is."""
+
+    def __init__(
+        self,
+        client: Client,
+        to: Encryption,
+        reading: Mapping[str, Any],
+        operation: Operation,
+        options: JobOptions,
+        *,
+        keep_acl: bool,
+        unconditional: bool,
+    ) -> None:
+        self.client = client
+        self.to = to
+        self.reading = {name: value for name, value in reading.items() if value is not None}
+        self.operation = operation
+        self.options = options
+        self.store = client._store  # noqa: SLF001 - what operations share with the client that they are given
+        self._reader = client._reader  # noqa: SLF001
+        self.suffix = client.options.instruction_files or INSTRUCTION_SUFFIX
+        self.keep_acl = keep_acl
+        # What is written beside an object is bound to the place of the object itself; see `encryption`.
+        self.writer = client.replace(bind_location=None, instruction_files=False, progress=False)
+        self.writer.counters = client.counters
+        self._placer = Placer(
+            self.store,
+            operation,
+            Conditions(self.store, operation),
+            client.options.transfer,
+            copy_limit=COPY_LIMIT,
+            unconditional=unconditional,
+        )
+
+    def sharing_data_keys(self) -> AbstractContextManager[None]:
+        """One data key for many objects, where the format has a key of its own for each."""
+        wanted = isinstance(self.to, CSE) and Format.of(self.to.format or self.client.options.format) is V3
+        return self.writer.data_key_reuse() if wanted else nullcontext()
+
+    def look(self, listed: ListedObject) -> tuple[ObjectAttributes, EncryptedMetadata | None, ObjectResult]:
+        """An object, its encryption if it may be read, and its row so far. Raises what a read would."""
+        before = self.store.attributes(listed.location, self.operation, arguments={})
+        reading = self.reading
+        request = self._reader.request(
+            listed.location,
+            None,
+            reading.get("encryption_context"),
+            None,
+            reading.get("allow_plaintext"),
+            None,
+            reading.get("legacy"),
+        )
+        encrypted = self._reader.admit(before.stored, request.rules, self.operation)
+        stored = before.stored
+        return (
+            before,
+            encrypted,
+            ObjectResult(
+                location=listed.location,
+                state="planned",
+                asked=self.options.asked,
+                before=encryption_label(stored, encrypted),
+                after=self.label(),
+                way="written anew",
+                wrapped_key=hashlib.sha256(encrypted.encrypted_data_key).hexdigest()[:16] if encrypted else None,
+                stored_bytes=stored.stored_bytes,
+                etag=stored.etag,
+                last_modified=stored.last_modified,
+                version_id=stored.version_id,
+            ),
+        )
+
+    def label(self) -> str:
+        """How objects are protected afterwards."""
+        if isinstance(self.to, CSE):
+            return f"CSE {Format.of(self.to.format or self.client.options.format).value}"
+        return self.to.label
+
+    def one(self, listed: ListedObject) -> ObjectResult:
+        """Migrate an object, or tell how it would be. Raises `ArrowSealError`s."""
+        before, encrypted, result = self.look(listed)
+        wanted = result.after
+        as_wanted = result.before == wanted and not (encrypted is not None and encrypted.instruction_file)
+        if as_wanted or (encrypted is None and wanted == "PLAIN"):
+            if not self.options.dry_run:
+                self._tidy(before.stored)
+            return replace(result, state="already", way=None, after=result.before)
+        if self.options.dry_run:
+            return result
+        staging = staging_of(listed.location)
+        try:
+            written, digest = self._staged(before, encrypted, staging)
+            self._read_back(staging, digest, written)
+            staged = self.store.head(staging, self.operation, arguments={})
+            if staged.etag != written.etag:
+                raise ObjectChangedError(f"{staging}: written by another job: let one migrate at a time")
+            result = replace(result, key=written.kms_key_arn)
+            result = self._placed(before, staged, encrypted, result)
+        except BaseException:
+            with shielded(), suppress(ArrowSealError):
+                self._remove(staging)
+            raise
+        self._remove(staging)
+        return result
+
+    def open_source(self, stored: StoredObject) -> ObjectReader:
+        """The content of an object that was looked at. Raises `ObjectChangedError` if it is another one by now."""
+        reader = self.client.open(stored.location, "rb", size_hint=stored.stored_bytes, **self.reading)
+        if reader.object.etag != stored.etag:
+            reader.close()
+            raise ObjectChangedError(f"{stored.location}: overwritten meanwhile: it is left as it is")
+        return reader
+
+    def encryption(self, location: ObjectLocation, encrypted: EncryptedMetadata | None) -> Encryption:
+        """That of a write for this place: of an encrypted object under its own context, unless another one is named."""
+        if not isinstance(self.to, CSE):
+            return self.to
+        context = self.to.encryption_context
+        if context is None:
+            told = self.client.options.encryption_context
+            context = {} if isinstance(told, AnyContext) else dict(told)
+            if encrypted is not None and encrypted.context:
+                context = encrypted.user_context
+        bound = bound_location(self.client.options.bind_location, location)
+        return replace(self.to, encryption_context={**context, **bound})
+
+    def _staged(
+        self, before: ObjectAttributes, encrypted: EncryptedMetadata | None, staging: ObjectLocation
+    ) -> tuple[PutResult, bytes]:
+        """The content written beside its object, and its SHA-256."""
+        stored, digest = before.stored, hashlib.sha256()
+        writing: dict[str, Any] = {
+            "encryption": self.encryption(stored.location, encrypted),
+            "s3_additional_kwargs": {"Metadata": users_metadata(stored)},
+        }
+        with self.open_source(stored) as source:
+            if source.size <= self.client.options.transfer.part_bytes:
+                content = source.read_buffer()
+                digest.update(content)
+                return self.writer.put(staging, content, **writing), digest.digest()
+            with self.writer.open(staging, "wb", **writing) as file:
+                for piece in _pieces(source):
+                    digest.update(piece)
+                    file.write(piece)
+            assert file.result is not None  # noqa: S101 - it was committed
+            return file.result, digest.digest()
+
+    def _read_back(self, staging: ObjectLocation, digest: bytes, written: PutResult) -> None:
+        """Raise `ChecksumMismatchError` unless what was written reads as what was read."""
+        found, size = hashlib.sha256(), 0
+        context: Any = {}
+        if isinstance(self.to, CSE):
+            context = {"encryption_context": ANY}
+        hint = written.stored_bytes
+        with self.writer.open(staging, "rb", size_hint=hint, allow_plaintext=not context, **context) as file:
+            for piece in _pieces(file):
+                found.update(piece)
+                size += len(memoryview(piece))
+        if found.digest() != digest or size != written.plaintext_bytes:
+            raise ChecksumMismatchError(f"{staging}: does not read as what was written: the object is left as it is")
+
+    def _placed(
+        self,
+        before: ObjectAttributes,
+        staged: StoredObject,
+        encrypted: EncryptedMetadata | None,
+        result: ObjectResult,
+    ) -> ObjectResult:
+        location, operation = before.stored.location, self.operation
+        arguments = dict(before.arguments)
+        if isinstance(self.to, Plain) and (own := self.to.arguments()):
+            arguments = {name: value for name, value in arguments.items() if not _is_server_side(name)} | own
+        if tags := self.store.tags(location, operation):
+            arguments["Tagging"] = tags
+        if self.keep_acl:
+            arguments |= self.store.grants(location, operation)
+        metadata = dict(staged.metadata)
+        if isinstance(self.to, Plain):
+            metadata[WRITE_MARK] = secrets.token_hex(16)
+        name = next(name for name in (MESSAGE_ID, IV, WRITE_MARK) if name in metadata)
+        written, _ = self._placer.place(
+            Placing(
+                source=staged,
+                target=location,
+                there=before.stored.etag,
+                metadata=metadata,
+                arguments=arguments,
+                token=(name, metadata[name]),
+            )
+        )
+        self._along(staged.location, location)
+        if encrypted is not None and encrypted.instruction_file:
+            instructions.remove(self.store, location, self.suffix, operation)
+        after = self.store.attributes(location, operation, arguments={})
+        if after.stored.metadata.get(name) != metadata[name]:
+            raise ObjectChangedError(f"{location}: overwritten right after it was migrated")
+        return told(result, before, after, written)
+
+    def _along(self, staging: ObjectLocation, location: ObjectLocation) -> None:
+        """The segment index of what was written, to the object's; one of what was there before goes."""
+        beside = companion(staging)
+        try:
+            there = beside is not None and self.store.head(beside, self.operation, arguments={}) is not None
+        except ObjectNotFoundError:
+            there = False
+        if there:
+            copy_index(self.store, staging, location, self.operation, {})
+        else:
+            delete_index(self.store, location, self.operation)
+
+    def _tidy(self, stored: StoredObject) -> None:
+        """Finish what a killed run left to do about an object that it had put in place."""
+        location, staging = stored.location, staging_of(stored.location)
+        try:
+            staged = self.store.head(staging, self.operation, arguments={})
+        except ObjectNotFoundError:
+            return
+        if MESSAGE_ID in stored.metadata and staged.metadata.get(MESSAGE_ID) == stored.metadata[MESSAGE_ID]:
+            self._along(staging, location)
+        self._remove(staging)
+
+    def _remove(self, staging: ObjectLocation) -> None:
+        self.store.delete(staging, self.operation, arguments={})
+        delete_index(self.store, staging, self.operation)
+
+
+def staging_of(location: ObjectLocation) -> ObjectLocation:
+    """Where an object is written before it takes its place: hidden from table engines, as its segment index is.
+
+    >>> str(staging_of(ObjectLocation("lake", "2013/flights.csv")))
+    's3://lake/2013/_arrowseal.flights.csv.migrating'
+    """
+    directory = location.key[: len(location.key) - len(location.name)]
+    return ObjectLocation(location.bucket, f"{directory}_arrowseal.{location.name}.migrating")
+
+
+def users_metadata(stored: StoredObject) -> dict[str, str]:
+    """User metadata without what encryption clients put there."""
+    ours = RESERVED_NAMES | {WRITE_MARK}
+    return {name: value for name, value in stored.metadata.items() if name.lower() not in ours}
+
+
+def _pieces(reader: ObjectReader) -> Iterator[Any]:
+    while len(memoryview(piece := reader.read_buffer(_PIECE))):
+        yield piece
+
+
+def _is_server_side(name: str) -> bool:
+    return name.startswith(("ServerSideEncryption", "SSE", "BucketKey"))

@@ -1,0 +1,173 @@
+"""Objects of any format become V3, or what is asked for, with equal content and all that belongs to them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import mixed
+import pytest
+import rows
+import writers
+
+from arrowseal import CSE, PLAIN, SSE_C, SSE_S3, V2, CommitmentPolicy
+from arrowseal.exceptions import ConfigurationError
+from arrowseal.operations import migrate
+from arrowseal.segment_index import companion
+
+if TYPE_CHECKING:
+    from lake import Lake
+
+OBJECTS = int(os.environ.get("ARROWSEAL_TEST_MIGRATED", "105"))
+URL = "s3://lake/a/o"
+
+
+def stored(lake: Lake, key: str = "a/o") -> Any:
+    return lake.s3.server.objects[f"/lake/{key}"]
+
+
+def test_a_mixed_bucket_ends_with_every_object_v3_and_equal_and_a_row_for_each(lake: Lake) -> None:
+    keys = mixed.keys_of(lake)
+    contents = mixed.fill(lake, keys, OBJECTS)
+    client = mixed.reader_of_all(lake, keys)
+    plan = migrate("s3://lake/a/", client=client, dry_run=True)
+    report = migrate("s3://lake/a/", client=client)
+    v3 = sum(row.format == "V3" and row.storage == "metadata" for row in rows.ROWS)
+    turns = OBJECTS / (len(rows.ROWS) + 1)
+    assert report.ok, [row for row in report.results if row.state == "failed"][:3]
+    assert [str(row.location) for row in report.results] == [f"s3://lake/{key}" for key in sorted(contents)]
+    assert report.count("already") == plan.count("already") == v3 * turns
+    assert report.count("done") == plan.count("planned") == OBJECTS - v3 * turns
+    assert {row.before for row in report.results} == {"PLAIN", "CSE V1", "CSE V2", "CSE V3"}
+    strict = client.replace(commitment_policy=None, legacy=False, instruction_files=False, allow_plaintext=False)
+    for key, content in contents.items():
+        assert strict.get(f"s3://lake/{key}") == content
+        headers = stored(lake, key).headers
+        assert headers.items() >= (mixed.HEADERS | mixed.MINE).items()
+        assert "x-amz-meta-x-amz-3" in headers
+    assert lake.keys == sorted(contents), "no instruction file and nothing of ours is left"
+    again = migrate("s3://lake/a/", client=client)
+    assert again.count("already") == OBJECTS
+
+
+def test_the_objects_of_one_call_share_a_data_key_and_each_reads_alone(lake: Lake) -> None:
+    lake.put({f"a/{number}": b"x" for number in range(8)}, encryption=PLAIN)
+    lake.forget()
+    report = migrate("s3://lake/a/", client=lake.make_client(allow_plaintext=True))
+    assert report.count("done") == 8
+    assert (lake.kms_calls("GenerateDataKey"), lake.kms_calls("Decrypt")) == (1, 1)
+    assert lake.make_client().get("s3://lake/a/3") == b"x"
+
+
+def test_what_a_read_of_the_client_would_refuse_is_refused_by_the_name_of_the_switch_and_stays(lake: Lake) -> None:
+    keys = mixed.keys_of(lake)
+    lake.client.put("s3://lake/a/plain", b"x", encryption=PLAIN)
+    cbc = next(row for row in rows.ROWS if row.format == "V2" and "CBC" in row.content and row.wrap == "kms")
+    mixed.put(lake, "a/cbc", writers.write(cbc, b"x", keys))
+    before = dict(lake.s3.server.objects)
+    report = migrate("s3://lake/a/", client=lake.make_client(kms_key_id=keys.arn))
+    assert [row.state for row in report.results] == ["refused", "refused"]
+    assert "legacy=" in report.results[0].reason
+    assert "allow_plaintext=" in report.results[1].reason
+    assert lake.s3.server.objects == before
+
+
+def test_large_objects_stream_through_in_parts_and_get_an_index(lake: Lake) -> None:
+    content = os.urandom(17 * 2**20)
+    lake.client.put(URL, content, encryption=PLAIN, s3_additional_kwargs={"ContentType": "text/csv"})
+    report = migrate(URL, client=lake.make_client(allow_plaintext=True))
+    assert report.ok
+    reader = lake.make_client()
+    assert reader.get(URL) == content
+    assert stored(lake).headers["content-type"] == "text/csv"
+    lake.forget()
+    with lake.make_client().object(URL) as opened:
+        assert opened.read_at(9 * 2**20, 10) == content[9 * 2**20 : 9 * 2**20 + 10]
+        index = companion(opened.location)
+    assert index is not None
+    assert lake.keys == sorted([index.key, "a/o"])
+    assert len(lake.asked("GetObject")) == 3
+
+
+def test_to_plain_takes_the_encryption_off_and_leaves_no_trace_of_it(lake: Lake) -> None:
+    lake.client.put(URL, b"content", s3_additional_kwargs={"Metadata": {"mine": "yes"}, "ContentType": "text/csv"})
+    (row,) = migrate(URL, to=PLAIN, client=lake.client).results
+    assert (row.state, row.before, row.after) == ("done", "CSE V3", "PLAIN")
+    assert stored(lake).body == b"content"
+    assert not [name for name in stored(lake).headers if name.startswith("x-amz-meta-x-amz")]
+    assert stored(lake).headers["x-amz-meta-mine"] == "yes"
+    (row,) = migrate(URL, to=SSE_S3(), client=lake.make_client(allow_plaintext=True)).results
+    assert row.state == "done"
+    assert stored(lake).headers["x-amz-server-side-encryption"] == "AES256"
+
+
+def test_the_context_of_an_object_goes_along_and_its_place_is_bound_anew(lake: Lake) -> None:
+    policy = CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT
+    v2 = lake.make_client(commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT, format=V2)
+    v2.put(URL, b"x", encryption_context={"team": "weather"})
+    client = lake.make_client(commitment_policy=policy, encryption_context={"team": "weather"})
+    assert migrate(URL, client=client).ok
+    assert lake.make_client().get(URL, encryption_context={"team": "weather"}) == b"x"
+    lake.client.put("s3://lake/a/p", b"x", encryption=PLAIN)
+    bound = lake.make_client(bind_location="object", allow_plaintext=True)
+    assert migrate("s3://lake/a/p", client=bound).ok
+    assert lake.make_client(bind_location="object").get("s3://lake/a/p") == b"x"
+
+
+def test_v2_is_written_where_that_is_asked_for(lake: Lake) -> None:
+    lake.client.put(URL, b"x")
+    analytics = lake.make_client(commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT, format=V2)
+    (row,) = migrate(URL, to=CSE(format=V2), client=analytics).results
+    assert (row.state, row.after) == ("done", "CSE V2")
+    assert analytics.get(URL) == b"x"
+
+
+@pytest.mark.parametrize("ignored", [set(), {"CopyObject"}], ids=["copied", "sent"])
+def test_who_overwrites_an_object_meanwhile_keeps_what_was_written(lake: Lake, ignored: set[str]) -> None:
+    lake.client.put(URL, b"before", encryption=PLAIN)
+    lake.s3.server.ignored |= ignored
+
+    def overwrite(method: str, path: str, headers: dict[str, str]) -> None:
+        if method == "PUT" and path.endswith("/a/o"):
+            lake.s3.rule = lambda *_: None
+            lake.client.put(URL, b"theirs", encryption=PLAIN)
+
+    lake.s3.rule = overwrite
+    (row,) = migrate(URL, client=lake.make_client(allow_plaintext=True)).results
+    assert row.state == "changed"
+    assert stored(lake).body == b"theirs"
+    assert lake.keys == ["a/o"]
+
+
+def test_what_does_not_read_back_as_it_was_is_not_put_in_place(lake: Lake) -> None:
+    lake.client.put(URL, b"before", encryption=PLAIN)
+    damaged: list[str] = []
+
+    def damage(method: str, path: str, headers: dict[str, str]) -> None:
+        staged = lake.s3.server.objects.get("/lake/a/_arrowseal.o.migrating")
+        if method == "GET" and staged is not None and path.endswith(".migrating"):
+            body = bytes([staged.body[0] ^ 1]) + staged.body[1:]
+            lake.s3.server.objects["/lake/a/_arrowseal.o.migrating"] = staged._replace(body=body)
+            damaged.append(path)
+            lake.s3.rule = lambda *_: None
+
+    lake.s3.rule = damage
+    (row,) = migrate(URL, client=lake.make_client(allow_plaintext=True)).results
+    assert damaged
+    assert row.state in ("refused", "failed")
+    assert stored(lake).body == b"before"
+    assert lake.keys == ["a/o"]
+
+
+def test_wrong_arguments_are_refused_before_any_request(lake: Lake) -> None:
+    wrong: list[dict[str, Any]] = [
+        {"to": SSE_C(bytes(32))},
+        {"to": "V3"},
+        {"format": "orc"},
+        {"delete_source": True},
+        {"concurrency": 0},
+    ]
+    for given in wrong:
+        with pytest.raises(ConfigurationError):
+            migrate(URL, client=lake.client, **given)
+    assert lake.s3.log == []

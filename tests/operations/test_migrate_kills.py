@@ -1,0 +1,92 @@
+"""A migration that is killed at any request, or by signal 9, leaves every object readable; a second run finishes it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import mixed
+import pytest
+import rows
+import writers
+from kills import Killed, dying_at
+
+from arrowseal import PLAIN
+from arrowseal.operations import migrate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lake import Lake
+
+STEP = 1 if os.environ.get("ARROWSEAL_TEST_KILLS") else 5
+"""Odd, so that both ends of requests come."""
+
+
+@pytest.mark.parametrize("ignored", [set(), {"CopyObject"}], ids=["copies", "sent again"])
+def test_killed_at_any_request_every_object_is_readable_and_a_second_run_finishes(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ignored: set[str]
+) -> None:
+    keys = mixed.keys_of(lake)
+    wanted = [("V1", "AES", "metadata"), ("V2", "kms+context", "instruction file"), ("V3", "kms+context", "metadata")]
+    contents = {"a/0": b"plain", "a/large": os.urandom(9 * 2**20)}
+    mixed.put(lake, "a/0", writers.Made(b"plain", {}))
+    lake.client.put("s3://lake/a/large", contents["a/large"], encryption=PLAIN)
+    for number, told in enumerate(wanted, 1):
+        row = next(row for row in rows.ROWS if (row.format, row.wrap, row.storage) == told)
+        contents[f"a/{number}"] = f"content {number}".encode()
+        mixed.put(lake, f"a/{number}", writers.write(row, contents[f"a/{number}"], keys))
+    before = dict(lake.s3.server.objects)
+    lake.s3.server.ignored |= ignored
+    reader = mixed.reader_of_all(lake, keys)
+    strict = lake.make_client(kms_key_id=keys.arn)
+    at, points = 0, 0
+    while True:
+        lake.s3.server.objects = dict(before)
+        lake.s3.server.open_uploads.clear()
+        file = tmp_path / f"report-{at}"
+        dying_at(monkeypatch, at)
+        try:
+            migrate("s3://lake/a/", client=mixed.reader_of_all(lake, keys), report=file, concurrency=1)
+        except Killed:
+            points += 1
+        else:
+            break
+        finally:
+            dying_at(monkeypatch, None)
+        for key, content in contents.items():
+            assert reader.get(f"s3://lake/{key}") == content, f"{key} at {at}"
+        resume = file if at % 2 and file.exists() else None
+        report = migrate("s3://lake/a/", client=mixed.reader_of_all(lake, keys), resume=resume, concurrency=1)
+        assert {row.state for row in report.results} <= {"done", "already"}, f"at {at}"
+        for key, content in contents.items():
+            assert strict.get(f"s3://lake/{key}") == content, f"{key} at {at}"
+        if resume is None:
+            ours = {key for key in lake.keys if "_arrowseal" in key and "probe" not in key}
+            assert ours <= {"a/_arrowseal.large.index"}, f"at {at}"
+        at += STEP if not ignored else 9
+    assert points > 10
+
+
+def test_signal_9_leaves_every_object_readable_and_a_second_run_finishes(local_servers: Any, tmp_path: Path) -> None:
+    prefix = f"s3://{local_servers.bucket}/{secrets.token_hex(4)}/"
+    client = local_servers.client(allow_plaintext=True)
+    contents = {f"{prefix}{number:03}": os.urandom(100) for number in range(40)}
+    for url, content in contents.items():
+        client.put(url, content, encryption=PLAIN)
+    file = tmp_path / "report"
+    words = [sys.executable, "-m", "arrowseal", "migrate", prefix, "--allow-plaintext", "--report", file]
+    with subprocess.Popen(words, env=os.environ | local_servers.environ) as process:
+        while process.poll() is None and (not file.exists() or file.read_bytes().count(b"\n") < 5):
+            pass
+        process.send_signal(signal.SIGKILL)
+    assert all(client.get(url) == content for url, content in contents.items())
+    report = migrate(prefix, client=client, resume=file)
+    assert report.ok
+    strict = local_servers.client()
+    assert all(strict.get(url) == content for url, content in contents.items())
+    assert {str(row.location) for row in strict.list(prefix)} == contents.keys()

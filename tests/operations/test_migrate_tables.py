@@ -1,0 +1,113 @@
+"""CSV objects become Parquet objects: row by row the same, beside them, and over nothing that is there already."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.csv
+from kills import Killed, dying_at
+
+import arrowseal.arrow
+from arrowseal import PLAIN
+from arrowseal.operations import migrate
+
+if TYPE_CHECKING:
+    import pytest
+
+    from lake import Lake
+
+CSV = b"n,name,x,day\n1,a,0.5,2013-01-01\n2,,nan,2013-01-02\n3,c,inf,\n"
+URL = "s3://lake/a/t.csv"
+
+
+def put(lake: Lake, content: bytes = CSV, key: str = "a/t.csv", **arguments: Any) -> None:
+    lake.client.put(f"s3://lake/{key}", content, encryption=PLAIN, **arguments)
+
+
+def test_a_table_is_the_same_as_parquet_and_the_csv_stays(lake: Lake) -> None:
+    put(lake, s3_additional_kwargs={"Metadata": {"mine": "yes"}, "Tagging": "a=b", "CacheControl": "no-store"})
+    (row,) = migrate(URL, format="parquet", client=lake.make_client(allow_plaintext=True)).results
+    assert (row.state, row.target, row.after) == ("done", "s3://lake/a/t.parquet", "CSE V3")
+    table = arrowseal.arrow.read_table("s3://lake/a/t.parquet", client=lake.client)
+    assert table.equals(pa.csv.read_csv(pa.BufferReader(CSV)).cast(table.schema))
+    headers = lake.s3.server.objects["/lake/a/t.parquet"].headers
+    assert (headers["x-amz-meta-mine"], headers["x-amz-tagging"], headers["cache-control"]) == (
+        "yes",
+        "a=b",
+        "no-store",
+    )
+    assert headers["content-type"] == "application/vnd.apache.parquet"
+    assert lake.keys == ["a/t.csv", "a/t.parquet"]
+
+
+def test_many_batches_become_few_row_groups_and_are_compared(lake: Lake) -> None:
+    lines = b"n,text\n" + b"".join(b"%d,row %d\n" % (at, at) for at in range(200_000))
+    put(lake, gzip.compress(lines, 1), "a/t.csv.gz")
+    (row,) = migrate("s3://lake/a/t.csv.gz", format="parquet", client=lake.make_client(allow_plaintext=True)).results
+    assert (row.state, row.target) == ("done", "s3://lake/a/t.parquet")
+    table = arrowseal.arrow.read_table("s3://lake/a/t.parquet", client=lake.client)
+    assert table.column("n").to_pylist() == list(range(200_000))
+
+
+def test_the_csv_is_deleted_only_when_that_is_asked_for_and_only_after_the_comparison(lake: Lake) -> None:
+    put(lake)
+    client = lake.make_client(allow_plaintext=True)
+    report = migrate(URL, format="parquet", client=client, delete_source=True)
+    assert report.ok
+    assert lake.keys == ["a/t.parquet"]
+
+
+def test_another_object_of_that_name_is_not_overwritten(lake: Lake) -> None:
+    put(lake)
+    lake.client.put("s3://lake/a/t.parquet", b"something else")
+    client = lake.make_client(allow_plaintext=True)
+    (row,) = migrate(URL, format="parquet", client=client, delete_source=True).results
+    assert row.state == "changed"
+    assert "another object" in row.reason
+    assert lake.client.get("s3://lake/a/t.parquet") == b"something else"
+    assert lake.keys == ["a/t.csv", "a/t.parquet"]
+
+
+def test_what_is_no_table_in_one_pass_is_told_without_its_content_and_stays(lake: Lake) -> None:
+    put(lake, b"n\n" + b"1\n" * 600_000 + b"secret\n")
+    (row,) = migrate(URL, format="parquet", client=lake.make_client(allow_plaintext=True)).results
+    assert row.state == "failed"
+    assert "csv_options=" in row.reason
+    assert "secret" not in row.reason
+    assert lake.keys == ["a/t.csv"]
+
+
+def test_other_objects_of_the_prefix_are_migrated_as_they_are(lake: Lake) -> None:
+    put(lake)
+    put(lake, b"\x00bytes", "a/blob")
+    report = migrate("s3://lake/a/", format="parquet", client=lake.make_client(allow_plaintext=True))
+    assert [(row.state, row.target) for row in report.results] == [("done", None), ("done", "s3://lake/a/t.parquet")]
+    assert lake.client.get("s3://lake/a/blob") == b"\x00bytes"
+
+
+def test_killed_at_any_request_the_csv_or_the_table_is_there_and_a_second_run_finishes(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(lake)
+    before, at = dict(lake.s3.server.objects), 0
+    expected = pa.csv.read_csv(pa.BufferReader(CSV))
+    while True:
+        lake.s3.server.objects = dict(before)
+        dying_at(monkeypatch, at)
+        try:
+            given: dict[str, Any] = {"format": "parquet", "delete_source": True}
+            migrate(URL, client=lake.make_client(allow_plaintext=True), concurrency=1, **given)
+        except Killed:
+            at += 1
+        else:
+            break
+        finally:
+            dying_at(monkeypatch, None)
+        if "a/t.csv" in lake.keys:
+            assert migrate(URL, client=lake.make_client(allow_plaintext=True), **given).ok, f"at {at}"
+        table = arrowseal.arrow.read_table("s3://lake/a/t.parquet", client=lake.client)
+        assert table.equals(expected.cast(table.schema)), f"at {at}"
+        assert lake.keys == ["a/t.parquet"]
+    assert at > 10
