@@ -77,7 +77,7 @@ def describe(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from arrowseal.cli import bench, demo, doctor, emr, kms, local, objects, uploads
+    from arrowseal.cli import bench, bucket, demo, doctor, emr, kms, local, objects, uploads
 
     parser = argparse.ArgumentParser(
         prog="arrowseal",
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     objects.add_commands(commands, options)
     uploads.add_command(commands, options)
     kms.add_commands(commands, where)
+    bucket.add_command(commands, where)
     doctor.add_command(commands, options)
     local.add_command(commands)
     demo.add_command(commands)
