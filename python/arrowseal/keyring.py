@@ -25,9 +25,11 @@ class Keyring(Protocol):
     keys, and then the next keyring is asked that knows the wrap. Keys are in no repr and in no pickle.
     """
 
-    wraps: frozenset[str]
-    """The wrapping algorithms that it unwraps, by the names of format V2, legacy ones included: whether those are
-    admitted is `legacy=`'s to say. One that has `"kms+context"` binds encryption contexts."""
+    @property
+    def wraps(self) -> frozenset[str]:
+        """The wrapping algorithms that it unwraps, by the names of format V2, legacy ones included: whether those are
+        admitted is `legacy=`'s to say. One that has `"kms+context"` binds encryption contexts.
+        """
 
     def check_write(self, location: ObjectLocation) -> Hashable:
         """What tells the keys of writes apart: places with equal answers may share a data key

@@ -34,7 +34,7 @@ _MAX_GRANT_TOKENS: Final = 10  # of KMS
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """What a `Client` was told. Holds references only, never a key or a credential; see `Client` for each option."""
+    """What a `Client` was told. Holds references only, never a key or a credential; see `Configured` for each."""
 
     kms_key_id: str | Mapping[str, str] | None = None
     format: Format = V3

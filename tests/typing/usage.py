@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_type
 
 import pandas as pd
@@ -10,7 +11,20 @@ import polars as pl
 import arrowseal
 import arrowseal.aio.pandas
 import arrowseal.aio.polars
-from arrowseal import CSE, PLAIN, SSE_KMS, Client, ObjectHead, PlaintextBuffer, PutResult, UnauthenticatedBuffer
+from arrowseal import (
+    CSE,
+    PLAIN,
+    SSE_KMS,
+    Client,
+    Discovery,
+    Keyring,
+    ObjectHead,
+    PlaintextBuffer,
+    PutResult,
+    RawAesKeyring,
+    RawRsaKeyring,
+    UnauthenticatedBuffer,
+)
 from arrowseal.aio import AsyncClient
 
 
@@ -50,6 +64,17 @@ def configuration() -> None:
     ) as client:
         assert_type(client.options.format, arrowseal.Format)
     arrowseal.reset()
+
+
+def keys() -> None:
+    """Keys of every kind."""
+    raw = RawAesKeyring(Path("archive.key"), name="archive", additional=[({"kek": "2025"}, lambda: bytes(32))])
+    partner = RawRsaKeyring(public_key=b"-----BEGIN PUBLIC KEY-----")
+    each: list[Keyring] = [raw, partner]
+    client = Client({"s3://lake/tenant-1": "alias/one"}, keyring=each, grant_tokens=["token"], bind_location=None)
+    assert_type(client.replace(discovery=Discovery(["111122223333"]), legacy="wrapping"), Client)
+    Client(keyring=partner, instruction_files=".instruction-2", kms_endpoint_url={"eu-west-1": "https://kms"})
+    Client("alias/tables", bind_location="prefix", legacy=("wrapping", "content"), instruction_files=True)
 
 
 def frames(frame: pd.DataFrame, table: pl.DataFrame) -> None:

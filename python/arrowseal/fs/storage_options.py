@@ -32,8 +32,8 @@ def client_of(client: Client | None, options: dict[str, Any]) -> Client | None:
 
 
 def storage_options_of(client: Client) -> dict[str, Any]:
-    """The options that differ from their defaults, in the form of JSON. Those without one, `transfer` and `cache` for
-    example, are left out; a pickle has them.
+    """The options that differ from their defaults, in the form of JSON. Those without one, `transfer`, `cache` and
+    `keyring` for example, are left out; a pickle has them.
     """
     usual, told = ClientOptions(), {}
     for field in fields(usual):
@@ -44,7 +44,7 @@ def storage_options_of(client: Client) -> dict[str, Any]:
             told[field.name] = value.value
         elif isinstance(value, Mapping):
             told[field.name] = dict(value)
-        elif isinstance(value, tuple | frozenset):
+        elif isinstance(value, tuple | frozenset) and all(isinstance(each, str) for each in value):
             told[field.name] = sorted(value) if isinstance(value, frozenset) else list(value)
         elif isinstance(value, str | int):
             told[field.name] = value
