@@ -209,7 +209,7 @@ def _parse_v3(fields: Mapping[str, str], present: set[str], described: _Describe
         fields[CONTENT],
         wrap,
         _of_wrap(_decode(fields, V3_KEY), wrap),
-        _decode(fields, MESSAGE_ID, suite.message_id_bytes),
+        _drawn(fields, MESSAGE_ID, suite.message_id_bytes),
         _decode(fields, COMMITMENT, suite.commitment_bytes),
         # Chosen by the wrapping algorithm: writers may fill the other one too, and it means nothing.
         described(CONTEXT) if wrap == KMS_CONTEXT else {},
@@ -233,7 +233,7 @@ def _parse_v2(fields: Mapping[str, str], present: set[str], described: _Describe
         algorithm,
         wrap,
         _of_wrap(_decode(fields, V2_KEY), wrap),
-        _decode(fields, IV, 16 if cbc else Format.V2.suite.iv_bytes),
+        _decode(fields, IV, 16) if cbc else _drawn(fields, IV, Format.V2.suite.iv_bytes),
         None,
         described(MATDESC) if by_kms else {},
         material_description={} if by_kms else described(MATDESC),
@@ -365,6 +365,14 @@ def _decode(fields: Mapping[str, str], name: str, size: int | None = None) -> by
     if size is not None and len(decoded) != size:
         raise MetadataError(f"{name} has {len(decoded)} bytes, not {size}")
     return decoded
+
+
+def _drawn(fields: Mapping[str, str], name: str, size: int) -> bytes:
+    """A value that its writer drew at random: zeros are what a writer leaves whose source of it failed."""
+    value = _decode(fields, name, size)
+    if not any(value):
+        raise MetadataError(f"{name} is all zeros")
+    return value
 
 
 def _string_map(fields: Mapping[str, str], name: str, *, words: bool = True) -> dict[str, str]:

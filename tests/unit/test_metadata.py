@@ -237,7 +237,7 @@ def test_raw_wraps_are_rendered_with_their_material_description_and_without_a_co
         return render(
             written,
             encrypted_data_key=bytes(60),
-            message_id=bytes(identifier),
+            message_id=b"i" * identifier,
             commitment=bytes(28),
             context={"not": "stored"},
             wrap=wrap,
