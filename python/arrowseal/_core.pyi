@@ -156,11 +156,11 @@ class RsaPrivateKey:
         """
 
     def unwrap_pkcs1(self, wrapped: bytes, /) -> DataKey:
-        """The data key out of `RSA` of V1: PKCS#1 v1.5. It never tells whether the padding fitted, which would let whoever
-        asks often enough decrypt with the private key (Bleichenbacher 1998): a random data key then takes the place.
-        Opening content under that one ends in `arrowseal.exceptions.AuthenticationError`, as under any wrong key.
+        """The data key out of `RSA` of V1: PKCS#1 v1.5. It never tells whether the padding fitted, which would let
+        whoever asks often enough decrypt with the private key (Bleichenbacher 1998): a random data key takes the place
+        of none. Opening content under that one ends in `arrowseal.exceptions.AuthenticationError`.
 
-        Either kind serves for nothing else: sealing, wrapping and decrypting without proof are a `ValueError`.
+        Either kind serves for nothing else: sealing, wrapping and decrypting ranges without proof are a `ValueError`.
         """
 
 @final
@@ -392,8 +392,8 @@ class UnauthenticatedRange:
 
 @final
 class CbcOpener:
-    """Decrypts one object of AES-256-CBC with PKCS#7 padding (V1, and old V2 objects), range by range, in any order, on any
-    thread, and proves nothing: whoever could write to the object decides what comes out. Nothing is encrypted so.
+    """Decrypts one object of AES-256-CBC with PKCS#7 padding (V1, and old V2 objects), range by range, in any order, on
+    any thread, and proves nothing: whoever could write to the object decides what comes out. Nothing is encrypted so.
 
     Whatever is wrong is the one `arrowseal.exceptions.AuthenticationError`, here or at the end, after what was
     decrypted is wiped: a length that is no multiple of 16, or 0; padding; a data key that took the place of none.

@@ -278,3 +278,20 @@ pub(crate) fn mask_of_zero(byte: u8) -> u8 {
     let [_, mask] = black_box(u16::from(byte)).wrapping_sub(1).to_le_bytes();
     black_box(mask)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_random_generator_of_zeros_is_refused() {
+        assert_eq!(DataKey::zero().not_zero().err(), Some(Error::Random));
+        assert!(DataKey::generate().is_ok());
+    }
+
+    #[test]
+    fn only_zero_has_a_mask() {
+        assert_eq!((0..=u8::MAX).filter(|byte| mask_of_zero(*byte) != 0).collect::<Vec<_>>(), [0]);
+        assert_eq!(mask_of_zero(0), u8::MAX);
+    }
+}

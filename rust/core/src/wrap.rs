@@ -193,16 +193,79 @@ impl RsaPrivateKey {
             block.zeroize(); // not of this modulus, as anybody can see: zeros are no padding either
             block.resize(self.0.key_size_bytes(), 0);
         }
-        // RFC 8017, 7.2.2, for a message of 32 bytes: 00 02, bytes other than zero, 00, and the data key.
-        let (padding, data_key) = block.split_last_chunk::<KEY_BYTES>().ok_or(Error::Cipher)?;
-        let [zero, two, filling @ .., end] = padding else { return Err(Error::Cipher) };
-        let wrong = filling.iter().fold(zero | (two ^ 2) | end, |wrong, byte| wrong | mask_of_zero(*byte));
-        DataKey::or_random(data_key, wrong)
+        key_in(&block)
     }
 
     /// The key for the ways of old clients, and room for what it decrypts.
     fn legacy(&self) -> Result<(RsaDecryption, Zeroizing<Vec<u8>>)> {
         let der = self.0.as_der().map_err(|_| Error::Cipher)?;
         Ok((RsaDecryption::from_pkcs8(der.as_ref())?, Zeroizing::new(vec![0; self.0.key_size_bytes()])))
+    }
+}
+
+/// The data key in a block of PKCS#1 v1.5 (RFC 8017, 7.2.2): `00 02`, bytes other than zero, `00`, the data key. Since its
+/// length is known each byte has its place, and nothing branches on any.
+fn key_in(block: &[u8]) -> Result<DataKey> {
+    let (padding, data_key) = block.split_last_chunk::<KEY_BYTES>().ok_or(Error::Cipher)?;
+    let [zero, two, filling @ .., end] = padding else { return Err(Error::Cipher) };
+    let wrong = filling.iter().fold(zero | (two ^ 2) | end, |wrong, byte| wrong | mask_of_zero(*byte));
+    DataKey::or_random(data_key, wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::legacy::CbcOpener;
+
+    const KEY: [u8; KEY_BYTES] = [7; KEY_BYTES];
+
+    fn block() -> Vec<u8> {
+        [[0, 2].as_slice(), &[0xee; 221], &[0], &KEY].concat()
+    }
+
+    /// Whether the key came out of the block, and whether the core knows.
+    fn found(block: &[u8]) -> (bool, bool) {
+        let key = key_in(block).unwrap();
+        (key.bytes() == &KEY, key.fits().wrong() == 0)
+    }
+
+    #[test]
+    fn of_all_beginnings_of_a_block_only_one_gives_the_key() {
+        let mut block = block();
+        for beginning in 0..=u16::MAX {
+            block[..2].copy_from_slice(&beginning.to_be_bytes());
+            assert_eq!(found(&block), (beginning == 2, beginning == 2), "{beginning}");
+        }
+    }
+
+    #[test]
+    fn a_zero_belongs_before_the_key_and_nowhere_else_in_the_padding() {
+        for place in 2..block().len() - KEY_BYTES - 1 {
+            let mut block = block();
+            block[place] = 0;
+            assert_eq!(found(&block), (false, false), "{place}");
+        }
+        for end in 1..=u8::MAX {
+            let mut block = block();
+            block[256 - KEY_BYTES - 1] = end;
+            assert_eq!(found(&block), (false, false), "{end}");
+        }
+    }
+
+    #[test]
+    fn padding_of_content_that_fits_by_chance_does_not_help_a_random_key() {
+        // It does for one key in 256.
+        for _ in 0..5000 {
+            let mut content = [1; 32];
+            let opener = CbcOpener::new(&key_in(&[0; 256]).unwrap(), &[1; 16], 32).unwrap();
+            opener.decrypt_in_place(0, &mut content).unwrap();
+            assert_eq!((opener.finish(&mut content), content), (Err(Error::Authentication), [0; 32]));
+        }
+    }
+
+    #[test]
+    fn each_random_key_is_another() {
+        let keys = [[0; 256]; 20].map(|block| *key_in(&block).unwrap().bytes());
+        assert!(keys.iter().enumerate().all(|(place, key)| !keys[..place].contains(key) && *key != [0; KEY_BYTES]));
     }
 }
