@@ -5,7 +5,8 @@ all files of a directory share, hence also their data key in `Client.data_key_re
 The two are never equal: a directory ends in a slash, and an object does not. KMS proves the entry with the rest of the
 context, so that an object, or its data key, that was put in the place of another one does not open there.
 
-Other clients read such an object by giving the entry as part of the encryption context. It is in clear in the object's
+Other clients read such an object by giving the entry as part of the encryption context (the official Python client
+takes none that is not ASCII, hence no key that is not). It is in clear in the object's
 metadata, and in the audit trail of KMS (CloudTrail) for each call. A bucket that is addressed by the ARN of an access
 point is another place than by its name.
 """

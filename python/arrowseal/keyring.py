@@ -1,7 +1,9 @@
 """What a keyring is: the one that wraps a new data key for a write and unwraps an encrypted data key for a read.
 
 arrowseal has three: KMS (`kms_key_id=`), `RawAesKeyring` and `RawRsaKeyring`. Any other object with these five names
-serves as well, as `Client(keyring=...)`; `tests/keyrings/test_conformance.py` is what each of them has to do.
+serves as well, as `Client(keyring=...)`: an HSM, or the key service of a company. `tests/keyrings/vault.py` is an
+example, and `tests/keyrings/test_conformance.py` what each of them has to do. One that makes `kms+context` stores
+`metadata.bound_context(context, format)` with the object; what it wraps is opaque to everybody else.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ class Keyring(Protocol):
     """Wraps and unwraps data keys, for however many threads at once.
 
     Its errors are those of `arrowseal.exceptions`: `KeyMismatchError` says that a data key was not wrapped under its
-    keys, and then the next keyring is asked that knows the wrap. Keys are in no repr and in no pickle.
+    keys, and then the next keyring is asked that knows the wrap. Keys are in no repr and in no pickle. What it unwraps
+    nobody else remembers: `cache=` is for KMS.
     """
 
     @property

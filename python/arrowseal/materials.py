@@ -1,4 +1,7 @@
-"""Materials: a data key together with what is stored beside the object, or claimed by it."""
+"""Materials: a data key together with what is stored beside the object, or claimed by it.
+
+With `DataKey`, which takes the 32 bytes over into memory of the core, they are what a keyring of one's own makes.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from arrowseal._core import DataKey as DataKey  # noqa: TC001 - for keyrings of other people
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from arrowseal._core import DataKey
     from arrowseal.suites import Format
 
 KEY_ARN: Final = re.compile(r"arn:([^:]+):kms:([^:]*):([^:]*):key/.+")

@@ -10,6 +10,7 @@ import pytest
 from arrowseal import CSE, V2, V3, Client, CommitmentPolicy, TransferOptions
 
 if TYPE_CHECKING:
+    from arrowseal.binding import Binding
     from conftest import OfficialClient
 
 PART = 5 * 2**20
@@ -61,6 +62,19 @@ def test_contexts_and_odd_keys_of_objects_go_both_ways(
     official.put(key, data[::-1], format=written, context=context)
     reader = official.servers.client(commitment_policy=READING, encryption_context=context)
     assert reader.get(bucket=bucket, key=key) == data[::-1]
+
+
+@pytest.mark.parametrize(("binding", "place"), [("object", "2013/bound.csv"), ("prefix", "2013/")])
+def test_an_object_that_is_bound_to_its_place_goes_both_ways_where_the_entry_is_given(
+    official: OfficialClient, binding: Binding, place: str
+) -> None:
+    bucket, data, key = official.servers.bucket, content(1000), "2013/bound.csv"
+    entry = {"arrowseal:location": f"s3://{bucket}/{place}"}
+    ours = official.servers.client(bind_location=binding)
+    ours.put(bucket=bucket, key=key, data=data)
+    assert official.get(key, context=entry) == data
+    official.put(key, data[::-1], context=entry)
+    assert ours.get(bucket=bucket, key=key) == data[::-1]
 
 
 @pytest.mark.parametrize("written", ["V3", "V2"])

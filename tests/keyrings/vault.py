@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from arrowseal import _core
 from arrowseal.exceptions import KeyMismatchError, NoKeyError
-from arrowseal.materials import DecryptionMaterials, EncryptionMaterials
+from arrowseal.materials import DataKey, DecryptionMaterials, EncryptionMaterials
 from arrowseal.metadata import bound_context
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class VaultKeyring:
         name, bound = self.check_write(location), bound_context(context, format)
         plaintext = os.urandom(32)
         wrapped = self._vault.wrap(name, plaintext, _canonical(bound))
-        return EncryptionMaterials(format, _core.DataKey(plaintext), wrapped, bound, f"vault key {name!r}")
+        return EncryptionMaterials(format, DataKey(plaintext), wrapped, bound, f"vault key {name!r}")
 
     def unwrap(
         self, metadata: EncryptedMetadata, location: ObjectLocation, operation: Operation
@@ -83,7 +82,7 @@ class VaultKeyring:
             plaintext = self._vault.unwrap(name, metadata.encrypted_data_key, _canonical(metadata.context))
         except (InvalidTag, ValueError):
             raise KeyMismatchError(f"{location}: not wrapped under the vault's key {name!r}, or changed") from None
-        return DecryptionMaterials(_core.DataKey(plaintext), f"vault key {name!r}")
+        return DecryptionMaterials(DataKey(plaintext), f"vault key {name!r}")
 
 
 def _canonical(context: Mapping[str, str]) -> bytes:
