@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from arrowseal._core import DataKey, Opener, PlainReceiver, PlaintextBuffer, ProvenRange, Sealer, Survey
+from arrowseal._core import CbcOpener, DataKey, Opener, PlainReceiver, PlaintextBuffer, ProvenRange, Sealer, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ def opener(message: Message, key: bytes = KEY) -> Opener:
 
 
 def land(
-    target: Opener | PlainReceiver | ProvenRange | Survey, stored: bytes, ranges: Iterable[tuple[int, int]]
+    target: Opener | PlainReceiver | ProvenRange | Survey | CbcOpener, stored: bytes, ranges: Iterable[tuple[int, int]]
 ) -> None:
     """Receive these ranges `[from, to)` of the stored bytes, in this order."""
     for start, end in ranges:
