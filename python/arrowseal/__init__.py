@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arrowseal import aio, arrow, counters, exceptions, fs, local, operations, pandas, polars
+    from arrowseal import aio, arrow, counters, exceptions, fs, local, operations, pandas, polars, trail
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal._core import __version__ as __version__
     from arrowseal.client import Client
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from arrowseal.transfer import TransferOptions
     from arrowseal.writing import PutResult
 
-_SUBMODULES = ("aio", "arrow", "counters", "exceptions", "fs", "local", "operations", "pandas", "polars")
+_SUBMODULES = ("aio", "arrow", "counters", "exceptions", "fs", "local", "operations", "pandas", "polars", "trail")
 _HOMES = {
     "ANY": "suites",
     "CSE": "encryption",
@@ -109,6 +109,7 @@ __all__ = [
     "pandas",
     "polars",
     "reset",
+    "trail",
     "using",
 ]
 
