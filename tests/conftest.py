@@ -30,6 +30,7 @@ _LONG: Final = (
     "typing/test_checks.py",
     "interop/",
     "examples/",
+    "file_systems/test_fs_exit.py",
     "integration/test_local.py",
     "integration/test_command.py",
 )

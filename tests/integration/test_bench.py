@@ -43,45 +43,66 @@ class Dummy(ArmOf):
         return Path(__file__).parents[1] / "dummy_contestant.py"
 
 
+@pytest.fixture
+def clock(tmp_path: Path) -> Path:
+    """Where dummies write down how long they took."""
+    folder = tmp_path / "clock"
+    folder.mkdir()
+    return folder
+
+
 @pytest.fixture(scope="module")
-def measure() -> Iterator[Any]:
-    """Runs dummies that sleep for so many seconds, by the names of their arms."""
+def discarded() -> Iterator[tuple[Any, Proxy, Proxy]]:
     with discarding() as server, Proxy(server.url) as s3, Proxy(server.url) as kms:
+        yield server, s3, kms
 
-        def run(**seconds: float) -> Bench:
-            told = {"DUMMY_SECONDS": json.dumps(seconds), "DUMMY_BYTES": str(SENT)}
-            environ = told | {"AWS_ENDPOINT_URL_S3": server.url, "AWS_ENDPOINT_URL_KMS": server.url}
-            counting = environ | {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_ENDPOINT_URL_KMS": kms.endpoint}
-            bench = Bench(Stage("b", "p/", "discarding", environ, counting, (s3, kms)), 7, 2013, lambda _: None)
-            bench.run([WORKLOAD], [Dummy(name, "dummy", OBJECTS) for name in seconds])
-            return bench
 
-        yield run
+@pytest.fixture
+def measure(discarded: tuple[Any, Proxy, Proxy], clock: Path) -> Any:
+    """Runs dummies that sleep for so many seconds, by the names of their arms."""
+    server, s3, kms = discarded
+
+    def run(**seconds: float) -> Bench:
+        told = {"DUMMY_SECONDS": json.dumps(seconds), "DUMMY_BYTES": str(SENT), "DUMMY_CLOCK": str(clock)}
+        environ = told | {"AWS_ENDPOINT_URL_S3": server.url, "AWS_ENDPOINT_URL_KMS": server.url}
+        counting = environ | {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_ENDPOINT_URL_KMS": kms.endpoint}
+        bench = Bench(Stage("b", "p/", "discarding", environ, counting, (s3, kms)), 7, 2013, lambda _: None)
+        bench.run([WORKLOAD], [Dummy(name, "dummy", OBJECTS) for name in seconds])
+        return bench
+
+    return run
 
 
 def walls(bench: Bench, arm: str) -> list[float]:
     return [sample.wall_seconds for sample in bench.samples if sample.arm == arm]
 
 
-def test_a_known_delay_and_known_bytes_are_measured_within_5_percent(measure: Any) -> None:
+def beyond_its_own_clock(bench: Bench, clock: Path, arm: str) -> float:
+    """How much longer than the arm itself says a round is measured, at least: an arm sleeps as long as it was told, or
+    longer on a busy machine, and the harness is right to say so.
+    """
+    own = [float(line) for line in (clock / arm).read_text().split()]
+    return min(wall / max(seconds for seconds in own if seconds <= wall) for wall in walls(bench, arm))
+
+
+def test_a_known_delay_and_known_bytes_are_measured_within_5_percent(measure: Any, clock: Path) -> None:
     bench = measure(PLAIN=0.2)
     assert not bench.absences
     assert len(walls(bench, "PLAIN")) == 7
-    # The quickest round: on a busy machine a sleep ends late, and the clock is right to say so.
-    assert 0.2 <= min(walls(bench, "PLAIN")) <= 0.21
+    assert 1 <= beyond_its_own_clock(bench, clock, "PLAIN") <= 1.05
     for sample in bench.samples:
         assert (sample.requests, sample.kms_calls) == (1, 0)
         assert sample.bytes_up is not None
         assert SENT <= sample.bytes_up <= 1.05 * SENT
 
 
-def test_swapping_the_names_of_two_arms_swaps_the_result(measure: Any) -> None:
-    found = []
+def test_swapping_the_names_of_two_arms_swaps_the_result(measure: Any, clock: Path) -> None:
     for seconds in ({"PLAIN": 0.25, "CSE": 0.5}, {"PLAIN": 0.5, "CSE": 0.25}):
         bench = measure(**seconds)
-        found.append(min(walls(bench, "CSE")) / min(walls(bench, "PLAIN")))
-    assert found[0] * found[1] == pytest.approx(1, rel=0.05)
-    assert found[0] == pytest.approx(2, rel=0.05)
+        for arm, delay in seconds.items():
+            assert min(walls(bench, arm)) >= delay
+            assert 1 <= beyond_its_own_clock(bench, clock, arm) <= 1.05
+            (clock / arm).unlink()
 
 
 def test_arms_take_turns_and_each_round_has_all_of_them(measure: Any) -> None:
