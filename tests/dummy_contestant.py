@@ -11,8 +11,8 @@ from urllib.request import Request, urlopen
 
 
 class Arm:
-    """Sleeps as long as `DUMMY_SECONDS` says for its name, sends `DUMMY_BYTES` bytes to S3, and writes down how long that
-    took, under its name in the folder `DUMMY_CLOCK`.
+    """Sleeps as long as `DUMMY_SECONDS` says for its name, sends `DUMMY_BYTES` bytes to S3, and writes down how long
+    that took, under its name in the folder `DUMMY_CLOCK`.
 
     One that is called `tired` gives up at its third run.
     """
