@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import mixed
@@ -82,7 +83,7 @@ def test_signal_9_leaves_every_object_readable_and_a_second_run_finishes(local_s
     words = [sys.executable, "-m", "arrowseal", "migrate", prefix, "--allow-plaintext", "--report", file]
     with subprocess.Popen(words, env=os.environ | local_servers.environ) as process:
         while process.poll() is None and (not file.exists() or file.read_bytes().count(b"\n") < 5):
-            pass
+            time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert all(client.get(url) == content for url, content in contents.items())
     report = migrate(prefix, client=client, resume=file)

@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,7 +124,7 @@ def test_signal_9_leaves_every_object_readable_and_a_second_run_finishes(
         file = tmp_path / f"report-{turn}"
         with subprocess.Popen([*words, file], env=os.environ | local_servers.environ) as process:
             while process.poll() is None and (not file.exists() or file.read_bytes().count(b"\n") < lines):
-                pass
+                time.sleep(0.02)
             process.send_signal(signal.SIGKILL)
         reader = local_servers.client(decrypt_key_ids=[new_key], cache=None)
         assert all(reader.get(url) == content for url, content in contents.items())

@@ -77,7 +77,7 @@ def describe(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from arrowseal.cli import bench, bucket, demo, doctor, emr, kms, local, objects, uploads
+    from arrowseal.cli import bench, bucket, demo, doctor, emr, kms, local, migrate, objects, rewrap, uploads
 
     parser = argparse.ArgumentParser(
         prog="arrowseal",
@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     options = [_encryption_options(), *where]
     objects.add_commands(commands, options)
     uploads.add_command(commands, options)
+    rewrap.add_command(commands, options)
+    migrate.add_command(commands, options)
     kms.add_commands(commands, where)
     bucket.add_command(commands, where)
     doctor.add_command(commands, options)
