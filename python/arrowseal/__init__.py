@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arrowseal import aio, arrow, counters, exceptions, fs, local, operations, pandas, polars, trail
+    from arrowseal import aio, arrow, athena, counters, emr, exceptions, fs, local, operations, pandas, polars, trail
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal._core import __version__ as __version__
     from arrowseal.client import Client
@@ -33,7 +33,20 @@ if TYPE_CHECKING:
     from arrowseal.transfer import TransferOptions
     from arrowseal.writing import PutResult
 
-_SUBMODULES = ("aio", "arrow", "counters", "exceptions", "fs", "local", "operations", "pandas", "polars", "trail")
+_SUBMODULES = (
+    "aio",
+    "arrow",
+    "athena",
+    "counters",
+    "emr",
+    "exceptions",
+    "fs",
+    "local",
+    "operations",
+    "pandas",
+    "polars",
+    "trail",
+)
 _HOMES = {
     "ANY": "suites",
     "CSE": "encryption",
@@ -99,9 +112,11 @@ __all__ = [
     "UnauthenticatedBuffer",
     "aio",
     "arrow",
+    "athena",
     "configure",
     "counters",
     "default_client",
+    "emr",
     "exceptions",
     "fs",
     "local",

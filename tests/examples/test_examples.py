@@ -42,7 +42,7 @@ def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServers]:
 def readme_examples() -> list[str]:
     """The README's Python."""
     examples: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     return examples
 
 
@@ -78,6 +78,18 @@ def test_the_example_of_large_objects_and_many_runs_as_it_stands(
     ]
     assert (len(puts), sum(record.kms_calls for record in puts)) == (31, 1)
     assert lake.client().get("s3://lake/hours.csv") == b"0\n12\n"
+
+
+def test_the_example_of_a_table_of_athena_runs_as_it_stands(
+    lake: LocalServers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(readme_examples()[3], {})
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "CREATE EXTERNAL TABLE IF NOT EXISTS `trips` (\n  `fare` double\n)\nPARTITIONED BY (`year` int)"
+    )
+    assert f"'kms_key'='{lake.kms_key_arn}'" in shown
+    assert shown.count("PARTITION (`year`=") == 2
 
 
 def test_the_switches_that_the_readme_names_exist() -> None:
