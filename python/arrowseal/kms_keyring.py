@@ -13,6 +13,7 @@ from arrowseal._core import AesWrappingKey, DataKey, Opener
 from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
+    ForeignKeyError,
     KmsAccessDeniedError,
     KmsKeyMismatchError,
     NoKeyError,
@@ -140,7 +141,8 @@ class KmsKeyring(_Unwrapping):
         def call(kms: KMSClient, key: str) -> tuple[bytes, DataKey, str]:
             granted = self._requests.granted
             answer: Any = kms.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=bound, **granted)
-            return answer["CiphertextBlob"], take_data_key(answer), answer["KeyId"]
+            data_key = take_data_key(answer)  # first: what follows may raise, and a traceback has its frames
+            return answer["CiphertextBlob"], data_key, answer["KeyId"]
 
         wrapped, data_key, arn = self._requests.ask("GenerateDataKey", key_id, location, operation, call)
         return EncryptionMaterials(format, data_key, wrapped, bound, arn)
@@ -291,7 +293,11 @@ class DiscoveryKeyring(_Unwrapping):
                     EncryptionContext=dict(metadata.context),
                     **self._requests.granted,
                 )
-                self._discovery.check(answer["KeyId"], region, location)
+                try:
+                    self._discovery.check(answer["KeyId"], region, location)
+                except (ForeignKeyError, KeyError):
+                    answer.clear()  # a traceback has the frames that hold it
+                    raise
                 return take_data_key(answer), answer["KeyId"]
 
             return DecryptionMaterials(*self._requests.ask_for_any("Decrypt", region, location, operation, call))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
@@ -98,6 +99,8 @@ def test_a_foreign_key_is_refused_before_its_data_key_is_used(
     with pytest.raises(ForeignKeyError, match=key) as refused:
         ring.unwrap(found, HERE, operation())
     assert taken == [], "the data key in the answer was not touched"
+    for frame, _ in traceback.walk_tb(refused.tb):
+        assert repr(kms.data_keys[0])[2:-1] not in repr(frame.f_locals.get("answer")), "nor kept"
     assert "kms_key_id=" in str(refused.value)
     with pytest.raises(ForeignKeyError):  # nor was it remembered
         ring.unwrap(found, HERE, operation())

@@ -222,6 +222,25 @@ def test_a_key_that_is_withdrawn_is_no_reason_to_write_under_the_next_one(tmp_pa
     assert server.objects == {}
 
 
+def test_nothing_of_a_raw_key_is_logged_at_debug(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    canary = b"canary-raw-aes-key-of-32-bytes!!"
+    path = tmp_path / "key"
+    path.write_bytes(canary)
+    with caplog.at_level("DEBUG"):
+        for ring in (RawAesKeyring(canary), RawAesKeyring(path), RawRsaKeyring(rsa_pem())):
+            client = Client(keyring=ring, s3=s3_in_memory(MemoryS3()))
+            client.put("s3://lake/o", b"x")
+            client.get("s3://lake/o")
+    assert "botocore" in {record.name.split(".")[0] for record in caplog.records}, "the log must have been on"
+    for spelling in (
+        canary.decode(),
+        canary.hex(),
+        base64.b64encode(canary).decode(),
+        rsa_pem().splitlines()[3].decode(),
+    ):
+        assert spelling not in caplog.text
+
+
 @pytest.mark.parametrize("key", [b"", bytes(16), bytes(31), bytes(33), bytes(64)])
 def test_an_aes_key_of_another_length_is_refused_and_not_shown(key: bytes, tmp_path: Path) -> None:
     canary = (b"canary!" * 10)[: len(key)]
