@@ -69,6 +69,9 @@ class StrictKms:
     def decrypt(self, **arguments: Any) -> dict[str, Any]:
         return self._call("Decrypt", arguments)
 
+    def encrypt(self, **arguments: Any) -> dict[str, Any]:
+        return self._call("Encrypt", arguments)
+
     def re_encrypt(self, **arguments: Any) -> dict[str, Any]:
         return self._call("ReEncrypt", arguments)
 

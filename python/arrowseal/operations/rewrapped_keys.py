@@ -59,6 +59,8 @@ class RewrappedKeys:
     """
 
     def __init__(self, keyrings: Keyrings, to_key: str | Keyring, operation: Operation) -> None:
+        self.wraps: frozenset[str] = KMS_WRAPS if isinstance(to_key, str) else to_key.wraps
+        """What the new key unwraps: an object may be under it already."""
         self._keyrings = keyrings
         self._to_key = to_key
         self._operation = operation
@@ -131,6 +133,11 @@ class RewrappedKeys:
                 return Rewrapped.as_it_was(encrypted, target.unwrap(encrypted, location, operation).key_name)
             except _NOT_UNDER_IT:
                 pass
+        if encrypted.wrap not in request.keyring.wraps:
+            raise UnsupportedFormatError(
+                f"{location}: its data key is wrapped by {encrypted.wrap!r}, not under the new key, and no keyring of "
+                "this client unwraps it: give the one that does as keyring=, or its KMS key"
+            )
         data_key = request.keyring.unwrap(encrypted, location, operation).data_key
         made_for = Format.of(encrypted.format)
         if isinstance(self._to_key, str):

@@ -184,6 +184,7 @@ class _Rewrap:
             commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT,
             legacy=frozenset(get_args(LegacyWord)),
             max_plaintext_bytes=MAX_CONTENT_BYTES,
+            wraps=request.keyring.wraps | self._keys.wraps,
         )
         request = replace(request, rules=rules)
         result = ObjectResult(
