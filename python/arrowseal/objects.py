@@ -95,7 +95,7 @@ class EncryptedObject:
 
     @property
     def kms_key_arn(self) -> str | None:
-        """The key that unwrapped its data key; None for a plain object."""
+        """The KMS key that unwrapped its data key; None for a raw key, and a plain object."""
         return self._key_arn()
 
     @property
@@ -179,8 +179,9 @@ class EncryptedObject:
                 transfer.operation.count_retry()
                 fetched = _received(runs, opener, transfer)
         except AuthenticationError:
+            known = f" (data key from {self.kms_key_arn})" if self.kms_key_arn else ""
             raise AuthenticationError(
-                f"{self.location} (data key from {self.kms_key_arn}): a range does not authenticate. The object was "
+                f"{self.location}{known}: a range does not authenticate. The object was "
                 "changed, or the index beside it: get() tells which, and client.index() makes a new index"
             ) from None
         except (PreconditionFailedError, ObjectNotFoundError):
