@@ -59,8 +59,7 @@ def test_of_fifty_objects_none_is_read_in_the_place_of_another(lake: Lake, bindi
     for here, other in itertools.permutations(OBJECTS, 2):
         try:
             admit(locate(here), *claims[other], rules[here])
-        except EncryptionContextError as error:
-            assert "bind_location=" in str(error)
+        except EncryptionContextError:
             refused += 1
     assert refused == 2450
     for here, other in zip(OBJECTS, OBJECTS[1:] + OBJECTS[:1], strict=True):
