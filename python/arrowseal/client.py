@@ -316,7 +316,9 @@ class Client(Configured):
             listed = self._store.list(prefix.bucket, prefix.key, operation, delimiter=delimiter)
             suffix = self._options.instruction_files
             rows = [row for row in listed if row.is_prefix or not belongs_to_another(row.location, suffix)]
-            return told(self._store, rows, operation, self._options.transfer.concurrency) if encryption else rows
+            if not encryption:
+                return rows
+            return told(self._store, rows, operation, self._options.transfer.concurrency, self._reader.claimed)
 
     def copy(
         self,

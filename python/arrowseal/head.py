@@ -52,6 +52,8 @@ class ObjectHead:
     content_type: str | None
     server_side: str | None = None
     """What the server does on its own, `"SSE-S3"` for example, also where `encryption` is client-side."""
+    server_side_key: str | None = None
+    """The KMS key of SSE-KMS, as the server names it."""
     bucket_key: bool | None = None
     """Whether SSE-KMS has its data key from an S3 Bucket Key; None for everything else."""
 
@@ -77,6 +79,7 @@ class ObjectHead:
             last_modified=stored.last_modified,
             content_type=stored.content_type,
             server_side=stored.server_side,
+            server_side_key=stored.server_side_key,
             bucket_key=stored.bucket_key,
         )
 

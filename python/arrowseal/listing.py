@@ -5,9 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from arrowseal import metadata as content_metadata
 from arrowseal.exceptions import (
     BucketNotFoundError,
     MetadataError,
@@ -19,13 +18,16 @@ from arrowseal.exceptions import (
 from arrowseal.head import encryption_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
+    from arrowseal.metadata import EncryptedMetadata
     from arrowseal.retrying import RetryingStore
     from arrowseal.store import ListedObject, StoredObject
 
+Claimed: TypeAlias = "Callable[[StoredObject, Operation], EncryptedMetadata | None]"
+"""Gives what an object says of its encryption: `Reader.claimed`."""
 MALFORMED = "CSE, malformed"
 """The label of an object whose encryption metadata makes no sense."""
 
@@ -59,8 +61,10 @@ def heads(
             pool.shutdown(cancel_futures=True)
 
 
-def told(store: RetryingStore, rows: Iterable[ListedObject], operation: Operation, threads: int) -> list[ListedObject]:
-    """The rows of a listing with the encryption of each object, as its metadata and the server claim it."""
+def told(
+    store: RetryingStore, rows: Iterable[ListedObject], operation: Operation, threads: int, claimed: Claimed
+) -> list[ListedObject]:
+    """The rows of a listing with the encryption of each object, as its metadata (by `claimed`) and the server claim."""
     listed = list(rows)
     places = [index for index, row in enumerate(listed) if not row.is_prefix]
     answers = heads(store, [listed[index].location for index in places], operation, threads)
@@ -68,7 +72,7 @@ def told(store: RetryingStore, rows: Iterable[ListedObject], operation: Operatio
         if stored is not None:
             listed[index] = replace(
                 listed[index],
-                encryption=label_of(stored),
+                encryption=_label(stored, operation, claimed),
                 server_side=stored.server_side,
                 server_side_key=stored.server_side_key,
                 bucket_key=stored.bucket_key,
@@ -76,9 +80,8 @@ def told(store: RetryingStore, rows: Iterable[ListedObject], operation: Operatio
     return listed
 
 
-def label_of(stored: StoredObject) -> str:
-    """How an object is protected, in a word or two, whatever its metadata says."""
+def _label(stored: StoredObject, operation: Operation, claimed: Claimed) -> str:
     try:
-        return encryption_label(stored, content_metadata.parse_at(stored.location, stored.metadata))
-    except MetadataError:
+        return encryption_label(stored, claimed(stored, operation))
+    except (MetadataError, ObjectNotFoundError):  # its instruction file is gone
         return MALFORMED

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from dataclasses import fields
 from operator import attrgetter
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 BUCKET_KEY_SAVES: Final = 100
 """Of so many calls that S3 would make without a bucket key, one is left: the best case that AWS names."""
+LOOKUP_PAUSE: Final = 0.5
+"""Seconds: LookupEvents takes two requests a second of an account and Region."""
 CACHED_SECONDS: Final = 300
 """How long a reader remembers a data key: `DataKeyCache`, at most."""
 PREFIX_DEPTH: Final = 2
@@ -195,9 +198,10 @@ def look_up_trail(
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,
     prefix_depth: int = PREFIX_DEPTH,
+    pause: float = LOOKUP_PAUSE,
 ) -> Trail:
     """Ask CloudTrail's LookupEvents, by a boto3 client of it, for the KMS calls of its Region: 90 days at most, and two
-    requests a second. Raises what boto3 does.
+    requests a second: `pause` is the seconds between them. Raises what boto3 does.
     """
     times = {"StartTime": since, "EndTime": until}
     asked = {name: value for name, value in times.items() if value is not None}
@@ -207,6 +211,7 @@ def look_up_trail(
             attributes = [{"AttributeKey": "EventName", "AttributeValue": api}]
             for page in cloudtrail.get_paginator("lookup_events").paginate(LookupAttributes=attributes, **asked):
                 yield from (looked_up(event) for event in page.get("Events", ()))
+                time.sleep(pause)
 
     return Trail(_within(kms_events(found()), since, until), prefix_depth)
 
@@ -222,9 +227,9 @@ def _with_reuse(times: Sequence[dt.datetime], api: str) -> int:
     seconds = SharedDataKeys.MAX_SECONDS if api == "GenerateDataKey" else CACHED_SECONDS
     most = SharedDataKeys.MAX_OBJECTS if api == "GenerateDataKey" else len(times) + 1
     left, began, served = 0, None, 0
-    for time in times:
-        if began is None or served >= most or (time - began).total_seconds() >= seconds:
-            left, began, served = left + 1, time, 0
+    for moment in times:
+        if began is None or served >= most or (moment - began).total_seconds() >= seconds:
+            left, began, served = left + 1, moment, 0
         served += 1
     return left
 

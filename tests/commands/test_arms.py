@@ -19,7 +19,7 @@ import pytest
 import arrowseal.arrow
 import arrowseal.pandas
 import arrowseal.polars
-from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, Client
+from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, Client, CommitmentPolicy
 from arrowseal.exceptions import ConfigurationError, StoreError
 from arrowseal.fs import S3CseFileSystem, SealedFileSystem
 from arrowseal.transfer import TransferOptions
@@ -268,6 +268,16 @@ def test_a_listing_tells_nothing_of_customer_keys_and_of_malformed_metadata_that
     told = {row.location.name: row.encryption for row in client.list(prefix, encryption=True)}
     assert told["odd"] == "CSE, malformed"
     assert told["keyed"] in (None, "SSE-C")
+
+
+def test_a_listing_looks_into_instruction_files_where_the_client_does(client: Client, bucket: str) -> None:
+    apart = client.replace(
+        instruction_files=True, format=V2, commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
+    )
+    apart.put(f"s3://{bucket}/o", b"1", encryption=CSE(instruction_file=True))
+    apart.put(f"s3://{bucket}/plain", b"1", encryption=PLAIN)
+    told = {row.location.key: row.encryption for row in apart.list(f"s3://{bucket}", encryption=True)}
+    assert told == {"o": "CSE V2", "plain": "PLAIN"}
 
 
 def arrowseal_command(*words: str | Path, code: int = 0) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from arrowseal import PLAIN, SSE_KMS, Client, cli
+from arrowseal import CSE, PLAIN, SSE_KMS, Client, cli
 from arrowseal.exceptions import ConfigurationError, ServiceDeniedError, ServiceError
 from arrowseal.operations.key_users import key_users, retire_key
 from arrowseal.operations.kms_keys import NewKey, create_key, describe_key, rotate_key
@@ -237,6 +237,41 @@ def test_objects_that_share_a_data_key_cost_one_call(client: Client, bucket: str
     assert (len(users.rows), users.wrapped_keys) == (5, 1)
 
 
+def test_a_data_key_in_an_instruction_file_is_found(client: Client, bucket: str, keys: tuple[str, str]) -> None:
+    for key, name in zip(keys, ("old", "new"), strict=True):
+        apart = client.replace(kms_key_id=key, instruction_files=True)
+        apart.put(f"s3://{bucket}/{name}", b"1", encryption=CSE(instruction_file=True))
+    users = key_users(keys[0], [f"s3://{bucket}"], client)
+    assert [(row.location.key, row.need) for row in users.rows] == [("old", "yes")]
+
+
+def test_an_instruction_file_that_is_gone_may_have_named_the_key(
+    client: Client, bucket: str, keys: tuple[str, str], raw_s3: Any
+) -> None:
+    apart = client.replace(kms_key_id=keys[1], instruction_files=True)
+    apart.put(f"s3://{bucket}/o", b"1", encryption=CSE(instruction_file=True))
+    raw_s3.delete_object(Bucket=bucket, Key="o.instruction")
+    (row,) = key_users(keys[0], [f"s3://{bucket}"], client).rows
+    assert (row.location.key, row.need) == ("o", "maybe")
+
+
+def test_what_the_server_encrypts_under_the_key_counts_also_where_it_belongs_to_another_object(
+    client: Client, bucket: str, keys: tuple[str, str], raw_s3: Any
+) -> None:
+    told = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": keys[0]}
+    raw_s3.put_object(Bucket=bucket, Key="_arrowseal.o.index", Body=b"", **told)
+    (row,) = key_users(keys[0], [f"s3://{bucket}"], client).rows
+    assert (row.location.key, row.encryption, row.need) == ("_arrowseal.o.index", "SSE-KMS", "yes")
+
+
+def test_replicas_of_a_multi_region_key_are_the_same_key(client: Client, bucket: str, raw_s3: Any) -> None:
+    told = NewKey(alias=f"alias/retire-{secrets.token_hex(4)}", multi_region=True)
+    arn = create_key(told, client).arn
+    replica = arn.replace(arn.split(":")[3], "eu-central-1")
+    raw_s3.put_object(Bucket=bucket, Key="o", Body=b"", ServerSideEncryption="aws:kms", SSEKMSKeyId=replica)
+    assert [row.need for row in key_users(arn, [f"s3://{bucket}"], client).rows] == ["yes"]
+
+
 def test_old_versions_need_their_key_too(client: Client, bucket: str, keys: tuple[str, str], raw_s3: Any) -> None:
     raw_s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     client.put(f"s3://{bucket}/o", b"1", kms_key_id=keys[0])
@@ -259,7 +294,7 @@ def test_a_dry_run_asks_kms_to_decrypt_nothing(
     users = key_users(keys[0], [f"s3://{bucket}"], asked, dry_run=True)
     assert (users.rows, users.wrapped_keys, users.free) == ((), 2, False)
     shown = command("kms", "retire", keys[0], f"s3://{bucket}", "--dry-run")
-    assert "2 Decrypt calls" in shown
+    assert "under the key: 2" in shown
 
 
 def test_a_key_is_retired_only_when_nothing_needs_it(

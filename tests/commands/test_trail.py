@@ -7,14 +7,17 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pandas
 import pyarrow.parquet
 import pytest
+from botocore.stub import Stubber
 from trail_samples import ACCOUNT, BEGIN, KEY, NEW_KEY, OTHER, ROLE, by_client, by_s3, record, role
 
 from arrowseal import cli
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.trail import Trail, look_up_trail, read_trail
+from arrowseal.trail_records import APIS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,10 +217,23 @@ class LookingUp:
 
 def test_looking_up_asks_for_each_api_and_the_time() -> None:
     cloudtrail = LookingUp(record(), record("Decrypt", seconds=60), record("Decrypt", seconds=-60))
-    trail = look_up_trail(cloudtrail, since=BEGIN)
+    trail = look_up_trail(cloudtrail, since=BEGIN, pause=0)
     assert len(trail) == 2
     assert {asked["LookupAttributes"][0]["AttributeValue"] for asked in cloudtrail.asked} >= {"Decrypt", "ReEncrypt"}
     assert all(asked["StartTime"] == BEGIN and "EndTime" not in asked for asked in cloudtrail.asked)
+
+
+def test_boto3_takes_what_is_asked_of_cloudtrail() -> None:
+    cloudtrail = boto3.client("cloudtrail", "eu-west-1", aws_access_key_id="x", aws_secret_access_key="y")
+    with Stubber(cloudtrail) as stubber:
+        for api in APIS:
+            asked = {"LookupAttributes": [{"AttributeKey": "EventName", "AttributeValue": api}], "StartTime": BEGIN}
+            events = [{"EventName": api, "CloudTrailEvent": json.dumps(record(api))}]
+            stubber.add_response("lookup_events", {"Events": events, "NextToken": "more"}, asked)
+            stubber.add_response("lookup_events", {"Events": events}, asked | {"NextToken": "more"})
+        trail = look_up_trail(cloudtrail, since=BEGIN, pause=0)
+        stubber.assert_no_pending_responses()
+    assert len(trail) == len(APIS), "the second page says the same again"
 
 
 def test_the_command_shows_a_table_what_would_be_saved_and_the_delay(

@@ -162,6 +162,7 @@ def test_head_tells_the_encryption_and_the_key_only_once_it_is_known(
         "last_modified": None,
         "content_type": "binary/octet-stream",
         "server_side": None,
+        "server_side_key": None,
         "bucket_key": None,
     }
     stranger = local_servers.client()
@@ -169,7 +170,7 @@ def test_head_tells_the_encryption_and_the_key_only_once_it_is_known(
     stranger.get(bucket=bucket, key="o", encryption_context=arrowseal.ANY)
     assert stranger.head(bucket=bucket, key="o").kms_key_arn == local_servers.kms_key_arn
     assert head.to_pandas().loc[0, "context_keys"].tolist() == ["a", "team"]
-    assert head.to_polars().shape == head.to_arrow().shape == (1, 17)
+    assert head.to_polars().shape == head.to_arrow().shape == (1, 18)
     assert "weather" not in head._repr_html_()
 
 

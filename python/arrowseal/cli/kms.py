@@ -205,9 +205,9 @@ def _described(state: KeyState) -> list[str]:
 def _found(users: KeyUsers) -> list[str]:
     lines = [f"{users.key.arn} ({users.key.state})"]
     looked = f"{users.objects:,} objects under {', '.join(users.prefixes)}"
-    lines.append(f"{looked}, {users.wrapped_keys:,} distinct wrapped data keys")
+    lines.append(f"{looked}, distinct wrapped data keys: {users.wrapped_keys:,}")
     if not users.tried:
-        lines.append(f"It would take {users.wrapped_keys:,} Decrypt calls to see which of these are under the key.")
+        lines.append(f"Decrypt calls that would tell which of these are under the key: {users.wrapped_keys:,}")
     cells = [
         (
             str(row.location) + (f" (version {row.version_id})" if row.version_id else ""),

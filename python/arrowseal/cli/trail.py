@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.cli import DONE, say
 from arrowseal.cli.uploads import span
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.text_tables import shortened, table
+from arrowseal.text_tables import WIDTH, shortened, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +129,7 @@ def _verdict(trail: Trail) -> list[str]:
     for name, (calls, left) in trail.saved().items():
         if calls:
             lines.append(f"With {name}, {left:,} of {calls:,} would have been left.")
-    return [*lines, "", *MODEL, DELAY]
+    return [*lines, "", *(line for text in (*MODEL, DELAY) for line in textwrap.wrap(text, WIDTH))]
 
 
 def moment(text: str) -> dt.datetime:

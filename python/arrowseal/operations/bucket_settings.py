@@ -157,7 +157,7 @@ def change_settings(
 
 
 def _has_tls(s3: Any) -> bool:
-    return urlsplit(s3.meta.endpoint_url).scheme == "https"
+    return urlsplit(str(s3.meta.endpoint_url)).scheme == "https"
 
 
 def _require_tls(s3: Any, bucket: str, *, required: bool) -> None:
