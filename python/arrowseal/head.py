@@ -29,8 +29,9 @@ def encryption_label(stored: StoredObject, encrypted: EncryptedMetadata | None) 
 class ObjectHead:
     """An object and its encryption, as its metadata and the server claim them; only a read proves them.
 
-    `plaintext_bytes` is None where the format does not tell (V1, instruction files). `kms_key_arn` is None unless this
-    client wrapped or unwrapped the data key, or the server named the key of SSE-KMS: an encrypted object names no key.
+    `plaintext_bytes` is None where the format does not tell: AES-CBC, and instruction files that are not looked at.
+    `kms_key_arn` is None unless this client wrapped or unwrapped the data key, the server named the key of SSE-KMS, or
+    an old writer put it into the encryption context (`kms_cmk_id`): otherwise an encrypted object names no key.
     """
 
     location: ObjectLocation
@@ -73,7 +74,7 @@ class ObjectHead:
             context_keys=encrypted.user_context_names if encrypted else (),
             plaintext_bytes=max(0, stored.stored_bytes - tag_bytes) if known else None,
             stored_bytes=stored.stored_bytes,
-            kms_key_arn=kms_key_arn if encrypted else stored.server_side_key,
+            kms_key_arn=(kms_key_arn or encrypted.named_key) if encrypted else stored.server_side_key,
             etag=stored.etag,
             version_id=stored.version_id,
             last_modified=stored.last_modified,

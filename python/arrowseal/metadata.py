@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from arrowseal.exceptions import ConfigurationError, MetadataError
 from arrowseal.flat_json import parse_flat, undo_double_encoding
 from arrowseal.legacy import CBC_NAMES
+from arrowseal.materials import KEY_ARN
 from arrowseal.suites import NOT_THE_USERS, RESERVED_CONTEXT_NAME, SUITES, Format
 
 if TYPE_CHECKING:
@@ -99,6 +100,12 @@ class EncryptedMetadata:
             return SUITES[0x0070]
         known = {Format.V2.content_algorithm: Format.V2.suite, Format.V3.content_algorithm: Format.V3.suite}
         return known.get(self.content_algorithm)
+
+    @property
+    def named_key(self) -> str | None:
+        """The ARN of the KMS key, where a writer of V1's time put it into the context; no key is chosen by it."""
+        named = self.context.get("kms_cmk_id", "") if self.wrap == "kms" else ""
+        return named if KEY_ARN.fullmatch(named) else None
 
     @property
     def user_context(self) -> dict[str, str]:

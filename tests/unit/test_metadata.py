@@ -353,3 +353,18 @@ def test_no_repr_shows_the_values_of_a_context_or_an_encrypted_data_key() -> Non
     shown = repr(parse(v3(t='{"aws:x-amz-cek-alg":"115","secretish":"value-of-context"}')))
     assert "value-of-context" not in shown
     assert b64(184) not in shown
+
+
+@pytest.mark.parametrize(
+    ("wrap", "named", "expected"),
+    [
+        ("kms", "arn:aws:kms:eu-west-1:111122223333:key/a", "arn:aws:kms:eu-west-1:111122223333:key/a"),
+        ("kms", "alias/tables", None),
+        ("kms", "", None),
+        ("kms+context", "arn:aws:kms:eu-west-1:111122223333:key/a", None),
+    ],
+)
+def test_the_key_that_an_old_writer_named_is_told(wrap: str, named: str, expected: str | None) -> None:
+    parsed = parse(v2(wrap_alg=wrap, matdesc=json.dumps({"kms_cmk_id": named})))
+    assert parsed is not None
+    assert parsed.named_key == expected
