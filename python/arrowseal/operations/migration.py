@@ -346,7 +346,8 @@ class Migration:
                 token=(name, metadata[name]),
             )
         )
-        self._along(staged.location, location)
+        if not self._along(staged.location, location):
+            delete_index(self.store, location, operation)  # that of what was there before
         if encrypted is not None and encrypted.instruction_file:
             instructions.remove(self.store, location, self.suffix, operation)
         after = self.store.attributes(location, operation, arguments={})
@@ -354,8 +355,8 @@ class Migration:
             raise ObjectChangedError(f"{location}: overwritten right after it was migrated")
         return told(result, before, after, written)
 
-    def _along(self, staging: ObjectLocation, location: ObjectLocation) -> None:
-        """The segment index of what was written, to the object's; one of what was there before goes."""
+    def _along(self, staging: ObjectLocation, location: ObjectLocation) -> bool:
+        """Take the segment index of what was written to where it belongs, if there is one."""
         beside = companion(staging)
         try:
             there = beside is not None and self.store.head(beside, self.operation, arguments={}) is not None
@@ -363,8 +364,7 @@ class Migration:
             there = False
         if there:
             copy_index(self.store, staging, location, self.operation, {})
-        else:
-            delete_index(self.store, location, self.operation)
+        return there
 
     def _tidy(self, stored: StoredObject) -> None:
         """Finish what a killed run left to do about an object that it had put in place."""
@@ -378,8 +378,9 @@ class Migration:
         self._remove(staging)
 
     def _remove(self, staging: ObjectLocation) -> None:
-        self.store.delete(staging, self.operation, arguments={})
+        # The object last: as long as it is there, a later run finds what is left.
         delete_index(self.store, staging, self.operation)
+        self.store.delete(staging, self.operation, arguments={})
 
 
 def staging_of(location: ObjectLocation) -> ObjectLocation:

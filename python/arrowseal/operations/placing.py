@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 COPIED, COPIED_IN_PARTS, SENT = "copied", "copied in parts", "sent again"
 """How bytes get to their place: inside the server, or through here, still sealed."""
 _COPIED_PART: Final = 2**30
+_AT_ONCE: Final = 2**28
+"""What is held in memory to be sent at once where a server honours conditions only then, as moto does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ class Placer:
         at_once = size <= self._copy_limit
         if honoured("copy", target) and (at_once or honoured("parts", target)):
             return COPIED if at_once else COPIED_IN_PARTS
-        if honoured("put" if size <= self._length(size) else "parts", target):
+        if self._sent_in_parts(size, target) or (size <= _AT_ONCE and honoured("put", target)):
             return SENT
         if self.unconditional:
             return COPIED if at_once else COPIED_IN_PARTS
@@ -123,7 +125,8 @@ class Placer:
         tags = {}
         if "Tagging" not in placing.arguments and (tagging := self._store.tags(source.location, self._operation)):
             tags = {"Tagging": tagging}
-        length = self._length(source.stored_bytes)
+        in_parts = self._sent_in_parts(source.stored_bytes, placing.target)
+        length = part_bytes(self._transfer.part_bytes, 1, source.stored_bytes) if in_parts else source.stored_bytes or 1
         ranges = [
             (begin, min(begin + length, source.stored_bytes)) for begin in range(0, source.stored_bytes, length)
         ] or [(0, 0)]
@@ -149,5 +152,7 @@ class Placer:
                 content = transfer.at_once(begin, end, None, budget)
             yield Payload(bytes(content or b""))
 
-    def _length(self, size: int) -> int:
-        return part_bytes(self._transfer.part_bytes, 1, size)
+    def _sent_in_parts(self, size: int, target: ObjectLocation) -> bool:
+        """Whether bytes that go through here go in parts: if they are many, and the server honours conditions then."""
+        long = size > part_bytes(self._transfer.part_bytes, 1, size)
+        return long and self._conditions.honoured("parts", target)
