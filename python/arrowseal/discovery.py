@@ -49,15 +49,15 @@ class Discovery:
         object.__setattr__(self, "regions", None if self.regions is None else _strings("regions", self.regions))
         _strings("partition", [self.partition])
 
-    def check(self, arn: str, region: str | None, location: ObjectLocation) -> None:
+    def check(self, arn: str, region: str, location: ObjectLocation) -> None:
         """Raise `ForeignKeyError` for a key that is not accepted; `region` is the one that was asked."""
         parts = KEY_ARN.fullmatch(arn)
         found = parts.groups() if parts else ("", "", "")
         partition, of_region, account = found
-        if partition == self.partition and account in self.account_ids and (region is None or of_region == region):
+        if partition == self.partition and account in self.account_ids and of_region == region:
             return
         raise ForeignKeyError(
-            f"{location}: its data key belongs to {arn}, which Discovery(account_ids={list(self.account_ids)}, "
+            f"{location}: KMS of {region} used {arn}, which Discovery(account_ids={list(self.account_ids)}, "
             f"partition={self.partition!r}, regions={self.regions and list(self.regions)}) does not accept. If that "
             "key is to be trusted, name it as kms_key_id= or among decrypt_key_ids="
         )

@@ -294,7 +294,7 @@ class DiscoveryKeyring(_Unwrapping):
                     **self._requests.granted,
                 )
                 try:
-                    self._discovery.check(answer["KeyId"], region, location)
+                    self._discovery.check(answer["KeyId"], region or kms.meta.region_name, location)
                 except (ForeignKeyError, KeyError):
                     answer.clear()  # a traceback has the frames that hold it
                     raise

@@ -133,6 +133,14 @@ def test_an_answer_of_another_region_than_was_asked_is_foreign(kms: Any) -> None
         DiscoveryKeyring(lambda _: away, Discovery([ACCOUNT], regions=[kms.region])).unwrap(found, HERE, operation())  # type: ignore[arg-type, return-value]
 
 
+def test_without_regions_the_clients_own_is_the_one(kms: Any) -> None:
+    away = StrictKms(engine=kms.engine, region=ELSEWHERE)
+    found = object_under(away, kms.engine.create_key(ELSEWHERE).arn)
+    away.meta.region_name = kms.region
+    with pytest.raises(ForeignKeyError, match=f"KMS of {kms.region}"):
+        DiscoveryKeyring(kms_of(away), Discovery([ACCOUNT])).unwrap(found, HERE, operation())
+
+
 def test_keys_that_are_named_come_first(kms: Any, s3: Any) -> None:
     key = kms.create_key()
     client = Client(key, kms=kms, s3=s3, discovery=Discovery([ACCOUNT]))
