@@ -8,7 +8,7 @@ import pytest
 
 from arrowseal import cli, exceptions
 from arrowseal.cli import demo
-from arrowseal.cli.connection import context
+from arrowseal.cli.connection import connect, context
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from arrowseal.cli.connection import context
         (exceptions.CommitmentPolicyError("a"), "--commitment-policy require-encrypt-allow-decrypt"),
         (exceptions.EncryptionContextError("a"), "--encryption-context"),
         (exceptions.NotEncryptedError("a"), "--allow-plaintext"),
+        (exceptions.UnsupportedFormatError("a"), "--legacy wrapping"),
+        (exceptions.UnsupportedFormatError("a"), "--instruction-files"),
     ],
 )
 def test_a_refusal_names_the_switch_of_the_command(error: exceptions.ArrowSealError, switch: str) -> None:
@@ -54,6 +56,15 @@ def test_exit_codes_tell_misuse_from_failure(
     monkeypatch.setattr(demo, "run", fail)
     assert cli.main(["demo"]) == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_every_command_that_opens_objects_takes_the_switches_of_old_ones() -> None:
+    words = ["--legacy", "wrapping", "--legacy", "content", "--instruction-files", ".mine", "--kms-key-id", "alias/a"]
+    for command in (["cat", "s3://lake/a"], ["head", "s3://lake/a"], ["rewrap", "s3://lake/a", "--to-key", "alias/b"]):
+        options = connect(cli._parser().parse_args([*command, *words])).options
+        assert options.legacy == {"wrapping", "content"}
+        assert options.instruction_files == ".mine"
+        assert connect(cli._parser().parse_args(command)).options.legacy == frozenset()
 
 
 def test_a_name_given_twice_in_a_context_is_refused_without_its_value() -> None:

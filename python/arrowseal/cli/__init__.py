@@ -28,6 +28,10 @@ _SWITCHES: tuple[tuple[type[exceptions.ArrowSealError], str], ...] = (
     (exceptions.CommitmentPolicyError, "--commitment-policy require-encrypt-allow-decrypt"),
     (exceptions.EncryptionContextError, "--encryption-context NAME=VALUE"),
     (exceptions.NotEncryptedError, "--allow-plaintext"),
+    (
+        exceptions.UnsupportedFormatError,
+        "--legacy wrapping --legacy content --commitment-policy require-encrypt-allow-decrypt, --instruction-files",
+    ),
 )
 
 
@@ -126,6 +130,21 @@ def _encryption_options() -> argparse.ArgumentParser:
         help=f"one of {', '.join(_POLICIES)}, in any case, with - or _ (default: the first)",
     )
     keys.add_argument("--allow-plaintext", action="store_true", help="also read objects without client-side encryption")
+    keys.add_argument(
+        "--legacy",
+        choices=("wrapping", "content"),
+        action="append",
+        default=[],
+        help="also read old wraps of data keys, or AES-CBC, which proves nothing; repeatable",
+    )
+    keys.add_argument(
+        "--instruction-files",
+        metavar="SUFFIX",
+        nargs="?",
+        const=True,
+        default=False,
+        help="also objects whose data key lies in an instruction file (default suffix: .instruction)",
+    )
     return parser
 
 

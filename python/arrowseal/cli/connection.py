@@ -23,6 +23,8 @@ def connect(arguments: argparse.Namespace) -> Client:
         format=arguments.format,
         commitment_policy=arguments.commitment_policy,
         allow_plaintext=arguments.allow_plaintext,
+        legacy=tuple(arguments.legacy),
+        instruction_files=arguments.instruction_files,
         encryption_context=context(arguments) or None,
         profile_name=arguments.profile,
         region_name=arguments.region,

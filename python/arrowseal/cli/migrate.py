@@ -35,13 +35,6 @@ def add_command(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> No
     )
     parser.add_argument("--parquet", action="store_true", help="make Parquet objects of CSV ones, beside them")
     parser.add_argument("--delete-source", action="store_true", help="with --parquet: delete the CSV once it is proven")
-    parser.add_argument(
-        "--legacy",
-        choices=("wrapping", "content"),
-        action="append",
-        default=[],
-        help="also read old wraps of data keys, or AES-CBC, which proves nothing; repeatable",
-    )
     add_job_options(parser)
     parser.set_defaults(run=run)
 

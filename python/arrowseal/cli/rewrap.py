@@ -51,14 +51,6 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
         "--decrypt-key-id", metavar="KEY", action="append", default=[], help="another key to read under"
     )
     parser.add_argument("--any-context", action="store_true", help="accept whatever encryption context objects name")
-    parser.add_argument(
-        "--instruction-files",
-        metavar="SUFFIX",
-        nargs="?",
-        const=True,
-        default=False,
-        help="also objects whose data key lies in an instruction file (default suffix: .instruction)",
-    )
     parser.add_argument("--no-acl", action="store_true", help="do not ask for access control lists, nor keep them")
     parser.add_argument(
         "--unconditional",
@@ -72,11 +64,7 @@ def job_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments that commands on all objects of a prefix share."""
     if arguments.resume and not arguments.report:
         raise ConfigurationError("--resume goes on from the file that --report names: name it")
-    client = connect(arguments).replace(
-        decrypt_key_ids=arguments.decrypt_key_id,
-        instruction_files=arguments.instruction_files,
-        legacy=tuple(getattr(arguments, "legacy", ())),
-    )
+    client = connect(arguments).replace(decrypt_key_ids=arguments.decrypt_key_id)
     given = {
         "client": client,
         "dry_run": arguments.dry_run,
