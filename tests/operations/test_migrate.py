@@ -18,7 +18,7 @@ from arrowseal.segment_index import companion
 if TYPE_CHECKING:
     from lake import Lake
 
-OBJECTS = int(os.environ.get("ARROWSEAL_TEST_MIGRATED", "105"))
+OBJECTS = int(os.environ.get("ARROWSEAL_TEST_MIGRATED", "210"))
 URL = "s3://lake/a/o"
 
 

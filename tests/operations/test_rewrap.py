@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,7 @@ from arrowseal.segment_index import companion
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from arrowseal.local import LocalServers
     from lake import Lake
 
 URL = "s3://lake/a/o"
@@ -26,6 +29,7 @@ ATTRIBUTES = {
     "ContentDisposition": "attachment",
     "ContentEncoding": "br",
     "ContentLanguage": "de",
+    "Expires": dt.datetime(2099, 1, 1, tzinfo=dt.UTC),
     "StorageClass": "STANDARD_IA",
     "WebsiteRedirectLocation": "/elsewhere",
     "GrantRead": 'uri="http://acs.amazonaws.com/groups/global/AllUsers", id="somebody"',
@@ -280,3 +284,47 @@ def test_wrong_arguments_are_refused_before_any_request(lake: Lake, new_key: str
     assert lake.s3.log == []
     with pytest.raises(ObjectNotFoundError):
         rewrap("s3://lake/nothing", to_key=new_key, client=lake.client)
+
+
+def test_old_versions_locks_and_what_was_tried_in_a_versioned_bucket(
+    local_servers: LocalServers, raw_s3: Any, raw_kms: Any
+) -> None:
+    name, new = f"bucket-{secrets.token_hex(6)}", raw_kms.create_key()["KeyMetadata"]["Arn"]
+    raw_s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    until = dt.datetime(2099, 1, 1, tzinfo=dt.UTC)
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until, "ObjectLockLegalHoldStatus": "ON"}
+    client, url = local_servers.client(), f"s3://{name}/o"
+    old = client.put(url, b"content", s3_additional_kwargs=lock | {"Tagging": "team=weather"})
+    report = rewrap(f"s3://{name}/", to_key=new, client=client)
+    (row,) = report.results
+    assert (row.state, row.not_kept, row.old_version_id) == ("done", "", old.version_id)
+    assert report.summary()["old_versions"] == 1
+    head = raw_s3.head_object(Bucket=name, Key="o")
+    assert {name: head[name] for name in lock} == lock
+    assert raw_s3.get_object_tagging(Bucket=name, Key="o")["TagSet"] == [{"Key": "team", "Value": "weather"}]
+    assert local_servers.client(kms_key_id=new).get(url) == b"content"
+    assert local_servers.client().get(url, version_id=old.version_id) == b"content", "old versions stay what they were"
+    listed = raw_s3.list_object_versions(Bucket=name)
+    assert {version["Key"] for version in listed["Versions"]} == {"o"}
+    assert "DeleteMarkers" not in listed
+
+
+def test_without_the_right_to_read_access_control_lists_the_switch_is_named_and_helps(lake: Lake, new_key: str) -> None:
+    lake.client.put(URL, b"x")
+    lake.s3.rule = on("GetObjectAcl", Fault("status", 403, "AccessDenied"), times=9)
+    (row,) = rewrap(URL, to_key=new_key, client=lake.client).results
+    assert row.state == "failed"
+    assert "s3:GetObjectAcl" in row.reason
+    assert "keep_acl=False" in row.reason
+    (row,) = rewrap(URL, to_key=new_key, client=lake.client, keep_acl=False).results
+    assert row.state == "done"
+
+
+def test_a_throwaway_object_that_may_not_be_deleted_is_a_warning(lake: Lake, new_key: str) -> None:
+    lake.put({"a/1": b"x", "a/2": b"x"})
+    lake.s3.rule = on("DeleteObject", Fault("status", 403, "AccessDenied"), times=9)
+    with pytest.warns(RuntimeWarning, match="may not be deleted"):
+        report = rewrap("s3://lake/a/", to_key=new_key, client=lake.client)
+    assert report.count("done") == 2
+    assert sum("probe" in key for key in lake.keys) == 1
+    assert rewrap("s3://lake/a/", to_key=new_key, client=lake.client).count("already") == 2, "it is no object of theirs"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import threading
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -45,9 +45,9 @@ class Conditions:
 
     def honoured(self, kind: Kind, target: ObjectLocation) -> bool:
         """Whether a write of that kind in the bucket of `target` fails if its condition does not hold. Tried with an
-        object beside `target`, which is deleted again, in all its versions.
+        object beside `target`, which is deleted again, in all its versions; one that may not be deleted is a warning.
 
-        Raises `StoreError`s (no right to write there or to delete), `CredentialsError`.
+        Raises `StoreError`s (no right to write there), `CredentialsError`.
         """
         with self._lock:
             known = self._found.get((target.bucket, kind))
@@ -101,8 +101,14 @@ class Conditions:
 
     def _delete(self, probe: ObjectLocation, written: list[WrittenObject]) -> None:
         versions = {each.version_id for each in written} - {None, "null"}
-        if not versions:
-            self._store.delete(probe, self._operation, arguments={})
-        for version in versions:
-            with contextlib.suppress(StoreAccessDeniedError):  # old versions of nothing
+        try:
+            if not versions:
+                self._store.delete(probe, self._operation, arguments={})
+            for version in versions:
                 self._store.delete(probe, self._operation, arguments={"VersionId": version})
+        except StoreAccessDeniedError as error:
+            warnings.warn(
+                f"{probe}: made to see whether conditions are honoured; it stays, as it may not be deleted: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -19,6 +19,7 @@ from arrowseal.exceptions import (
     PreconditionFailedError,
 )
 from arrowseal.location import ObjectLocation
+from arrowseal.operations.rewrapping import grants_of
 from arrowseal.suites import ANY
 from arrowseal.tables.dataset_appending import DatasetFileWriter
 from arrowseal.tables.formats import TableFormat, compression_of
@@ -112,7 +113,7 @@ class MigratedTables:
         if tags := work.store.tags(before.stored.location, work.operation):
             arguments["Tagging"] = tags
         if work.keep_acl:
-            arguments |= work.store.grants(before.stored.location, work.operation)
+            arguments |= grants_of(work.store, before.stored.location, work.operation)
         opening = {
             "mode": "wb",
             "encryption": encryption,

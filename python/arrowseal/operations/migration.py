@@ -27,7 +27,7 @@ from arrowseal.operations.conditions import Conditions
 from arrowseal.operations.jobs import JobOptions, objects_of, run_job
 from arrowseal.operations.placing import Placer, Placing
 from arrowseal.operations.report import JobReport, ObjectResult
-from arrowseal.operations.rewrapping import told
+from arrowseal.operations.rewrapping import grants_of, told
 from arrowseal.sealing import WRITE_MARK
 from arrowseal.segment_index import companion, copy_index, delete_index
 from arrowseal.store import COPY_LIMIT
@@ -331,7 +331,7 @@ class Migration:
         if tags := self.store.tags(location, operation):
             arguments["Tagging"] = tags
         if self.keep_acl:
-            arguments |= self.store.grants(location, operation)
+            arguments |= grants_of(self.store, location, operation)
         metadata = dict(staged.metadata)
         if isinstance(self.to, Plain):
             metadata[WRITE_MARK] = secrets.token_hex(16)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 from arrowseal import metadata as content_metadata
 from arrowseal.defaults import default_client
-from arrowseal.exceptions import ConfigurationError, NotEncryptedError, ObjectChangedError
+from arrowseal.exceptions import ConfigurationError, NotEncryptedError, ObjectChangedError, StoreAccessDeniedError
 from arrowseal.head import encryption_label
 from arrowseal.legacy import LegacyWord
 from arrowseal.location import INSTRUCTION_SUFFIX, locate_prefix
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from arrowseal.client import Client
     from arrowseal.counters import Operation
     from arrowseal.keyring import Keyring
-    from arrowseal.location import Url
+    from arrowseal.location import ObjectLocation, Url
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.operations.report import Resume
     from arrowseal.operations.rewrapped_keys import Rewrapped
     from arrowseal.progress import ProgressOption
     from arrowseal.reading import ReadRequest
+    from arrowseal.retrying import RetryingStore
     from arrowseal.store import ListedObject, ObjectAttributes, WrittenObject
     from arrowseal.suites import AnyContext
 
@@ -231,7 +232,7 @@ class _Rewrap:
         location, operation = result.location, self._operation
         metadata = rewrapped_metadata(before.stored.metadata, encrypted, rewrapped)
         content_metadata.check_size(location, metadata)
-        grants = self.store.grants(location, operation) if self._keep_acl else {}
+        grants = grants_of(self.store, location, operation) if self._keep_acl else {}
         name = _KEY_NAMES[encrypted.format]
         placing = Placing(
             source=before.stored,
@@ -275,6 +276,16 @@ class _Rewrap:
 
 
 _OF_OBJECTS: Final = {content_metadata.CONTENT, content_metadata.COMMITMENT, content_metadata.MESSAGE_ID}
+
+
+def grants_of(store: RetryingStore, location: ObjectLocation, operation: Operation) -> dict[str, str]:
+    """The access control list of an object, to be given again. Raises `StoreAccessDeniedError` with the way out."""
+    try:
+        return store.grants(location, operation)
+    except StoreAccessDeniedError as error:
+        raise StoreAccessDeniedError(
+            f"{error}. If objects there have the bucket's default list, say keep_acl=False (--no-acl)"
+        ) from None
 
 
 def rewrapped_metadata(
