@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import decimal
+import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from arrowseal import PLAIN
 from arrowseal.athena import read_query_results
 from arrowseal.exceptions import ArrowSealError, CommitmentPolicyError, ConfigurationError, NotATableError
 from lake import Lake
+from memory_s3 import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +166,40 @@ def test_results_that_only_s3_encrypts_need_the_switch_for_plain_objects(lake: L
     with pytest.raises(ArrowSealError, match="allow_plaintext"):
         read_query_results(URL, client=analytics)
     assert len(read_query_results(URL, client=analytics, allow_plaintext=True)) == 3
+
+
+def kms_wrapped(lake: Lake, url: str, data: bytes) -> None:
+    """An object as the first encryption clients write it, and whoever still does: wrap `kms`, whose context names the
+    key and binds no content algorithm.
+    """
+    data_key, iv, context = os.urandom(32), os.urandom(12), {"kms_cmk_id": lake.key_arn}
+    metadata = {
+        "x-amz-key-v2": base64.b64encode(lake.kms.wrap(lake.key_arn, data_key, context)).decode(),
+        "x-amz-iv": base64.b64encode(iv).decode(),
+        "x-amz-matdesc": json.dumps(context),
+        "x-amz-wrap-alg": "kms",
+        "x-amz-cek-alg": "AES/GCM/NoPadding",
+        "x-amz-tag-len": "128",
+        "x-amz-unencrypted-content-length": str(len(data)),
+    }
+    key = url.removeprefix("s3://")
+    headers = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
+    body = AESGCM(data_key).encrypt(iv, data, None)
+    lake.s3.server.objects[f"/{key}"] = Stored(body, "0" * 32, headers)
+
+
+def test_results_under_the_old_wrap_are_read_when_allowed_and_refused_by_the_name_of_the_switch(
+    lake: Lake, analytics: Client
+) -> None:
+    kms_wrapped(lake, URL, CSV.encode())
+    kms_wrapped(lake, URL + ".metadata", metadata(*COLUMNS))
+    lake.forget()
+    with pytest.raises(ArrowSealError, match="legacy="):
+        read_query_results(URL, client=analytics)
+    assert lake.kms.calls == [], "refused before KMS is asked"
+    assert read_query_results(URL, client=analytics, legacy="wrapping").to_arrow().to_pylist()[0] == ROWS[0]
+    with pytest.raises(ArrowSealError, match=r"legacy=.*commitment_policy|commitment_policy.*legacy="):
+        read_query_results(URL, client=lake.client)
 
 
 def test_a_client_that_does_not_read_v2_says_so(lake: Lake, analytics: Client) -> None:
