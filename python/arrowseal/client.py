@@ -278,7 +278,10 @@ class Client(Configured):
         arguments = arm.read_arguments() | ({"VersionId": version_id} if version_id else {})
         with self.counters.operation("head", location) as operation:
             stored = self._store.head(location, operation, arguments=arguments)
-            encrypted = self._reader.claimed(stored, operation)
+            try:
+                encrypted = self._reader.claimed(stored, operation)
+            except ObjectNotFoundError:  # its instruction file is: what is left is told
+                encrypted = content_metadata.parse_at(location, stored.metadata)
             result = ObjectHead.of(stored, encrypted, self._keyrings.arn_of(encrypted))
             operation.encryption = result.encryption
         return result

@@ -257,7 +257,9 @@ class Reader:
             raise
 
     def claimed(self, stored: StoredObject, operation: Operation) -> EncryptedMetadata | None:
-        """What an object says of its encryption, its instruction file included where the client looks at those."""
+        """What an object says of its encryption, its instruction file included where the client looks at those. Raises
+        `MetadataError`, and `ObjectNotFoundError` where that file is gone.
+        """
         instruction = self._instruction(stored, self._options.instruction_files, operation)
         return content_metadata.parse_at(stored.location, stored.metadata, instruction)
 

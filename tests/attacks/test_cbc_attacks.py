@@ -11,8 +11,14 @@ from memory_store import Lake
 from rows import CBC, ROWS, Row
 from writers import Keys, Made, b64, cbc, write
 
-from arrowseal import CommitmentPolicy, RawAesKeyring, RawRsaKeyring
-from arrowseal.exceptions import AuthenticationError, KeyMismatchError, SecurityError, UnsupportedFormatError
+from arrowseal import CommitmentPolicy, RawAesKeyring, RawRsaKeyring, TransferOptions
+from arrowseal.exceptions import (
+    AuthenticationError,
+    KeyMismatchError,
+    NoIndexError,
+    SecurityError,
+    UnsupportedFormatError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,6 +113,21 @@ def test_every_size_around_a_block_opens(row: Row, lake: Lake, keys: Keys) -> No
         content = os.urandom(size)
         made = write(row, content, keys)
         assert client.get(lake.plant("o", made.body, made.metadata)) == content
+
+
+@each_row
+def test_a_long_object_opens_out_of_ranges_side_by_side(row: Row, lake: Lake, keys: Keys) -> None:
+    content = os.urandom(3 * 2**20 + 5)
+    made = write(row, content, keys)
+    several = TransferOptions(part_bytes=2**19, concurrency=4, max_unindexed_bytes=2**20)
+    client = reader(lake, keys, row, transfer=several)
+    url = lake.plant("o", made.body, made.metadata)
+    assert client.get(url) == content
+    assert lake.store.calls["get"] >= 4
+    with pytest.raises(NoIndexError, match="max_unindexed_bytes"):
+        client.object(url)
+    with client.replace(transfer=TransferOptions(part_bytes=2**19, concurrency=4)).object(url) as found:
+        assert found.read_at(2**20, 100) == content[2**20 : 2**20 + 100]
 
 
 def test_no_plaintext_and_no_key_is_in_the_error(lake: Lake, keys: Keys) -> None:

@@ -366,6 +366,15 @@ def test_heads_and_questions_look_at_the_file(client: Client, lake: Lake, keys: 
         assert found.kms_key_arn == keys.arn
 
 
+def test_a_head_tells_what_is_left_of_an_object_whose_file_is_gone(client: Client, lake: Lake) -> None:
+    client.put(URL, b"content", encryption=BESIDE)
+    del lake.store.objects[FILE]
+    head = client.head(URL)
+    assert (head.encryption, head.wrap, head.plaintext_bytes) == ("CSE V3", None, 7)
+    with pytest.raises(ObjectNotFoundError, match=r"a\.instruction"):
+        client.get(URL)
+
+
 def test_data_keys_that_many_objects_share_may_lie_in_files(client: Client, keys: Keys, lake: Lake) -> None:
     before = len(keys.kms.calls)
     with client.data_key_reuse():
