@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import arrowseal
 from arrowseal import CSE, Client
@@ -65,6 +67,18 @@ def test_the_longest_entry_that_holds_a_place_wins_as_directories_go(
 ) -> None:
     assert PrefixKeys(KEYS).of(ObjectLocation(bucket, key)) == expected
     assert PrefixKeys(dict(reversed(KEYS.items()))).of(ObjectLocation(bucket, key)) == expected
+
+
+PARTS = st.lists(st.sampled_from(["a", "b", "ab", "", "é"]), min_size=1, max_size=4).map("/".join)
+
+
+@settings(max_examples=50)
+@given(prefixes=st.sets(PARTS, min_size=1, max_size=6), key=PARTS.filter(bool))
+def test_no_entry_that_holds_a_place_is_longer_than_the_one_that_wins(prefixes: set[str], key: str) -> None:
+    directories = {f"s3://lake/{prefix}".removesuffix("/") + "/" if prefix else "s3://lake/" for prefix in prefixes}
+    held = [directory for directory in directories if f"s3://lake/{key}/".startswith(directory)]
+    expected = max(held, key=len) if held else None
+    assert PrefixKeys({directory: directory for directory in directories}).of(ObjectLocation("lake", key)) == expected
 
 
 @pytest.mark.parametrize(
