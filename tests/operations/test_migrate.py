@@ -11,7 +11,7 @@ import rows
 import writers
 
 from arrowseal import CSE, PLAIN, SSE_C, SSE_S3, V2, CommitmentPolicy
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, NoKeyError
 from arrowseal.operations import migrate
 from arrowseal.segment_index import companion
 
@@ -166,8 +166,12 @@ def test_wrong_arguments_are_refused_before_any_request(lake: Lake) -> None:
         {"format": "orc"},
         {"delete_source": True},
         {"concurrency": 0},
+        {"to": CSE(format=V2)},
+        {"to": CSE(instruction_file=True)},
     ]
     for given in wrong:
         with pytest.raises(ConfigurationError):
             migrate(URL, client=lake.client, **given)
+    with pytest.raises(NoKeyError):
+        migrate(URL, client=lake.make_client(kms_key_id=None, allow_plaintext=True))
     assert lake.s3.log == []

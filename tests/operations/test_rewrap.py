@@ -12,7 +12,7 @@ from broken_bodies import Fault
 from fault_rules import on
 
 from arrowseal import ANY, CSE, PLAIN, TransferOptions
-from arrowseal.exceptions import ConfigurationError, KmsKeyMismatchError, ObjectNotFoundError
+from arrowseal.exceptions import ConfigurationError, KmsKeyMismatchError, NoKeyError, ObjectNotFoundError
 from arrowseal.operations import rewrap, rewrapping
 from arrowseal.segment_index import companion
 
@@ -278,9 +278,11 @@ def test_objects_under_a_key_that_is_not_at_hand_are_told_and_stay(lake: Lake, n
 
 
 def test_wrong_arguments_are_refused_before_any_request(lake: Lake, new_key: str) -> None:
-    for given in ({"to_key": ""}, {"to_key": object()}, {"concurrency": 0}, {"instruction_file": ""}):
+    for given in ({"to_key": ""}, {"to_key": object()}, {"concurrency": 0}, {"instruction_file": ""}, {"progress": 1}):
         with pytest.raises(ConfigurationError):
             rewrap(URL, **({"to_key": new_key, "client": lake.client} | given))  # type: ignore[arg-type]
+    with pytest.raises(NoKeyError):
+        rewrap(URL, to_key=new_key, client=lake.make_client(kms_key_id=None))
     assert lake.s3.log == []
     with pytest.raises(ObjectNotFoundError):
         rewrap("s3://lake/nothing", to_key=new_key, client=lake.client)

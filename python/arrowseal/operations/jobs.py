@@ -17,6 +17,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.operations.report import Journal, ObjectResult, State, earlier_results
+from arrowseal.progress import check_progress
 from arrowseal.progress import progress as bar
 from arrowseal.tables.dataset_lanes import Lanes
 
@@ -50,6 +51,7 @@ class JobOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.concurrency, int) or self.concurrency < 1:
             raise ConfigurationError("concurrency= is a number of objects at a time, 1 or more")
+        check_progress(self.progress)
 
 
 def run_job(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -36,7 +37,7 @@ from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from arrowseal.client import Client
     from arrowseal.counters import Operation
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from arrowseal.object_reader import ObjectReader
     from arrowseal.operations.report import Resume
     from arrowseal.progress import ProgressOption
+    from arrowseal.reading import ReadRequest
     from arrowseal.store import ListedObject, ObjectAttributes, StoredObject
     from arrowseal.writing import PutResult
 
@@ -128,6 +130,8 @@ def migrate(
     goal = CSE() if to is None else to
     if not isinstance(goal, CSE | Plain) or goal.label == "SSE-C":
         raise ConfigurationError("to= is CSE(...), PLAIN, SSE_S3() or SSE_KMS(...)")
+    if isinstance(goal, CSE) and goal.instruction_file:
+        raise ConfigurationError("migrate writes no instruction files: leave instruction_file= out of to=")
     if format is not None and TableFormat.of(ObjectLocation("", ""), format) is not TableFormat.PARQUET:
         raise ConfigurationError("format= is 'parquet', for tables in CSV, or nothing")
     if (delete_source or file_options or csv_options) and format is None:
@@ -144,6 +148,7 @@ def migrate(
     reading = {"encryption_context": encryption_context, "allow_plaintext": allow_plaintext, "legacy": legacy}
     with chosen.counters.operation("migrate", prefix) as operation:
         work = Migration(chosen, goal, reading, operation, options, keep_acl=keep_acl, unconditional=unconditional)
+        work.check(prefix)
         each = work.one
         if format is not None:
             from arrowseal.operations.migrated_tables import MigratedTables
@@ -190,6 +195,20 @@ class Migration:
             unconditional=unconditional,
         )
 
+    def check(self, prefix: ObjectLocation) -> None:
+        """Raise `ConfigurationError` for what no object could be read or written with, before any request."""
+        wanted = self.writer._writer.encryption(self.to, None, None)  # noqa: SLF001
+        if isinstance(self.client.options.kms_key_id, Mapping):
+            return  # each place has a key of its own
+        self._request(prefix)
+        if isinstance(wanted, CSE):
+            self.client._keyrings.for_key(wanted.kms_key_id, prefix).check_write(prefix)  # noqa: SLF001
+
+    def _request(self, location: ObjectLocation) -> ReadRequest:
+        asked = self.reading
+        context, plain = asked.get("encryption_context"), asked.get("allow_plaintext")
+        return self._reader.request(location, None, context, None, plain, None, asked.get("legacy"))
+
     def sharing_data_keys(self) -> AbstractContextManager[None]:
         """One data key for many objects, where the format has a key of its own for each."""
         wanted = isinstance(self.to, CSE) and Format.of(self.to.format or self.client.options.format) is V3
@@ -198,16 +217,7 @@ class Migration:
     def look(self, listed: ListedObject) -> tuple[ObjectAttributes, EncryptedMetadata | None, ObjectResult]:
         """An object, its encryption if it may be read, and its row so far. Raises what a read would."""
         before = self.store.attributes(listed.location, self.operation, arguments={})
-        reading = self.reading
-        request = self._reader.request(
-            listed.location,
-            None,
-            reading.get("encryption_context"),
-            None,
-            reading.get("allow_plaintext"),
-            None,
-            reading.get("legacy"),
-        )
+        request = self._request(listed.location)
         encrypted = self._reader.admit(before.stored, request.rules, self.operation)
         stored = before.stored
         return (
@@ -353,7 +363,7 @@ class Migration:
         after = self.store.attributes(location, operation, arguments={})
         if after.stored.metadata.get(name) != metadata[name]:
             raise ObjectChangedError(f"{location}: overwritten right after it was migrated")
-        return told(result, before, after, written)
+        return told(result, before, arguments, after, written)
 
     def _along(self, staging: ObjectLocation, location: ObjectLocation) -> bool:
         """Take the segment index of what was written to where it belongs, if there is one."""

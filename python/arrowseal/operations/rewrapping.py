@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
@@ -25,7 +26,6 @@ from arrowseal.suites import MAX_CONTENT_BYTES, CommitmentPolicy, Format
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
 
     from arrowseal.client import Client
     from arrowseal.counters import Operation
@@ -143,6 +143,7 @@ def rewrap(
             copy_limit=COPY_LIMIT,
             unconditional=unconditional,
         )
+        work.check(prefix)
         suffix = chosen.options.instruction_files or INSTRUCTION_SUFFIX
         objects = objects_of(work.store, url, operation, suffix)
         return RewrapReport(run_job(objects, work.one, options, "rewrapping"))
@@ -174,6 +175,12 @@ class _Rewrap:
         self._share = share
         self._suffix = client.options.instruction_files
         self._options = options
+        self._mapped = isinstance(client.options.kms_key_id, Mapping)
+
+    def check(self, prefix: ObjectLocation) -> None:
+        """Raise `ConfigurationError` for what no object could be read with, before any request."""
+        if not self._mapped:
+            self._reader.request(prefix, None, self._context, None, False, None)
 
     def one(self, listed: ListedObject) -> ObjectResult:
         """Rewrap an object, or tell how it would be. Raises `ArrowSealError`s."""
@@ -246,7 +253,7 @@ class _Rewrap:
         after = self.store.attributes(location, operation, arguments={})
         if after.stored.metadata.get(placing.token[0]) != placing.token[1]:
             raise ObjectChangedError(f"{location}: overwritten right after it was rewrapped")
-        return told(replace(result, way=way), before, after, written)
+        return told(replace(result, way=way), before, placing.arguments, after, written)
 
     def _in_file(
         self,
@@ -313,10 +320,14 @@ def rewrapped_metadata(
 
 
 def told(
-    result: ObjectResult, before: ObjectAttributes, after: ObjectAttributes, written: WrittenObject
+    result: ObjectResult,
+    before: ObjectAttributes,
+    given: Mapping[str, Any],
+    after: ObjectAttributes,
+    written: WrittenObject,
 ) -> ObjectResult:
-    """The row of an object that was put in place, and what the server did not keep of it."""
-    lost = [name for name, value in before.arguments.items() if after.arguments.get(name) != value]
+    """The row of an object that was put in place with the arguments `given`, and what the server did not keep of it."""
+    lost = [name for name in before.arguments if name in given and after.arguments.get(name) != given[name]]
     if before.stored.location == after.stored.location and "-" not in before.stored.etag + after.stored.etag:
         lost += ["ETag"] if before.stored.etag != after.stored.etag and result.before == result.after else []
     if result.before == result.after:
