@@ -5,8 +5,6 @@ moto keeps what it is told of SSE-S3 and SSE-KMS, SeaweedFS is strict about the 
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pandas
@@ -19,7 +17,7 @@ import pytest
 import arrowseal.arrow
 import arrowseal.pandas
 import arrowseal.polars
-from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, Client, CommitmentPolicy
+from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, Client, CommitmentPolicy, cli
 from arrowseal.exceptions import ConfigurationError, StoreError
 from arrowseal.fs import S3CseFileSystem, SealedFileSystem
 from arrowseal.transfer import TransferOptions
@@ -280,29 +278,46 @@ def test_a_listing_looks_into_instruction_files_where_the_client_does(client: Cl
     assert told == {"o": "CSE V2", "plain": "PLAIN"}
 
 
-def arrowseal_command(*words: str | Path, code: int = 0) -> str:
-    done = subprocess.run([sys.executable, "-m", "arrowseal", *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
 def test_the_command_writes_reads_and_copies_every_arm(
-    seaweedfs_servers: LocalServers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    seaweedfs_servers: LocalServers,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     for name, value in seaweedfs_servers.environ.items():
         monkeypatch.setenv(name, value)
+
+    def run(*words: str | Path, code: int = 0) -> bytes:
+        assert cli.main([str(word) for word in words]) == code, capfdbinary.readouterr()
+        return capfdbinary.readouterr().out
+
     (tmp_path / "key").write_bytes(CUSTOMER_KEY)
     (tmp_path / "text").write_text("Y3VzdG9tZXIga2V5IG9mIDMyIGJ5dGVzIGV4YWN0bHk=\n")
     (tmp_path / "o").write_bytes(b"content")
     base, key, text = f"s3://{seaweedfs_servers.bucket}/command", tmp_path / "key", tmp_path / "text"
-    arrowseal_command("cp", tmp_path / "o", f"{base}/a", "--encryption", "sse-c", "--customer-key", key)
-    arrowseal_command("cat", f"{base}/a", code=1)
-    assert arrowseal_command("cat", f"{base}/a", "--customer-key", text) == "content"
-    assert "SSE-C" in arrowseal_command("head", f"{base}/a", "--customer-key", key)
+    run("cp", tmp_path / "o", f"{base}/a", "--encryption", "sse-c", "--customer-key", key)
+    run("cat", f"{base}/a", code=1)
+    assert run("cat", f"{base}/a", "--customer-key", text) == b"content"
+    assert b"SSE-C" in run("head", f"{base}/a", "--customer-key", key)
     both = ("--encryption", "sse-c", "--customer-key", key, "--source-customer-key", text)
-    arrowseal_command("cp", f"{base}/a", f"{base}/b", *both)
-    assert arrowseal_command("cat", f"{base}/b", "--customer-key", key) == "content"
+    run("cp", f"{base}/a", f"{base}/b", *both)
+    run("cp", f"{base}/b", tmp_path / "back", "--customer-key", key)
+    assert (tmp_path / "back").read_bytes() == b"content"
+
+
+def test_ls_tells_encryptions_when_asked(
+    local_environ: Any, client: Client, bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.put(f"s3://{bucket}/a", b"1")
+    client.copy(f"s3://{bucket}/a", f"s3://{bucket}/b", encryption=SSE_KMS("alias/arrowseal", bucket_key=True))
+    client.put(f"s3://{bucket}/d/c", b"1", encryption=PLAIN)
+    assert cli.main(["ls", f"s3://{bucket}", "--encryption"]) == 0
+    shown = {line.split()[-1]: line for line in capsys.readouterr().out.splitlines()}
+    assert " CSE V3 " in shown["a"]
+    assert "CSE V3, SSE-KMS (bucket key)" in shown["b"]
+    assert "PRE" in shown["d/"]
+    assert cli.main(["ls", f"s3://{bucket}"]) == 0
+    assert "CSE" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -320,8 +335,6 @@ def test_the_command_writes_reads_and_copies_every_arm(
 def test_arms_that_cannot_be_are_refused_before_any_request(
     words: tuple[str, ...], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from arrowseal import cli
-
     (tmp_path / "key").write_bytes(CUSTOMER_KEY)
     (tmp_path / "short").write_bytes(b"canary")
     (tmp_path / "here").write_bytes(b"")

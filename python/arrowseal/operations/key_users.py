@@ -216,6 +216,9 @@ class _Search:
                 raise
             self.rows.append(KeyUser(location, version, "CSE", "maybe", "its encryption metadata cannot be read"))
             return
+        if encrypted is not None and encrypted.pending:
+            self.rows.append(KeyUser(location, version, "CSE", "maybe", "its instruction file is not there"))
+            return
         if encrypted is None or encrypted.wrap not in _KMS_WRAPS:
             return
         need, why = self._need_of(encrypted, location, operation)
