@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rows
 import writers
@@ -50,7 +50,7 @@ def fill(lake: Lake, keys: writers.Keys, count: int, prefix: str = "a/") -> dict
     return contents
 
 
-def reader_of_all(lake: Lake, keys: writers.Keys) -> Client:
+def reader_of_all(lake: Lake, keys: writers.Keys, **options: Any) -> Client:
     """A client that reads everything, and writes V3 under the KMS key."""
     return lake.make_client(
         kms_key_id=keys.arn,
@@ -59,4 +59,5 @@ def reader_of_all(lake: Lake, keys: writers.Keys) -> Client:
         commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT,
         instruction_files=True,
         allow_plaintext=True,
+        **options,
     )

@@ -16,7 +16,8 @@ import rows
 import writers
 from kills import Killed, dying_at
 
-from arrowseal import PLAIN
+import memory_s3
+from arrowseal import PLAIN, TransferOptions, upload
 from arrowseal.operations import migrate
 
 if TYPE_CHECKING:
@@ -32,18 +33,21 @@ STEP = 1 if os.environ.get("ARROWSEAL_TEST_KILLS") else 11
 def test_killed_at_any_request_every_object_is_readable_and_a_second_run_finishes(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ignored: set[str]
 ) -> None:
+    for module in (memory_s3, upload):
+        monkeypatch.setattr(module, "MIN_PART_BYTES", 2**19)
+    transfer = TransferOptions(part_bytes=2**19)
     keys = mixed.keys_of(lake)
     wanted = [("V1", "AES", "metadata"), ("V2", "kms+context", "instruction file"), ("V3", "kms+context", "metadata")]
-    contents = {"a/0": b"plain", "a/large": os.urandom(9 * 2**20)}
+    contents = {"a/0": b"plain", "a/large": os.urandom(900_000)}
     mixed.put(lake, "a/0", writers.Made(b"plain", {}))
-    lake.client.put("s3://lake/a/large", contents["a/large"], encryption=PLAIN)
+    mixed.put(lake, "a/large", writers.Made(contents["a/large"], {}))
     for number, told in enumerate(wanted, 1):
         row = next(row for row in rows.ROWS if (row.format, row.wrap, row.storage) == told)
         contents[f"a/{number}"] = f"content {number}".encode()
         mixed.put(lake, f"a/{number}", writers.write(row, contents[f"a/{number}"], keys))
     before = dict(lake.s3.server.objects)
     lake.s3.server.ignored |= ignored
-    reader = mixed.reader_of_all(lake, keys)
+    reader = mixed.reader_of_all(lake, keys, transfer=transfer)
     strict = lake.make_client(kms_key_id=keys.arn)
     at, points = 0, 0
     while True:
@@ -52,7 +56,8 @@ def test_killed_at_any_request_every_object_is_readable_and_a_second_run_finishe
         file = tmp_path / f"report-{at}"
         dying_at(monkeypatch, at)
         try:
-            migrate("s3://lake/a/", client=mixed.reader_of_all(lake, keys), report=file, concurrency=1)
+            client = mixed.reader_of_all(lake, keys, transfer=transfer)
+            migrate("s3://lake/a/", client=client, report=file, concurrency=1)
         except Killed:
             points += 1
         else:
@@ -62,7 +67,8 @@ def test_killed_at_any_request_every_object_is_readable_and_a_second_run_finishe
         for key, content in contents.items():
             assert reader.get(f"s3://lake/{key}") == content, f"{key} at {at}"
         resume = file if at % 2 and file.exists() else None
-        report = migrate("s3://lake/a/", client=mixed.reader_of_all(lake, keys), resume=resume, concurrency=1)
+        client = mixed.reader_of_all(lake, keys, transfer=transfer)
+        report = migrate("s3://lake/a/", client=client, resume=resume, concurrency=1)
         assert {row.state for row in report.results} <= {"done", "already"}, f"at {at}"
         for key, content in contents.items():
             assert strict.get(f"s3://lake/{key}") == content, f"{key} at {at}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kills import Killed, dying_at
 
+import memory_s3
 from arrowseal.exceptions import KmsKeyMismatchError
 from arrowseal.operations import rewrap, rewrapping
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 STEP = 1 if os.environ.get("ARROWSEAL_TEST_KILLS") else 5
 """Odd, so that both ends of requests come."""
-CONTENTS = {"a/1": b"one", "a/2": b"two", "a/large": os.urandom(6 * 2**20)}
+CONTENTS = {"a/1": b"one", "a/2": b"two", "a/large": os.urandom(100_000)}
 
 
 def reads(client: Client, key: str) -> Any:
@@ -40,7 +41,8 @@ def reads(client: Client, key: str) -> Any:
 def test_killed_at_any_request_every_object_is_readable_and_a_second_run_finishes(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: bool, ignored: set[str]
 ) -> None:
-    monkeypatch.setattr(rewrapping, "COPY_LIMIT", 5 * 2**20)
+    monkeypatch.setattr(rewrapping, "COPY_LIMIT", 2**16)
+    monkeypatch.setattr(memory_s3, "MIN_PART_BYTES", 2**16)
     lake.put(CONTENTS)
     before, new_key = dict(lake.s3.server.objects), lake.kms.create_key()
     lake.s3.server.ignored |= ignored
