@@ -18,17 +18,16 @@ pub(crate) struct SealedBuffer(Memory);
 
 /// Plaintext that its tag has proven.
 #[pyclass(frozen, module = "arrowseal._core")]
-pub(crate) struct PlaintextBuffer {
+pub(crate) struct PlaintextBuffer(Content);
+
+/// The bytes of an object that is not client-side encrypted, or that nothing has proven.
+#[pyclass(frozen, module = "arrowseal._core")]
+pub(crate) struct UnauthenticatedBuffer(Content);
+
+/// Bytes of an object, and how it was encrypted.
+struct Content {
     memory: Arc<Memory>,
     /// Slices share memory, and a tag may lie behind the content.
-    range: Range<usize>,
-    encryption: &'static str,
-}
-
-/// The bytes of an object that is not client-side encrypted.
-#[pyclass(frozen, module = "arrowseal._core")]
-pub(crate) struct UnauthenticatedBuffer {
-    memory: Arc<Memory>,
     range: Range<usize>,
     encryption: &'static str,
 }
@@ -45,49 +44,59 @@ impl SealedBuffer {
 
 impl PlaintextBuffer {
     pub(crate) fn new(memory: Memory, content_bytes: usize, encryption: &'static str) -> Self {
-        Self { memory: Arc::new(memory), range: 0..content_bytes, encryption }
+        Self(Content { memory: Arc::new(memory), range: 0..content_bytes, encryption })
     }
 
     pub(crate) fn whole(memory: Memory, encryption: &'static str) -> Self {
-        let length = memory.as_slice().len();
-        Self::new(memory, length, encryption)
+        Self(Content::whole(memory, encryption))
     }
 
     pub(crate) fn content(&self) -> &[u8] {
-        self.memory.as_slice().get(self.range.clone()).unwrap_or_default()
+        self.0.bytes()
     }
 }
 
 impl UnauthenticatedBuffer {
     pub(crate) fn new(memory: Memory, encryption: &'static str) -> Self {
+        Self(Content::whole(memory, encryption))
+    }
+
+    pub(crate) fn content(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+impl Content {
+    fn whole(memory: Memory, encryption: &'static str) -> Self {
         let range = 0..memory.as_slice().len();
         Self { memory: Arc::new(memory), range, encryption }
     }
 
-    pub(crate) fn content(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         self.memory.as_slice().get(self.range.clone()).unwrap_or_default()
     }
-}
 
-/// The part of `range` that a slice names. Raises `ValueError` for one outside of it.
-fn part_of(range: &Range<usize>, offset: i64, length: i64) -> PyResult<Range<usize>> {
-    let (offset, length) = (count(offset, "offset")? as usize, count(length, "length")? as usize);
-    let end = offset.checked_add(length).filter(|end| *end <= range.len());
-    let end = end.ok_or_else(|| PyValueError::new_err("the slice lies outside of the buffer"))?;
-    Ok(range.start + offset..range.start + end)
-}
-
-/// The bytes of several buffers behind each other, in memory of their own.
-fn joined<'a>(parts: impl Iterator<Item = &'a [u8]> + Clone, trace: Trace) -> PyResult<Memory> {
-    let length = parts.clone().map(|part| part.len() as u64).sum();
-    let mut memory = Memory::new(length, trace)?;
-    let mut rest = memory.as_mut_slice();
-    for part in parts {
-        let (to, behind) = rest.split_at_mut(part.len());
-        to.copy_from_slice(part);
-        rest = behind;
+    /// A part of it, without a copy. Raises `ValueError` for a range outside of it.
+    fn slice(&self, offset: i64, length: i64) -> PyResult<Self> {
+        let (offset, length) = (count(offset, "offset")? as usize, count(length, "length")? as usize);
+        let end = offset.checked_add(length).filter(|end| *end <= self.range.len());
+        let end = end.ok_or_else(|| PyValueError::new_err("the slice lies outside of the buffer"))?;
+        let range = self.range.start + offset..self.range.start + end;
+        Ok(Self { memory: Arc::clone(&self.memory), range, encryption: self.encryption })
     }
-    Ok(memory)
+
+    /// Its bytes and those of others behind each other, in memory of their own.
+    fn joined<'a>(&'a self, others: impl Iterator<Item = &'a [u8]> + Clone) -> PyResult<Self> {
+        let parts = std::iter::once(self.bytes()).chain(others);
+        let mut memory = Memory::new(parts.clone().map(|part| part.len() as u64).sum(), Trace::Encrypted)?;
+        let mut rest = memory.as_mut_slice();
+        for part in parts {
+            let (to, behind) = rest.split_at_mut(part.len());
+            to.copy_from_slice(part);
+            rest = behind;
+        }
+        Ok(Self::whole(memory, self.encryption))
+    }
 }
 
 #[pymethods]
@@ -109,20 +118,17 @@ impl SealedBuffer {
 impl PlaintextBuffer {
     #[getter]
     fn encryption(&self) -> &'static str {
-        self.encryption
+        self.0.encryption
     }
 
     #[pyo3(signature = (offset, length, /))]
     fn slice(&self, offset: i64, length: i64) -> PyResult<Self> {
-        let range = part_of(&self.range, offset, length)?;
-        Ok(Self { memory: Arc::clone(&self.memory), range, encryption: self.encryption })
+        self.0.slice(offset, length).map(Self)
     }
 
     #[pyo3(signature = (others, /))]
     fn joined(&self, others: Vec<Bound<'_, Self>>) -> PyResult<Self> {
-        let others = others.iter().map(|other| other.get().content());
-        joined(std::iter::once(self.content()).chain(others), Trace::Encrypted)
-            .map(|memory| Self::whole(memory, self.encryption))
+        self.0.joined(others.iter().map(|other| other.get().content())).map(Self)
     }
 
     fn __len__(&self) -> usize {
@@ -146,20 +152,17 @@ impl PlaintextBuffer {
 impl UnauthenticatedBuffer {
     #[getter]
     fn encryption(&self) -> &'static str {
-        self.encryption
+        self.0.encryption
     }
 
     #[pyo3(signature = (offset, length, /))]
     fn slice(&self, offset: i64, length: i64) -> PyResult<Self> {
-        let range = part_of(&self.range, offset, length)?;
-        Ok(Self { memory: Arc::clone(&self.memory), range, encryption: self.encryption })
+        self.0.slice(offset, length).map(Self)
     }
 
     #[pyo3(signature = (others, /))]
     fn joined(&self, others: Vec<Bound<'_, Self>>) -> PyResult<Self> {
-        let others = others.iter().map(|other| other.get().content());
-        joined(std::iter::once(self.content()).chain(others), Trace::Encrypted)
-            .map(|memory| Self::new(memory, self.encryption))
+        self.0.joined(others.iter().map(|other| other.get().content())).map(Self)
     }
 
     fn __len__(&self) -> usize {

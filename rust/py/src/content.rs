@@ -15,10 +15,10 @@ use pyo3::types::PyBytes;
 
 use crate::buffer::{Frozen, PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer, frozen};
 use crate::error::{count, exception, stays_here};
-use crate::memory::{Landing, Memory};
+use crate::memory::Memory;
 use crate::part::PartBuffer;
 use crate::pool::Trace;
-use crate::window::{Arrival, OpenMessage, Window};
+use crate::window::{Arrival, OpenMessage, Receiver, Window};
 
 /// Below this the work is over before another thread could have taken the GIL, and taking it back costs more.
 const GIL_BYTES: usize = 64 << 10;
@@ -48,17 +48,15 @@ enum Sealing {
 /// Opens one message, range by range.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct Opener {
+    receiver: Receiver,
     message: Arc<OpenMessage>,
-    landing: Arc<Landing>,
     encryption: &'static str,
 }
 
 /// Takes in an object that is not client-side encrypted.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct PlainReceiver {
-    landing: Arc<Landing>,
-    /// Where the object's range begins that it takes.
-    offset: u64,
+    receiver: Receiver,
 }
 
 #[pymethods]
@@ -265,27 +263,24 @@ impl Opener {
         let no_tag = || PyValueError::new_err("a stored message has 16 bytes at least: its tag");
         let content_bytes = stored_bytes.checked_sub(TAG_BYTES as u64).ok_or_else(no_tag)?;
         let opener = MessageOpener::new(key, content_bytes).map_err(exception)?;
-        let landing = Arc::new(Landing::new(stored_bytes, Trace::Encrypted)?);
-        Ok(Self { message: Arc::new(OpenMessage { opener, content_bytes }), landing, encryption: encryption(suite) })
+        let message = Arc::new(OpenMessage { opener, content_bytes });
+        let receiver = Receiver::new(0, stored_bytes, Trace::Encrypted, Arrival::Open(Arc::clone(&message)))?;
+        Ok(Self { receiver, message, encryption: encryption(suite) })
     }
 
     #[pyo3(signature = (offset, length, /))]
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
-        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
-        Window::new(&self.landing, 0, offset, length, &Arrival::Open(Arc::clone(&self.message)))
+        self.receiver.window(offset, length)
     }
 
     #[pyo3(signature = (content, /))]
     fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<PlaintextBuffer> {
-        let claim = self.landing.claim_all()?;
-        let length = claim.length();
-        let opened = claim.filled(py, content, |bytes| detached(py, length, || self.message.open(0, bytes)))?;
-        opened.map_err(exception)?;
+        self.receiver.receive(py, content)?;
         self.finish(py)
     }
 
     fn finish(&self, py: Python<'_>) -> PyResult<PlaintextBuffer> {
-        let mut memory = self.landing.finish()?;
+        let mut memory = self.receiver.finish()?;
         let (length, opener) = (memory.as_mut_slice().len(), &self.message.opener);
         let stored = memory.as_mut_slice();
         detached(py, length, || match stored.split_last_chunk::<TAG_BYTES>() {
@@ -310,24 +305,23 @@ impl PlainReceiver {
     #[new]
     #[pyo3(signature = (stored_bytes, /, *, offset = 0))]
     fn new(stored_bytes: i64, offset: i64) -> PyResult<Self> {
-        let landing = Arc::new(Landing::new(count(stored_bytes, "stored_bytes")?, Trace::Plain)?);
-        Ok(Self { landing, offset: count(offset, "offset")? })
+        let (stored_bytes, offset) = (count(stored_bytes, "stored_bytes")?, count(offset, "offset")?);
+        Ok(Self { receiver: Receiver::new(offset, stored_bytes, Trace::Plain, Arrival::Keep)? })
     }
 
     #[pyo3(signature = (offset, length, /))]
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
-        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
-        Window::new(&self.landing, self.offset, offset, length, &Arrival::Keep)
+        self.receiver.window(offset, length)
     }
 
     #[pyo3(signature = (content, /))]
     fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<UnauthenticatedBuffer> {
-        self.landing.claim_all()?.filled(py, content, |_| Ok::<(), Error>(()))?.map_err(exception)?;
+        self.receiver.receive(py, content)?;
         self.finish()
     }
 
     fn finish(&self) -> PyResult<UnauthenticatedBuffer> {
-        self.landing.finish().map(|memory| UnauthenticatedBuffer::new(memory, "PLAIN"))
+        self.receiver.finish().map(|memory| UnauthenticatedBuffer::new(memory, "PLAIN"))
     }
 
     fn __repr__(&self) -> &'static str {

@@ -9,15 +9,14 @@ use pyo3::prelude::*;
 use crate::buffer::UnauthenticatedBuffer;
 use crate::content::{DataKey, detached};
 use crate::error::{count, exception, stays_here};
-use crate::memory::Landing;
 use crate::pool::Trace;
-use crate::window::{Arrival, Window};
+use crate::window::{Arrival, Receiver, Window};
 
 /// Decrypts one object of AES-CBC, range by range.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct CbcOpener {
+    receiver: Receiver,
     opener: Arc<legacy::CbcOpener>,
-    landing: Arc<Landing>,
     encryption: &'static str,
 }
 
@@ -29,27 +28,24 @@ impl CbcOpener {
         let stored_bytes = count(stored_bytes, "stored_bytes")?;
         let known = ["CSE V1", "CSE V2"].into_iter().find(|known| *known == encryption);
         let encryption = known.ok_or_else(|| PyValueError::new_err("CBC is of CSE V1 or of CSE V2"))?;
-        let opener = legacy::CbcOpener::new(&data_key.0, iv, stored_bytes).map_err(exception)?;
-        let landing = Arc::new(Landing::new(stored_bytes, Trace::Encrypted)?);
-        Ok(Self { opener: Arc::new(opener), landing, encryption })
+        let opener = Arc::new(legacy::CbcOpener::new(&data_key.0, iv, stored_bytes).map_err(exception)?);
+        let receiver = Receiver::new(0, stored_bytes, Trace::Encrypted, Arrival::Chain(Arc::clone(&opener)))?;
+        Ok(Self { receiver, opener, encryption })
     }
 
     #[pyo3(signature = (offset, length, /))]
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
-        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
-        Window::new(&self.landing, 0, offset, length, &Arrival::Chain(Arc::clone(&self.opener)))
+        self.receiver.window(offset, length)
     }
 
     #[pyo3(signature = (content, /))]
     fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<UnauthenticatedBuffer> {
-        let claim = self.landing.claim_all()?;
-        let work = |bytes: &mut [u8]| detached(py, claim.length(), || self.opener.decrypt_in_place(0, bytes));
-        claim.filled(py, content, work)?.map_err(exception)?;
+        self.receiver.receive(py, content)?;
         self.finish(py)
     }
 
     fn finish(&self, py: Python<'_>) -> PyResult<UnauthenticatedBuffer> {
-        let mut memory = self.landing.finish()?;
+        let mut memory = self.receiver.finish()?;
         let object = memory.as_mut_slice();
         let content = detached(py, object.len(), || self.opener.finish(object)).map_err(exception)?;
         memory.truncate(content);

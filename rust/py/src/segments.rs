@@ -12,11 +12,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::buffer::{PlaintextBuffer, UnauthenticatedBuffer};
-use crate::content::{DataKey, detached, encryption};
+use crate::content::{DataKey, encryption};
 use crate::error::{count, exception, stays_here};
-use crate::memory::Landing;
 use crate::pool::Trace;
-use crate::window::{Arrival, SurveyedMessage, Window};
+use crate::window::{Arrival, Receiver, SurveyedMessage, Window};
 
 /// Opens ranges of one message, each proven on its own.
 #[pyclass(frozen, module = "arrowseal._core")]
@@ -47,18 +46,14 @@ pub(crate) struct UnauthenticatedOpener {
 /// A range on its way in that is proven while it arrives.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct ProvenRange {
-    landing: Arc<Landing>,
-    offset: u64,
-    opener: Arc<index::SegmentOpener>,
+    receiver: Receiver,
     encryption: &'static str,
 }
 
 /// A range on its way in that is decrypted without proof.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct UnauthenticatedRange {
-    landing: Arc<Landing>,
-    offset: u64,
-    opener: Arc<message::UnauthenticatedOpener>,
+    receiver: Receiver,
     encryption: &'static str,
 }
 
@@ -88,9 +83,9 @@ impl SegmentOpener {
     #[pyo3(signature = (offset, length, /))]
     fn range(&self, offset: i64, length: i64) -> PyResult<ProvenRange> {
         let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
-        let landing = landing(offset, length, self.opener.segmentation().content_bytes)?;
-        let encryption = encryption(self.id.suite());
-        Ok(ProvenRange { landing, offset, opener: Arc::clone(&self.opener), encryption })
+        let (limit, arrival) = (self.opener.segmentation().content_bytes, Arrival::Prove(Arc::clone(&self.opener)));
+        let receiver = receiver(offset, length, limit, arrival)?;
+        Ok(ProvenRange { receiver, encryption: encryption(self.id.suite()) })
     }
 
     fn index<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
@@ -131,18 +126,15 @@ impl Survey {
     /// Each window has memory of its own, since its content is given up.
     #[pyo3(signature = (offset, length, /))]
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
-        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
-        let landing = landing(offset, length, self.stored_bytes)?;
-        Window::new(&landing, offset, offset, length, &Arrival::Survey(self.message()?))
+        let arrival = Arrival::Survey(self.message()?);
+        let (begin, bytes) = (count(offset, "offset")?, count(length, "length")?);
+        receiver(begin, bytes, self.stored_bytes, arrival)?.window(offset, length)
     }
 
     #[pyo3(signature = (content, /))]
     fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<SegmentOpener> {
-        let (arrival, landing) = (Arrival::Survey(self.message()?), landing(0, self.stored_bytes, self.stored_bytes)?);
-        let claim = landing.claim_all()?;
-        let work = |bytes: &mut [u8]| detached(py, claim.length(), || arrival.work(0, bytes));
-        claim.filled(py, content, work)?.map_err(exception)?;
-        drop(arrival);
+        let arrival = Arrival::Survey(self.message()?);
+        receiver(0, self.stored_bytes, self.stored_bytes, arrival)?.receive(py, content)?;
         self.finish(py)
     }
 
@@ -200,9 +192,9 @@ impl UnauthenticatedOpener {
     #[pyo3(signature = (offset, length, /))]
     fn range(&self, offset: i64, length: i64) -> PyResult<UnauthenticatedRange> {
         let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
-        let landing = landing(offset, length, self.content_bytes)?;
-        let (opener, encryption) = (Arc::clone(&self.opener), self.encryption);
-        Ok(UnauthenticatedRange { landing, offset, opener, encryption })
+        let arrival = Arrival::Decrypt(Arc::clone(&self.opener));
+        let receiver = receiver(offset, length, self.content_bytes, arrival)?;
+        Ok(UnauthenticatedRange { receiver, encryption: self.encryption })
     }
 
     fn __repr__(&self) -> &'static str {
@@ -218,21 +210,18 @@ impl UnauthenticatedOpener {
 impl ProvenRange {
     #[pyo3(signature = (offset, length, /))]
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
-        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
-        Window::new(&self.landing, self.offset, offset, length, &Arrival::Prove(Arc::clone(&self.opener)))
+        self.receiver.window(offset, length)
     }
 
     #[pyo3(signature = (content, /))]
     fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<PlaintextBuffer> {
-        let claim = self.landing.claim_all()?;
-        let work = |bytes: &mut [u8]| detached(py, claim.length(), || self.opener.open_in_place(self.offset, bytes));
-        claim.filled(py, content, work)?.map_err(exception)?;
+        self.receiver.receive(py, content)?;
         self.finish()
     }
 
     fn finish(&self) -> PyResult<PlaintextBuffer> {
         // Every window of it was proven when it was received, and all are there.
-        self.landing.finish().map(|memory| PlaintextBuffer::whole(memory, self.encryption))
+        self.receiver.finish().map(|memory| PlaintextBuffer::whole(memory, self.encryption))
     }
 
     fn __repr__(&self) -> &'static str {
@@ -248,20 +237,17 @@ impl ProvenRange {
 impl UnauthenticatedRange {
     #[pyo3(signature = (offset, length, /))]
     fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
-        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
-        Window::new(&self.landing, self.offset, offset, length, &Arrival::Decrypt(Arc::clone(&self.opener)))
+        self.receiver.window(offset, length)
     }
 
     #[pyo3(signature = (content, /))]
     fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<UnauthenticatedBuffer> {
-        let claim = self.landing.claim_all()?;
-        let decrypt = |bytes: &mut [u8]| self.opener.decrypt_unauthenticated(self.offset, bytes);
-        claim.filled(py, content, |bytes| detached(py, claim.length(), || decrypt(bytes)))?.map_err(exception)?;
+        self.receiver.receive(py, content)?;
         self.finish()
     }
 
     fn finish(&self) -> PyResult<UnauthenticatedBuffer> {
-        self.landing.finish().map(|memory| UnauthenticatedBuffer::new(memory, self.encryption))
+        self.receiver.finish().map(|memory| UnauthenticatedBuffer::new(memory, self.encryption))
     }
 
     fn __repr__(&self) -> &'static str {
@@ -273,11 +259,11 @@ impl UnauthenticatedRange {
     }
 }
 
-/// Where a range of an object lands, if it lies within it.
-fn landing(offset: u64, length: u64, limit: u64) -> PyResult<Arc<Landing>> {
+/// What takes in a range of an object, if it lies within it.
+fn receiver(offset: u64, length: u64, limit: u64, arrival: Arrival) -> PyResult<Receiver> {
     let end = offset.checked_add(length).filter(|end| *end <= limit);
     end.ok_or_else(|| exception(Error::TooLong))?;
-    Landing::new(length, Trace::Encrypted).map(Arc::new)
+    Receiver::new(offset, length, Trace::Encrypted, arrival)
 }
 
 fn message_id_of(suite_id: u16, message_id: &[u8]) -> PyResult<MessageId> {

@@ -1,4 +1,4 @@
-//! Windows: ranges of an object on their way in, and what is done with them when they have arrived.
+//! Ranges of an object on their way in, window by window, and what is done with them when they have arrived.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,13 +10,22 @@ use arrowseal_core::wipe;
 use pyo3::prelude::*;
 
 use crate::content::detached;
-use crate::error::{exception, stays_here};
-use crate::memory::{Claim, Landing};
+use crate::error::{count, exception, stays_here};
+use crate::memory::{Claim, Landing, Memory};
+use crate::pool::Trace;
 
 /// A window is opened in pieces of this size, each a segment: few enough to cost nothing, small enough to stay in cache.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// A range of an object on its way in.
+/// A range of an object that arrives in memory of its own: window by window, or at once.
+pub(crate) struct Receiver {
+    landing: Arc<Landing>,
+    /// Where the range begins in the object.
+    base: u64,
+    arrival: Arrival,
+}
+
+/// A piece of such a range on its way in.
 #[pyclass(frozen, module = "arrowseal._core")]
 pub(crate) struct Window {
     claim: Claim,
@@ -55,19 +64,32 @@ pub(crate) struct SurveyedMessage {
     pub(crate) tag: Mutex<[u8; TAG_BYTES]>,
 }
 
-impl Window {
-    /// The window over `[offset, offset + length)` of an object whose byte `base` is the first of the landing.
-    pub(crate) fn new(
-        landing: &Arc<Landing>,
-        base: u64,
-        offset: u64,
-        length: u64,
-        arrival: &Arrival,
-    ) -> PyResult<Self> {
-        let within = offset.checked_sub(base).ok_or_else(|| exception(Error::TooLong))?;
-        Ok(Self { claim: landing.claim(within, length)?, base, arrival: arrival.clone() })
+impl Receiver {
+    /// Of `length` bytes from `base` on.
+    pub(crate) fn new(base: u64, length: u64, trace: Trace, arrival: Arrival) -> PyResult<Self> {
+        Ok(Self { landing: Arc::new(Landing::new(length, trace)?), base, arrival })
     }
 
+    /// The window over `[offset, offset + length)` of the object.
+    pub(crate) fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
+        let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
+        let within = offset.checked_sub(self.base).ok_or_else(|| exception(Error::TooLong))?;
+        Ok(Window { claim: self.landing.claim(within, length)?, base: self.base, arrival: self.arrival.clone() })
+    }
+
+    /// Takes in all of it, which is there already.
+    pub(crate) fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<()> {
+        let work = |bytes: &mut [u8]| self.arrival.work(py, self.base, bytes);
+        self.landing.claim_all()?.filled(py, content, work)?.map_err(exception)
+    }
+
+    /// The memory, once all of it was received.
+    pub(crate) fn finish(&self) -> PyResult<Memory> {
+        self.landing.finish()
+    }
+}
+
+impl Window {
     pub(crate) fn claim(&self) -> &Claim {
         &self.claim
     }
@@ -80,12 +102,8 @@ impl Window {
     }
 
     fn received(&self, py: Python<'_>) -> PyResult<()> {
-        let (length, offset) = (self.claim.length(), self.base + self.claim.offset());
-        let work = |bytes: &mut [u8]| match &self.arrival {
-            Arrival::Keep => Ok(()),
-            arrival => detached(py, length, || arrival.work(offset, bytes)),
-        };
-        self.claim.received(work)?.map_err(exception)
+        let offset = self.base + self.claim.offset();
+        self.claim.received(|bytes| self.arrival.work(py, offset, bytes))?.map_err(exception)
     }
 
     fn __repr__(&self) -> String {
@@ -98,22 +116,23 @@ impl Window {
 }
 
 impl Arrival {
-    /// Works on the stored bytes at `offset`.
-    pub(crate) fn work(&self, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
-        match self {
+    /// Works on the stored bytes at `offset`, with the GIL released if there is enough to do.
+    fn work(&self, py: Python<'_>, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
+        let bytes = if matches!(self, Self::Keep) { 0 } else { stored.len() };
+        detached(py, bytes, || match self {
             Self::Keep => Ok(()),
             Self::Open(message) => message.open(offset, stored),
             Self::Prove(opener) => opener.open_in_place(offset, stored),
             Self::Survey(message) => message.look_at(offset, stored),
             Self::Decrypt(opener) => opener.decrypt_unauthenticated(offset, stored),
             Self::Chain(opener) => opener.decrypt_in_place(offset, stored),
-        }
+        })
     }
 }
 
 impl OpenMessage {
     /// Opens the stored bytes at `offset`, except for those that are of the tag.
-    pub(crate) fn open(&self, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
+    fn open(&self, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
         let (content, _) = stored.split_at_mut(content_within(self.content_bytes, offset, stored.len()));
         open_in_pieces(&self.opener, offset, content, PIECE_BYTES)
     }
