@@ -58,7 +58,9 @@ class Configured:
         allow_plaintext: also read objects that are not client-side encrypted.
         legacy: also read old wraps of data keys (`"wrapping"`), AES-CBC content (`"content"`) or both (True).
         instruction_files: read encrypted data keys that lie beside their objects, in files with the suffix
-            `".instruction"` (True) or another one.
+            `".instruction"` (True) or another one. Such files are then copied and deleted with their objects and shown
+            in no listing; `CSE(instruction_file=True)` writes one. Looking for one takes a request for each object that
+            has no encryption metadata of its own, and for each that is written without a file.
         encryption_context: bound to every object written, and expected on every read; `arrowseal.ANY` accepts any.
         bind_location: `"prefix"` binds bucket and directory of each object into its encryption context, `"object"` the
             whole place, as entry `arrowseal:location`; reads expect it, also beside `arrowseal.ANY`. What was put in
