@@ -111,7 +111,7 @@ def settings(
         kms_key_id: for `"sse-kms"` and `"cse"`; Glue takes an ARN only, and S3A writes SSE-KMS under the bucket's key
             without one.
         region: of the KMS key, if it is not that of the bucket.
-        bucket: only for this bucket; Glue has no such settings.
+        bucket: only for this bucket; Glue has no such settings, nor has EMRFS for `"cse"`.
 
     Raises:
         ConfigurationError: names that are not known, a KMS key that is missing, means nothing or is none; Glue with
@@ -148,6 +148,8 @@ def _check(
         raise ConfigurationError(f"{region!r} is no Region")
     if bucket is not None and not _BUCKET.fullmatch(bucket):
         raise ConfigurationError(f"{bucket!r} is no name of a bucket")
+    if engine == "emrfs" and protection == "cse" and bucket is not None:
+        raise ConfigurationError("EMRFS seals all buckets or none: leave bucket= out, or take the engine 's3a'")
     if engine == "glue":
         if protection == "cse":
             raise ConfigurationError(
@@ -191,11 +193,11 @@ def _emrfs(protection: Protection, key: str | None, region: str | None, bucket: 
     prefix = "fs.s3." if bucket is None else f"fs.s3.bucket.{bucket}."
     site: dict[str, str] = {}
     if protection == "cse":
-        site[prefix + "cse.enabled"] = "true"
-        site[prefix + "cse.encryptionMaterialsProvider"] = _EMRFS_KMS_MATERIALS
-        site[prefix + "cse.kms.keyId"] = str(key)
+        site["fs.s3.cse.enabled"] = "true"
+        site["fs.s3.cse.encryptionMaterialsProvider"] = _EMRFS_KMS_MATERIALS
+        site["fs.s3.cse.kms.keyId"] = str(key)
         if region is not None:
-            site[prefix + "cse.kms.region"] = region
+            site["fs.s3.cse.kms.region"] = region
         site["fs.s3n.multipart.uploads.enabled"] = "false"
     else:
         site[prefix + "enableServerSideEncryption"] = "true"

@@ -112,6 +112,7 @@ def test_every_engine_says_that_it_does_not_read_v3(engine: Engine) -> None:
         ("sse-s3", "s3a", {"bucket": "a</name>"}, "no name of a bucket"),
         ("cse", "s3a", {"kms_key_id": KEY, "region": "eu west"}, "no Region"),
         ("sse-s3", "glue", {"bucket": "lake"}, "all buckets"),
+        ("cse", "emrfs", {"kms_key_id": KEY, "bucket": "lake"}, "all buckets or none"),
         ("sse", "s3a", {}, "not known"),
         ("sse-s3", "hive", {}, "not known"),
     ],
