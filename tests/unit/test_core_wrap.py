@@ -59,6 +59,7 @@ def public_file(
     return made
 
 
+KINDS = [AesWrappingKey, RsaPublicKey, RsaPrivateKey, DataKey, CbcOpener]
 AES = AesWrappingKey(WRAPPING_KEY)
 RSA = RsaPrivateKey(private_file())
 
@@ -291,6 +292,13 @@ def test_a_changed_private_key_is_refused() -> None:
         RsaPrivateKey(der + b"\0")
 
 
+@given(file=st.binary(max_size=80) | st.binary(max_size=80).map(lambda end: private_file(PRIVATE)[:-30] + end))
+def test_no_bytes_are_too_odd_to_be_refused(file: bytes) -> None:
+    for kind in (RsaPrivateKey, RsaPublicKey):
+        with pytest.raises(ValueError, match=r"^this is no RSA|^the file begins like PEM and is not"):
+            kind(file)
+
+
 @pytest.mark.parametrize("length", [0, 16, 24, 31, 33])
 def test_a_raw_aes_key_has_32_bytes(length: int) -> None:
     with pytest.raises(ValueError, match=r"^a raw AES wrapping key has 32 bytes$"):
@@ -320,3 +328,14 @@ def test_keys_stay_where_they_are(key: Any) -> None:
             leave(key)
     with pytest.raises(AttributeError):
         key.note = "x"
+
+
+def test_nothing_encrypts_as_old_clients_did() -> None:
+    names = {kind: {name for name in dir(kind) if not name.startswith("_")} for kind in KINDS}
+    assert names == {
+        AesWrappingKey: {"wrap", "unwrap", "unwrap_rfc3394", "unwrap_ecb"},
+        RsaPublicKey: {"wrap"},
+        RsaPrivateKey: {"public_key", "unwrap", "unwrap_oaep_sha256", "unwrap_pkcs1"},
+        DataKey: {"generate"},
+        CbcOpener: {"window", "receive", "finish"},
+    }
