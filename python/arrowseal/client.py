@@ -423,8 +423,9 @@ class Client(Configured):
 
         Each object still has a message id, and derived from it a content key, of its own; readers notice nothing. One
         data key serves at most 10,000 objects, 1 TiB and 15 minutes. The trade: KMS's audit trail then shows one call
-        for all of these objects, and whoever gets that data key opens them all. Refused under V2, whose data key would
-        encrypt every object itself.
+        for all of these objects, and whoever gets that data key opens them all. Places with a key or an encryption
+        context of their own (`kms_key_id` by prefix, `bind_location`) have a data key of their own. Refused under V2,
+        whose data key would encrypt every object itself.
 
         >>> with client.data_key_reuse():  # doctest: +SKIP
         ...     for part, table in enumerate(tables):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
@@ -19,7 +20,7 @@ from arrowseal.raw_key import RawKey
 from arrowseal.suites import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
@@ -45,7 +46,7 @@ class _RawKeyring:
         self._called = name
         self._name = f"raw {self._kind} key" + (f" {name!r}" if name else "")
         self._description = _described(description)
-        self._additional = [(_described(found), self._read_key(key)) for found, key in additional]
+        self._additional = [(_described(found), self._read_key(key)) for found, key in _pairs(additional)]
         found = [description for description, _ in self._additional]
         if any(description in found[:at] for at, description in enumerate(found)):
             raise ConfigurationError("additional= has two keys for one material description")
@@ -306,6 +307,16 @@ class RawRsaKeyring(_RawKeyring):
 
     def _keys(self) -> dict[str, RawKey[Any] | None]:
         return {"private_key": self._private, "public_key": self._public}
+
+
+def _pairs(additional: Any) -> list[tuple[Any, Any]]:
+    """Material descriptions with their keys. Raises `ConfigurationError` for anything but pairs."""
+    pairs: list[Any] = [*additional] if isinstance(additional, Iterable) else [None]
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise ConfigurationError(
+            'additional= takes pairs of a material description and a key: [({"kek": "2025"}, key)]'
+        )
+    return pairs
 
 
 def _described(description: Any) -> dict[str, str]:

@@ -330,6 +330,9 @@ def test_what_is_no_rsa_key_is_refused_and_not_shown(what: str) -> None:
         {"key": bytes(range(32)), "material_description": {"a": 1}},
         {"key": bytes(range(32)), "material_description": "a=b"},
         {"key": bytes(range(32)), "additional": [({"a": "b"}, bytes(3))]},
+        {"key": bytes(range(32)), "additional": {"kek": bytes(range(32))}},
+        {"key": bytes(range(32)), "additional": ({"a": "b"}, bytes(range(32)))},
+        {"key": bytes(range(32)), "additional": 1},
         {"key": bytes(range(32)), "additional": [({"a": "b"}, bytes(32)), ({"a": "b"}, bytes(range(32)))]},
     ],
 )
