@@ -180,6 +180,17 @@ def test_a_key_that_is_disabled_or_not_there_is_told(client: Client, raw_kms: An
     assert not examine(client=sick(kms={"generate_data_key": "DisabledException"})).healthy
 
 
+def test_the_key_of_a_place_is_the_one_that_is_looked_at(
+    local_servers: LocalServers, bucket: str, raw_kms: Any
+) -> None:
+    other = raw_kms.create_key()["KeyMetadata"]["Arn"]
+    keys = {f"s3://{bucket}": local_servers.kms_key_arn, f"s3://{bucket}/tenant/": other}
+    client = local_servers.client(kms_key_id=keys)
+    assert other in of(examine(f"s3://{bucket}/tenant/", client=client), "KMS key").detail
+    assert local_servers.kms_key_arn in of(examine(f"s3://{bucket}", client=client), "KMS key").detail
+    assert of(examine(client=client), "KMS key").outcome == "not checked"
+
+
 def test_a_bucket_that_is_not_there_ends_the_look_at_it(client: Client) -> None:
     found = examine("s3://never-created", client=client)
     assert of(found, "bucket").detail == "s3://never-created does not exist"

@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 
 from arrowseal.aws_services import is_aws
 from arrowseal.exceptions import ArrowSealError, ServiceError
-from arrowseal.location import locate_prefix
+from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.operations.diagnosis import Diagnosis, Examination, Purpose
 from arrowseal.operations.doctor_bucket import examine_bucket
 from arrowseal.operations.doctor_key import examine_key
+from arrowseal.prefix_keys import PrefixKeys
 from arrowseal.server_clock import seconds_ahead
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ def examine(url: Url | None = None, *, client: Client, purpose: Purpose = "both"
     if _endpoint(examination) and place is not None:
         examine_bucket(examination, place)
     key = client.options.kms_key_id
-    if isinstance(key, str):
+    if key is not None and not isinstance(key, str):
+        key = PrefixKeys(key).of(ObjectLocation(place.bucket, f"{place.key}object")) if place else None
+    if key is not None:
         examine_key(examination, key, place)
     else:
-        examination.note("KMS key", "not checked", "none was given", needed=False)
+        examination.note("KMS key", "not checked", "none is given for this place", needed=False)
     return examination.found
 
 
