@@ -31,6 +31,8 @@ def test_a_mixed_bucket_ends_with_every_object_v3_and_equal_and_a_row_for_each(l
     contents = mixed.fill(lake, keys, OBJECTS)
     client = mixed.reader_of_all(lake, keys)
     plan = migrate("s3://lake/a/", client=client, dry_run=True)
+    by_kms = sum(row.wrap.startswith("kms") and (row.format != "V3" or row.storage != "metadata") for row in rows.ROWS)
+    assert plan.summary()["kms_calls"] == {"Decrypt": by_kms * OBJECTS / (len(rows.ROWS) + 1)}
     report = migrate("s3://lake/a/", client=client)
     v3 = sum(row.format == "V3" and row.storage == "metadata" for row in rows.ROWS)
     turns = OBJECTS / (len(rows.ROWS) + 1)

@@ -55,6 +55,8 @@ def test_every_wrap_becomes_every_other_and_the_old_key_opens_it_no_more(
     old, new_aes = raw(lake, keys.keyring(source)), os.urandom(32)
     new_rsa = writers.Keys().pem
     to_key: Any = {"aes": RawAesKeyring(new_aes), "rsa": RawRsaKeyring(new_rsa), "kms": keys.arn}[target]
+    plan = rewrap(URL, to_key=to_key, client=old, dry_run=True)
+    assert plan.summary()["kms_calls"] == ({"Encrypt": 1} if target == "kms" else {})
     before = lake.s3.server.objects["/lake/a/o"]
     (result,) = rewrap(URL, to_key=to_key, client=old).results
     after = lake.s3.server.objects["/lake/a/o"]

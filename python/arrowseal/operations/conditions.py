@@ -29,11 +29,6 @@ AN_OTHER: Final = f'"{0:032x}"'
 _CONTENT: Final = b"made by arrowseal to see whether conditions are honoured; to be deleted"
 
 
-def is_probe(location: ObjectLocation) -> bool:
-    """Whether an object is one of those that are made here: left only by a process that was killed."""
-    return location.name.startswith("_arrowseal.") and location.name.endswith(".probe")
-
-
 class Conditions:
     """What the servers of buckets were found to do. Safe to share between threads: each thing is tried once."""
 

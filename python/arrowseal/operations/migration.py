@@ -23,7 +23,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.head import encryption_label
 from arrowseal.location import INSTRUCTION_SUFFIX, ObjectLocation, locate_prefix
-from arrowseal.metadata import IV, MESSAGE_ID, RESERVED_NAMES
+from arrowseal.metadata import IV, KMS_WRAPS, MESSAGE_ID, RESERVED_NAMES
 from arrowseal.operations.conditions import Conditions
 from arrowseal.operations.jobs import JobOptions, objects_of, run_job
 from arrowseal.operations.placing import Placer, Placing
@@ -108,7 +108,8 @@ def migrate(
         to: `CSE(...)`, or to take encryption by clients off, `PLAIN`, `SSE_S3()`, `SSE_KMS(...)`.
         format: `"parquet"` makes Parquet of CSV on the way.
         client: reads and writes; `commitment_policy=`, `legacy=`, `instruction_files=`, `keyring=` say what it reads.
-        dry_run: look at all objects and tell what would be done. No KMS call, and no content is read.
+        dry_run: look at all objects and tell what would be done. No KMS call, and no content is read. What is written
+            takes a GenerateDataKey and a Decrypt for each 10,000 objects, and for each that goes in parts.
         report, resume, progress, keep_acl, unconditional: as in `rewrap`.
         concurrency: how many objects are at work at a time.
         encryption_context, allow_plaintext, legacy: as in `Client.get`. What is read under a context is written under
@@ -231,6 +232,7 @@ class Migration:
                 after=self.label(),
                 way="written anew",
                 wrapped_key=hashlib.sha256(encrypted.encrypted_data_key).hexdigest()[:16] if encrypted else None,
+                kms_call="Decrypt" if encrypted and encrypted.wrap in KMS_WRAPS else None,
                 stored_bytes=stored.stored_bytes,
                 etag=stored.etag,
                 last_modified=stored.last_modified,

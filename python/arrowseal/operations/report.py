@@ -53,6 +53,8 @@ class ObjectResult:
     """The key that wraps its data key now, as far as that is known."""
     wrapped_key: str | None = None
     """The first 16 hex digits of the SHA-256 of the encrypted data key that it had: those that share one are alike."""
+    kms_call: str | None = None
+    """What KMS is asked for each distinct `wrapped_key`: `"ReEncrypt"`, `"Decrypt"`, `"Encrypt"`."""
     stored_bytes: int = 0
     etag: str | None = None
     last_modified: dt.datetime | None = None
@@ -102,15 +104,19 @@ class JobReport:
         return not any(result.state in TROUBLE for result in self.results)
 
     def summary(self) -> dict[str, Any]:
-        """Counts: objects by state, bytes, distinct encrypted data keys, and old versions that stay what they were."""
+        """Counts: objects by state, bytes, distinct encrypted data keys, old versions that stay what they were, and how
+        often KMS is asked for the data keys that are there, by API.
+        """
         to_do = [result for result in self.results if result.state in ("planned", "done")]
         states = Counter(result.state for result in self.results)
+        calls = {(result.kms_call, result.wrapped_key) for result in to_do if result.kms_call is not None}
         return {
             "objects": len(self.results),
             **{state: states[state] for state in STATES if states[state]},
             "stored_bytes": sum(result.stored_bytes for result in to_do),
             "wrapped_keys": len({result.wrapped_key for result in to_do} - {None}),
             "old_versions": sum(result.old_version_id is not None for result in self.results),
+            "kms_calls": dict(Counter(call for call, _ in calls)),
         }
 
     def to_arrow(self) -> pa.Table:

@@ -68,6 +68,12 @@ class RewrappedKeys:
         self._arn: str | None = None
         self._lock = threading.Lock()
 
+    def kms_call(self, encrypted: EncryptedMetadata) -> str | None:
+        """What KMS is asked to wrap it anew; None where only raw keys are at work."""
+        if encrypted.wrap in KMS_WRAPS:
+            return "ReEncrypt" if isinstance(self._to_key, str) else "Decrypt"
+        return "Encrypt" if isinstance(self._to_key, str) else None
+
     def known(self, encrypted: EncryptedMetadata) -> bool:
         """Whether it is known without a call that this one is under the new key."""
         arn = self._keyrings.arn_of(encrypted)

@@ -53,11 +53,6 @@ class RewrapReport(JobReport):
         "opens old versions, and a data key that somebody kept opens the object as before."
     )
 
-    def summary(self) -> dict[str, Any]:
-        """As for every job, and the KMS calls that it takes or took at most, by their API."""
-        told = super().summary()
-        return told | {"kms_calls": {"ReEncrypt": told["wrapped_keys"]} if told["wrapped_keys"] else {}}
-
 
 def rewrap(
     url: Url,
@@ -212,7 +207,8 @@ class _Rewrap:
         assert encrypted is not None  # noqa: S101 - plain objects are not admitted
         label = encryption_label(before.stored, encrypted)
         fingerprint = hashlib.sha256(encrypted.encrypted_data_key).hexdigest()[:16]
-        result = replace(result, before=label, after=label, wrapped_key=fingerprint)
+        call = self._keys.kms_call(encrypted)
+        result = replace(result, before=label, after=label, wrapped_key=fingerprint, kms_call=call)
         if self._share is not None and not encrypted.instruction_file:
             reason = "its encrypted data key lies in its own metadata, beside which no reader looks for another one"
             return replace(result, state="refused", reason=reason)
