@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import shlex
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -313,6 +314,22 @@ def test_a_key_is_retired_only_when_nothing_needs_it(
     shown = command("kms", "retire", old, f"s3://{bucket}/", "--schedule-deletion", "7")
     assert "still names the key" in shown
     assert raw_kms.describe_key(KeyId=old)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+
+
+def test_the_commands_that_it_names_free_the_key(
+    command: Any, client: Client, bucket: str, keys: tuple[str, str]
+) -> None:
+    old, new = keys
+    client.put(f"s3://{bucket}/t/sealed", b"content", kms_key_id=old)
+    client.put(f"s3://{bucket}/t/server", b"content", encryption=SSE_KMS(old))
+    shown = command("kms", "retire", old, f"s3://{bucket}/t/", code=1).splitlines()
+    (rewrap,) = [line for line in shown if line.startswith("arrowseal rewrap")]
+    command(*(new if word == "NEW-KEY" else word for word in shlex.split(rewrap)[1:]))
+    (copy,) = [line.partition(": ")[2] for line in shown if line.startswith("SSE-KMS: ")]
+    url = f"s3://{bucket}/t/server"
+    command(*(url if word == "URL" else new if word == "NEW-KEY" else word for word in shlex.split(copy)[1:]))
+    assert "Nothing of it needs the key" in command("kms", "retire", old, f"s3://{bucket}/t/")
+    assert bytes(client.replace(kms_key_id=new).get(f"s3://{bucket}/t/sealed")) == b"content"
 
 
 def test_a_bucket_that_encrypts_under_the_key_by_default_keeps_it(
