@@ -80,7 +80,19 @@ def test_encoded_words_that_s3_does_not_make_are_refused(bad: str) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["[]", '"text"', "{", '{"a": 1}', '{"a": {}}', '{"a": null}', '{"a":"1","a":"2"}', "[" * 5000, "{" * 70_000, "7"],
+    [
+        "[]",
+        '"text"',
+        "{",
+        '{"a": 1}',
+        '{"a": {}}',
+        '{"a": null}',
+        '{"a":"1","a":"2"}',
+        "[" * 5000,
+        "{" * 70_000,
+        "7",
+        '{"a":"' + "b" * 65_536 + '"}',
+    ],
 )
 def test_contexts_that_are_not_flat_maps_of_strings_are_refused(bad: str) -> None:
     with pytest.raises(MetadataError):
