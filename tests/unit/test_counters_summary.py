@@ -47,7 +47,7 @@ def counters_with(*records: OperationRecord) -> Counters:
     counters = Counters()
     for each in records:
         row = [getattr(each, name) for name in COLUMNS]
-        counters._rows.append((each.timestamp.timestamp(), *row[1:]))
+        counters._rows.append((each.timestamp.timestamp(), *row[1:], each.kms_calls_by_key))
     return counters
 
 
