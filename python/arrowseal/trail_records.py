@@ -17,7 +17,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from arrowseal.binding import LOCATION_NAME
 from arrowseal.exceptions import ConfigurationError, LocationError
@@ -32,6 +32,7 @@ APIS: Final = ("GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "Decrypt", 
 CSE, SSE_KMS, BUCKET_KEY, OTHER = "CSE", "SSE-KMS", "SSE-KMS, bucket key", "other"
 
 _MOST_BYTES: Final = 2**30  # of one file; CloudTrail's have some 50 MB at most
+_PIECE_BYTES: Final = 2**20
 _SUFFIXES: Final = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 _CEK_ALGORITHM, _LEGACY_KEY, _S3_ARN = "aws:x-amz-cek-alg", "kms_cmk_id", "aws:s3:arn"
 _BUCKET_ARN: Final = re.compile(
@@ -83,11 +84,9 @@ def _in_file(path: Path) -> Iterator[dict[str, Any]]:
         zipped = file.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path) if zipped else path.open("rb") as content:
-            text = content.read(_MOST_BYTES + 1)
+            text = _read(content, path)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise ConfigurationError(f"{path}: the gzip file is damaged, or was cut off") from None
-    if len(text) > _MOST_BYTES:
-        raise ConfigurationError(f"{path}: more than {_MOST_BYTES:,} bytes: no file that CloudTrail delivered")
     try:
         documents = [json.loads(text)]
     except ValueError:
@@ -99,6 +98,16 @@ def _in_file(path: Path) -> Iterator[dict[str, Any]]:
         raise ConfigurationError(f"{path}: not the JSON of CloudTrail")
     for document in documents:
         yield from _in_document(document, path)
+
+
+def _read(content: BinaryIO | gzip.GzipFile, path: Path) -> bytes:
+    """All of a file, within bounds; a read of so many bytes at once would take that memory first."""
+    text = bytearray()
+    while piece := content.read(_PIECE_BYTES):
+        text += piece
+        if len(text) > _MOST_BYTES:
+            raise ConfigurationError(f"{path}: more than {_MOST_BYTES:,} bytes: no file that CloudTrail delivered")
+    return bytes(text)
 
 
 def _in_document(document: Any, path: Path) -> Iterator[dict[str, Any]]:

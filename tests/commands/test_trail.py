@@ -14,7 +14,7 @@ import pytest
 from botocore.stub import Stubber
 from trail_samples import ACCOUNT, BEGIN, KEY, NEW_KEY, OTHER, ROLE, by_client, by_s3, record, role
 
-from arrowseal import cli
+from arrowseal import cli, trail_records
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.trail import Trail, look_up_trail, read_trail
 from arrowseal.trail_records import APIS
@@ -175,6 +175,15 @@ def test_what_is_no_trail_is_refused_by_name(tmp_path: Path, content: bytes, rea
     (tmp_path / "odd.json").write_bytes(content)
     with pytest.raises(ConfigurationError, match=f"odd.json.*{reason}"):
         read_trail(tmp_path / "odd.json")
+
+
+def test_a_file_that_unpacks_to_more_than_any_of_cloudtrail_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail_records, "_MOST_BYTES", 1000)
+    (tmp_path / "bomb.json.gz").write_bytes(gzip.compress(b" " * 2000))
+    with pytest.raises(ConfigurationError, match="bomb.json.gz: more than 1,000 bytes"):
+        read_trail(tmp_path)
 
 
 def test_a_directory_without_records_is_refused(tmp_path: Path) -> None:
