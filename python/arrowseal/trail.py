@@ -59,7 +59,7 @@ DELAY: Final = (
 
 class Trail(Framed):
     """Calls of KMS that CloudTrail recorded: one row for each caller, service, API, key, kind, bucket and prefix, those
-    with the most calls first. `events` has the single calls, `len` counts them. Memory: some 650 bytes a call, and one file at a time.
+    with the most calls first. `events` has the single calls, `len` counts them. Memory: some 650 bytes a call.
     """
 
     def __init__(self, events: Iterable[KmsEvent], prefix_depth: int = PREFIX_DEPTH) -> None:

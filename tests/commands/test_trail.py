@@ -182,7 +182,7 @@ def test_a_file_that_unpacks_to_more_than_any_of_cloudtrail_is_refused(
 ) -> None:
     monkeypatch.setattr(trail_records, "_MOST_BYTES", 1000)
     (tmp_path / "bomb.json.gz").write_bytes(gzip.compress(b" " * 2000))
-    with pytest.raises(ConfigurationError, match="bomb.json.gz: more than 1,000 bytes"):
+    with pytest.raises(ConfigurationError, match=r"bomb\.json\.gz: more than 1,000 bytes"):
         read_trail(tmp_path)
 
 
