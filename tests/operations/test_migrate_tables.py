@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.csv
+import pytest
 from kills import Killed, dying_at
 
 import arrowseal.arrow
@@ -14,8 +15,6 @@ from arrowseal import PLAIN
 from arrowseal.operations import migrate
 
 if TYPE_CHECKING:
-    import pytest
-
     from lake import Lake
 
 CSV = b"n,name,x,day\n1,a,0.5,2013-01-01\n2,,nan,2013-01-02\n3,c,inf,\n"
@@ -59,14 +58,20 @@ def test_the_csv_is_deleted_only_when_that_is_asked_for_and_only_after_the_compa
     assert lake.keys == ["a/t.parquet"]
 
 
-def test_another_object_of_that_name_is_not_overwritten(lake: Lake) -> None:
+@pytest.mark.parametrize("changed", [b"something else", b"3,c,inf,\n4,c,inf,\n", b"3,d,inf,\n", b""])
+def test_another_object_of_that_name_is_not_overwritten(lake: Lake, changed: bytes) -> None:
     put(lake)
-    lake.client.put("s3://lake/a/t.parquet", b"something else")
+    if changed == b"something else":
+        lake.client.put("s3://lake/a/t.parquet", changed)
+    else:
+        other = pa.csv.read_csv(pa.BufferReader(CSV.replace(b"3,c,inf,\n", changed)))
+        arrowseal.arrow.write_table(other, "s3://lake/a/t.parquet", client=lake.client)
+    before = lake.s3.server.objects["/lake/a/t.parquet"]
     client = lake.make_client(allow_plaintext=True)
     (row,) = migrate(URL, format="parquet", client=client, delete_source=True).results
     assert row.state == "changed"
     assert "another object" in row.reason
-    assert lake.client.get("s3://lake/a/t.parquet") == b"something else"
+    assert lake.s3.server.objects["/lake/a/t.parquet"] is before
     assert lake.keys == ["a/t.csv", "a/t.parquet"]
 
 

@@ -244,6 +244,14 @@ def test_who_overwrites_an_object_that_is_sent_again_keeps_what_was_written(lake
     assert lake.client.get(URL) == b"theirs"
 
 
+def test_a_copy_is_under_conditions_for_what_it_reads_and_for_what_it_replaces(lake: Lake, new_key: str) -> None:
+    etag = lake.client.put(URL, b"x").etag
+    rewrap(URL, to_key=new_key, client=lake.client)
+    (copy,) = (seen for seen in lake.s3.log if seen.operation == "CopyObject" and "probe" not in seen.path)
+    assert copy.headers["x-amz-copy-source-if-match"].strip('"') == etag
+    assert copy.headers["if-match"].strip('"') == etag, "between reading and replacing, others may write"
+
+
 def test_a_server_that_ignores_all_conditions_is_refused_unless_that_is_said(lake: Lake, new_key: str) -> None:
     lake.client.put(URL, b"x")
     lake.s3.server.ignored |= {"CopyObject", "PutObject", "CompleteMultipartUpload"}
