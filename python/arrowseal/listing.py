@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from arrowseal.exceptions import (
     BucketNotFoundError,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Claimed: TypeAlias = "Callable[[StoredObject, Operation], EncryptedMetadata | None]"
 """Gives what an object says of its encryption: `Reader.claimed`."""
+_BATCH: Final = 1000  # asked for at a time: a bucket may have millions
 MALFORMED = "CSE, malformed"
 """The label of an object whose encryption metadata makes no sense."""
 
@@ -52,11 +53,15 @@ def heads(
         except (ObjectNotFoundError, StoreError):
             return None
 
+    named = versions or [None] * len(locations)
     with ThreadPoolExecutor(max(1, min(threads, len(locations))), "arrowseal-head") as pool:
-        contexts = [copy_context() for _ in locations]
         try:
-            named = versions or [None] * len(locations)
-            yield from pool.map(lambda context, *named: context.run(ask, *named), contexts, locations, named)
+            for begin in range(0, len(locations), _BATCH):
+                batch = slice(begin, begin + _BATCH)
+                contexts = [copy_context() for _ in locations[batch]]
+                yield from pool.map(
+                    lambda context, *which: context.run(ask, *which), contexts, locations[batch], named[batch]
+                )
         finally:
             pool.shutdown(cancel_futures=True)
 

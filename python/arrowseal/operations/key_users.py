@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.store import StoredObject
 
-_BATCH: Final = 1000
 _MULTI_REGION: Final = re.compile(r"arn:[^:]+:kms:[^:]*:([^:]*):key/(mrk-.+)")
 _KMS_WRAPS: Final = frozenset({"kms", "kms+context"})
 
@@ -157,14 +156,12 @@ class _Search:
         store, threads = client._store, client.options.transfer.concurrency  # noqa: SLF001
         with client.counters.operation("key_users", prefix) as operation:
             found = list(self._versions(prefix, operation))
-            for begin in range(0, len(found), _BATCH):
-                batch = found[begin : begin + _BATCH]
-                locations, versions = [place for place, _ in batch], [version for _, version in batch]
-                answers = heads(store, locations, operation, threads, versions)
-                for (location, version), stored in zip(batch, answers, strict=True):
-                    self.objects += 1
-                    if stored is not None:  # gone, or SSE-C, which has no KMS key
-                        self._settle(location, version, stored, operation)
+            locations, versions = [place for place, _ in found], [version for _, version in found]
+            answers = heads(store, locations, operation, threads, versions)
+            for (location, version), stored in zip(found, answers, strict=True):
+                self.objects += 1
+                if stored is not None:  # gone, or SSE-C, which has no KMS key
+                    self._settle(location, version, stored, operation)
 
     def is_default(self, bucket: str) -> bool:
         """Whether what is written into a bucket is encrypted under the key by default. False where nobody tells."""
