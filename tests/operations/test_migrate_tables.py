@@ -12,7 +12,7 @@ from kills import Killed, dying_at
 
 import arrowseal.arrow
 from arrowseal import PLAIN
-from arrowseal.operations import migrate
+from arrowseal.operations import migrate, migrated_tables
 
 if TYPE_CHECKING:
     from lake import Lake
@@ -72,6 +72,15 @@ def test_another_object_of_that_name_is_not_overwritten(lake: Lake, changed: byt
     assert row.state == "changed"
     assert "another object" in row.reason
     assert lake.s3.server.objects["/lake/a/t.parquet"] is before
+    assert lake.keys == ["a/t.csv", "a/t.parquet"]
+
+
+def test_a_table_that_ends_where_a_piece_of_the_comparison_ends_is_not_taken_for_the_whole(lake: Lake) -> None:
+    rows = migrated_tables._COMPARED_ROWS
+    put(lake, b"n\n" + b"1\n" * (rows + 1))
+    arrowseal.arrow.write_table(pa.table({"n": [1] * rows}), "s3://lake/a/t.parquet", client=lake.client)
+    (row,) = migrate(URL, format="parquet", client=lake.make_client(allow_plaintext=True), delete_source=True).results
+    assert row.state == "changed"
     assert lake.keys == ["a/t.csv", "a/t.parquet"]
 
 
