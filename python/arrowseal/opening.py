@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from arrowseal.counters import Operation
+    from arrowseal.metadata import EncryptedMetadata
     from arrowseal.objects import Content, RangeOpener
     from arrowseal.reading import Reader, ReadRequest, Unlocked
     from arrowseal.store import Body, StoredObject
@@ -77,7 +78,7 @@ def open_object(
         encrypted = reader.admit(stored, request.rules, operation)
         operation.encryption = encryption_label(stored, encrypted)
         if not stored.ranged or stored.stored_bytes <= TAIL_BYTES:
-            return _whole(reader, request, operation, finished, (stored, tail))
+            return _whole(reader, request, operation, finished, (stored, tail, encrypted))
         transfer.stored = stored
         if encrypted is None:
             return _plain(transfer, tail, finished)
@@ -202,7 +203,7 @@ def _whole(
     request: ReadRequest,
     operation: Operation,
     finished: Callable[[], None],
-    arrived: tuple[StoredObject, bytes] | None = None,
+    arrived: tuple[StoredObject, bytes, EncryptedMetadata | None] | None = None,
     most: int | None = None,
 ) -> EncryptedObject:
     """An object that is held in memory, proven by its tag: as it has arrived, or fetched now."""

@@ -174,9 +174,18 @@ class Reader:
             message = f"{request.location}: overwritten twice while it was read: read it later"
             raise ObjectChangedError(message) from None
 
-    def opened(self, request: ReadRequest, stored: StoredObject, content: bytes, operation: Operation) -> Whole:
-        """An object whose stored bytes are all there already; read once more if they do not authenticate."""
-        encrypted, kms_key_arn = self.admit(stored, request.rules, operation), None
+    def opened(
+        self,
+        request: ReadRequest,
+        stored: StoredObject,
+        content: bytes,
+        encrypted: EncryptedMetadata | None,
+        operation: Operation,
+    ) -> Whole:
+        """An object that was admitted and whose stored bytes are all there already; read once more if they do not
+        authenticate.
+        """
+        kms_key_arn = None
         try:
             if encrypted is None:
                 buffer: Any = _core.PlainReceiver(len(content)).receive(content)

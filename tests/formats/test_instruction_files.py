@@ -112,6 +112,17 @@ def test_an_object_that_says_all_by_itself_costs_no_request_for_a_file(client: C
     assert lake.store.calls == {"get": 1}
 
 
+def test_a_file_is_fetched_once_for_each_reading_of_its_object(client: Client, lake: Lake) -> None:
+    client.put(URL, b"content", encryption=BESIDE)
+    lake.store.calls.clear()
+    assert client.get(URL) == b"content"
+    assert lake.store.calls == {"get": 2}
+    lake.store.calls.clear()
+    with client.object(URL) as found:  # and the index is asked for, beside the tail
+        assert found.read_at(0, 3) == b"con"
+    assert lake.store.calls == {"get": 3}
+
+
 def test_a_plain_object_is_read_as_one_where_no_file_lies_beside_it(client: Client, lake: Lake) -> None:
     url = lake.plant("plain", b"plain", {})
     assert client.get(url, allow_plaintext=True) == b"plain"
