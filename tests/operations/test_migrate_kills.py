@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from lake import Lake
 
-STEP = 1 if os.environ.get("ARROWSEAL_TEST_KILLS") else 11
+STEP = 1 if os.environ.get("ARROWSEAL_TEST_KILLS") else 19
 """Odd, so that both ends of requests come."""
 
 
@@ -75,20 +75,20 @@ def test_killed_at_any_request_every_object_is_readable_and_a_second_run_finishe
         if resume is None:
             ours = {key for key in lake.keys if "_arrowseal" in key and "probe" not in key}
             assert ours <= {"a/_arrowseal.large.index"}, f"at {at}"
-        at += STEP if not ignored or STEP == 1 else 17
-    assert points > 8
+        at += STEP if not ignored or STEP == 1 else 31
+    assert points >= 5
 
 
 def test_signal_9_leaves_every_object_readable_and_a_second_run_finishes(local_servers: Any, tmp_path: Path) -> None:
     prefix = f"s3://{local_servers.bucket}/{secrets.token_hex(4)}/"
     client = local_servers.client(allow_plaintext=True)
-    contents = {f"{prefix}{number:03}": os.urandom(100) for number in range(40)}
+    contents = {f"{prefix}{number:03}": os.urandom(100) for number in range(16)}
     for url, content in contents.items():
         client.put(url, content, encryption=PLAIN)
     file = tmp_path / "report"
     words = [sys.executable, "-m", "arrowseal", "migrate", prefix, "--allow-plaintext", "--report", file]
     with subprocess.Popen(words, env=os.environ | local_servers.environ) as process:
-        while process.poll() is None and (not file.exists() or file.read_bytes().count(b"\n") < 5):
+        while process.poll() is None and (not file.exists() or file.read_bytes().count(b"\n") < 4):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert all(client.get(url) == content for url, content in contents.items())
