@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from arrowseal import Client
+    from lake import Lake
 
 # How long an example takes is the machine's affair. The same examples each time, so that a change is judged by what it
 # changed; ARROWSEAL_TEST_SEARCH=1 looks for new ones.
@@ -119,3 +120,20 @@ def local_environ(local_servers: LocalServers, monkeypatch: pytest.MonkeyPatch) 
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     return environ
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Lake]:
+    """A bucket in memory and a strict KMS, for the tests of a file."""
+    from lake import Lake
+
+    lake = Lake()
+    yield lake
+    lake.close()
+
+
+@pytest.fixture
+def lake(served: Lake) -> Lake:
+    """That bucket, empty, of which nothing was asked."""
+    served.empty()
+    return served

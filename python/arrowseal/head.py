@@ -7,12 +7,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.extras import require
+from arrowseal.frames import Framed
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    import pandas as pd
-    import polars as pl
     import pyarrow as pa
 
     from arrowseal.location import ObjectLocation
@@ -26,7 +25,7 @@ def encryption_label(stored: StoredObject, encrypted: EncryptedMetadata | None) 
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectHead:
+class ObjectHead(Framed):
     """An object and its encryption, as its metadata and the server claim them; only a read proves them.
 
     `plaintext_bytes` is None where the format does not tell: AES-CBC, and instruction files that are not looked at.
@@ -103,17 +102,6 @@ class ObjectHead:
         }
         row = self.as_dict()
         return pa.table({name: pa.array([value], types.get(name, text)) for name, value in row.items()})
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A frame of one row. Raises `MissingExtraError` without pandas."""
-        require("pandas", "pandas")
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
-
-    def to_polars(self) -> pl.DataFrame:
-        """A frame of one row. Raises `MissingExtraError` without polars."""
-        frame: pl.DataFrame = require("polars", "polars").from_arrow(self.to_arrow())
-        return frame
 
     def _repr_html_(self) -> str:
         rows = "".join(

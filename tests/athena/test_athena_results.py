@@ -16,13 +16,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from arrowseal import PLAIN
 from arrowseal.athena import read_query_results
 from arrowseal.exceptions import ArrowSealError, CommitmentPolicyError, ConfigurationError, NotATableError
-from lake import Lake
 from memory_s3 import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from arrowseal import Client
+    from lake import Lake
 
 URL = "s3://lake/results/4b8c0b5e.csv"
 NESTED = "[{name=a, n=1}]"
@@ -83,19 +81,6 @@ ROWS = [
     {"n": 2, "big": None, "fare": decimal.Decimal("-0.01"), "text": "", "day": None, "at": None, "ok": False},
     {"n": None, "big": 3, "fare": None, "text": None, "day": dt.date(2013, 2, 28), "ok": None, "x": float("-inf")},
 ]
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Lake]:
-    lake = Lake()
-    yield lake
-    lake.close()
-
-
-@pytest.fixture
-def lake(served: Lake) -> Lake:
-    served.empty()
-    return served
 
 
 @pytest.fixture

@@ -16,12 +16,10 @@ from arrowseal.athena import add_partitions_ddl, create_table_ddl, partition_inp
 from arrowseal.athena.hive_types import hive_type
 from arrowseal.exceptions import ConfigurationError, SchemaMismatchError
 from arrowseal.tables.formats import TableFormat
-from lake import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from arrowseal import Client
+    from lake import Lake
 
 TRIPS = pa.table(
     {
@@ -35,19 +33,6 @@ TRIPS = pa.table(
         "city": ["Paris", "a/b='c'", None],
     }
 )
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Lake]:
-    lake = Lake()
-    yield lake
-    lake.close()
-
-
-@pytest.fixture
-def lake(served: Lake) -> Lake:
-    served.empty()
-    return served
 
 
 @pytest.fixture

@@ -11,21 +11,7 @@ import arrowseal.arrow as sa
 from lake import Lake, trips
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Lake]:
-    lake = Lake()
-    yield lake
-    lake.close()
-
-
-@pytest.fixture
-def lake(served: Lake) -> Lake:
-    served.empty()
-    return served
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ import arrowseal.polars as spl
 from arrowseal import ANY, CSE, V2, V3, RawAesKeyring, TransferOptions
 from arrowseal.exceptions import ConfigurationError, PolicyConflictError, UncommittedWriteError
 from engine_readers import S3A, CompatibleS3A, Emrfs, Engine, Presto
-from lake import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from arrowseal import Client
+    from lake import Lake
 
 ENGINES = [S3A, CompatibleS3A, Presto, Emrfs]
 PART = 5 * 2**20
@@ -33,19 +33,6 @@ LENGTH = "x-amz-meta-x-amz-unencrypted-content-length"
 TABLE = pa.table(
     {"n": range(1000), "text": [f"row {at}" for at in range(1000)], "year": [2012 + at % 3 for at in range(1000)]}
 )
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Lake]:
-    lake = Lake()
-    yield lake
-    lake.close()
-
-
-@pytest.fixture
-def lake(served: Lake) -> Lake:
-    served.empty()
-    return served
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pyarrow as pa
 from arrowseal.defaults import default_client
 from arrowseal.encryption import CSE
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, DatasetWriteError
-from arrowseal.extras import require
+from arrowseal.frames import Framed
 from arrowseal.location import ObjectLocation, locate, locate_prefix
 from arrowseal.suites import V3, Format
 from arrowseal.tables.arrow_files import file_writer
@@ -30,9 +30,6 @@ from arrowseal.tables.formats import TableFormat, compression_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    import pandas as pd
-    import polars as pl
 
     from arrowseal.client import Client
     from arrowseal.encryption import Encryption
@@ -68,7 +65,7 @@ class Merge:
 
 
 @dataclass(frozen=True)
-class CompactionReport:
+class CompactionReport(Framed):
     """What a compaction did, or would do: a row for each new file."""
 
     merges: tuple[Merge, ...]
@@ -89,17 +86,6 @@ class CompactionReport:
                 ),
             }
         )
-
-    def to_pandas(self) -> pd.DataFrame:
-        """`to_arrow` as a pandas frame. Raises `MissingExtraError` without pandas."""
-        require("pandas", "pandas")
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
-
-    def to_polars(self) -> pl.DataFrame:
-        """`to_arrow` as a polars frame. Raises `MissingExtraError` without polars."""
-        frame: pl.DataFrame = require("polars", "polars").from_arrow(self.to_arrow())
-        return frame
 
     def __repr__(self) -> str:
         counts = {state: sum(merge.state == state for merge in self.merges) for state in ("planned", "done", "changed")}

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
+from arrowseal.frames import Framed
 from arrowseal.location import ObjectLocation, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import pandas as pd
-    import polars as pl
     import pyarrow as pa
 
     from arrowseal.store import ListedObject
@@ -87,7 +86,7 @@ _COLUMNS: Final = tuple("path" if field.name == "location" else field.name for f
 
 
 @dataclass(frozen=True)
-class JobReport:
+class JobReport(Framed):
     """A row for each object, in the order of the listing."""
 
     results: tuple[ObjectResult, ...]
@@ -127,17 +126,6 @@ class JobReport:
         return pa.table(
             {name: pa.array([row[name] for row in rows], types.get(name, pa.string())) for name in _COLUMNS}
         )
-
-    def to_pandas(self) -> pd.DataFrame:
-        """`to_arrow` as a pandas frame. Raises `MissingExtraError` without pandas."""
-        require("pandas", "pandas")
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
-
-    def to_polars(self) -> pl.DataFrame:
-        """`to_arrow` as a polars frame. Raises `MissingExtraError` without polars."""
-        frame: pl.DataFrame = require("polars", "polars").from_arrow(self.to_arrow())
-        return frame
 
     def __repr__(self) -> str:
         states = Counter(result.state for result in self.results)

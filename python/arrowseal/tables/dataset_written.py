@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from arrowseal.extras import require
+from arrowseal.frames import Framed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    import pandas as pd
-    import polars as pl
 
     from arrowseal.location import ObjectLocation
     from arrowseal.writing import PutResult
@@ -47,7 +44,7 @@ class WrittenFile:
 
 
 @dataclass(frozen=True)
-class WrittenDataset:
+class WrittenDataset(Framed):
     """The files that a `write_dataset` wrote, and what it deleted. A frame of them: `to_arrow`, `to_pandas`,
     `to_polars`, or whatever takes Arrow streams.
     """
@@ -95,17 +92,6 @@ class WrittenDataset:
             "encryption": pa.array([file.result.encryption for file in self.files], pa.string()),
         }
         return pa.table(columns)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """`to_arrow` as a pandas frame. Raises `MissingExtraError` without pandas."""
-        require("pandas", "pandas")
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
-
-    def to_polars(self) -> pl.DataFrame:
-        """`to_arrow` as a polars frame. Raises `MissingExtraError` without polars."""
-        frame: pl.DataFrame = require("polars", "polars").from_arrow(self.to_arrow())
-        return frame
 
     def __arrow_c_schema__(self) -> Any:
         return self.to_arrow().schema.__arrow_c_schema__()
