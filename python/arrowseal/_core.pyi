@@ -86,13 +86,21 @@ SUITES: Final[tuple[AlgorithmSuite, ...]]
 class DataKey:
     """The 32-byte plaintext data key of one object, copied into memory of the core that is wiped when it is dropped.
 
-    Raises `ValueError` for another length. No repr, pickle, copy or attribute shows its bytes.
+    Raises `ValueError` for another length. No repr, pickle, copy or attribute shows its bytes,
+    and of its methods `expose_to_kms` alone.
     """
 
     def __new__(cls, key: bytes, /) -> DataKey: ...
     @staticmethod
     def generate() -> DataKey:
         """A new one from the random generator, seeded by the operating system. Raises `OSError` if that gives none."""
+
+    def expose_to_kms(self) -> bytearray:
+        """Its bytes, in memory of Python, for KMS Encrypt, which takes a key in no other way. The caller overwrites
+        them.
+
+        Raises `ValueError` for a key out of PKCS#1 v1.5, which only opens content.
+        """
 
 @final
 class AesWrappingKey:

@@ -6,10 +6,8 @@ it is never parsed to learn a key's name. Source: S3 KMS keyring of the S3 Encry
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal._core import AesWrappingKey, DataKey, Opener
 from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
@@ -21,19 +19,19 @@ from arrowseal.exceptions import (
 from arrowseal.kms_requests import KmsRequests, region_of, take_data_key
 from arrowseal.materials import DecryptionMaterials, EncryptionMaterials
 from arrowseal.metadata import KMS_WRAPS, EncryptedMetadata, bound_context
-from arrowseal.suites import Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_kms import KMSClient
 
+    from arrowseal._core import DataKey
     from arrowseal.counters import Operation
     from arrowseal.data_keys import UnwrappedKeys
     from arrowseal.discovery import Discovery
     from arrowseal.kms_requests import KmsOf, Renew
     from arrowseal.location import ObjectLocation
-    from arrowseal.suites import CommitmentPolicy
+    from arrowseal.suites import CommitmentPolicy, Format
 
 NOT_UNDER_THIS_KEY: Final = (KmsKeyMismatchError, KmsAccessDeniedError)
 """What KMS answers then: the next one of several keys may be it. moto and KMS proxies say AccessDenied."""
@@ -205,7 +203,7 @@ class KmsKeyring(_Unwrapping):
 
         def call(kms: KMSClient, key: str) -> tuple[bytes, str]:
             granted: Any = self._requests.granted
-            taken: Any = _bytes_of(data_key)
+            taken: Any = data_key.expose_to_kms()
             try:
                 answer: Any = kms.encrypt(KeyId=key, Plaintext=taken, EncryptionContext=dict(context), **granted)
             finally:
@@ -309,12 +307,3 @@ class DiscoveryKeyring(_Unwrapping):
             except NOT_UNDER_THIS_KEY:  # nor known in this Region: KMS tells neither
                 continue
         return ask(regions[-1])
-
-
-def _bytes_of(data_key: DataKey) -> bytearray:
-    """The bytes of a data key, which no method of it gives: opened out of a wrap of it under a key made for that."""
-    passing = os.urandom(32)
-    wrapped = AesWrappingKey(passing).wrap(data_key, b"")
-    suite = Format.V2.suite  # its content is what such a wrap is: AES-GCM under the key itself, without further data
-    nonce, sealed = wrapped[: suite.iv_bytes], wrapped[suite.iv_bytes :]
-    return bytearray(Opener(DataKey(passing), suite.id, nonce, None, len(sealed)).receive(sealed))

@@ -222,12 +222,19 @@ def test_a_block_of_pkcs1_that_does_not_fit_looks_like_a_wrong_data_key() -> Non
     assert len(seen) == 1
 
 
+def test_a_data_key_is_exposed_in_memory_that_can_be_overwritten() -> None:
+    exposed = DataKey(KEY).expose_to_kms()
+    assert isinstance(exposed, bytearray)
+    assert exposed == KEY
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_a_data_key_out_of_pkcs1_does_nothing_but_open_content(fits: bool) -> None:
     key = RSA.unwrap_pkcs1(PRIVATE.public_key().encrypt(KEY, rsa_padding.PKCS1v15()) if fits else bytes(256))
     for use in (
         lambda: AES.wrap(key, b"115"),
         lambda: RSA.public_key().wrap(key, "115"),
+        key.expose_to_kms,
         lambda: Sealer(key, V3),
         lambda: UnauthenticatedOpener(key, V2, MESSAGE_IDS[V2], None, 100),
     ):
@@ -336,6 +343,6 @@ def test_nothing_encrypts_as_old_clients_did() -> None:
         AesWrappingKey: {"wrap", "unwrap", "unwrap_rfc3394", "unwrap_ecb"},
         RsaPublicKey: {"wrap"},
         RsaPrivateKey: {"public_key", "unwrap", "unwrap_oaep_sha256", "unwrap_pkcs1"},
-        DataKey: {"generate"},
+        DataKey: {"generate", "expose_to_kms"},
         CbcOpener: {"window", "receive", "finish"},
     }

@@ -112,7 +112,10 @@ impl DataKey {
     }
 
     /// The bytes to wrap.
-    pub(crate) fn to_wrap(&self) -> Result<&[u8; KEY_BYTES]> {
+    ///
+    /// # Errors
+    /// [`Error::KeyToOpenOnly`] for a key out of a wrap that must not tell whether it fits.
+    pub fn to_wrap(&self) -> Result<&[u8; KEY_BYTES]> {
         if self.to_open_only { Err(Error::KeyToOpenOnly) } else { Ok(&self.key) }
     }
 

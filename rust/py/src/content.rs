@@ -11,7 +11,7 @@ use arrowseal_core::suite::{AlgorithmSuite, supported_suite};
 use arrowseal_core::{OpenEngine, wipe};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::buffer::{Frozen, PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer, frozen};
 use crate::error::{count, exception, stays_here};
@@ -70,6 +70,10 @@ impl DataKey {
     #[staticmethod]
     fn generate() -> PyResult<Self> {
         keys::DataKey::generate().map(Self).map_err(exception)
+    }
+
+    fn expose_to_kms<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
+        Ok(PyByteArray::new(py, self.0.to_wrap().map_err(exception)?))
     }
 
     fn __repr__(&self) -> &'static str {
