@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from arrowseal.tables.dataset_written import WrittenDataset
     from arrowseal.tables.ranges import Ranges
 
+_FRAME_BYTES: Final = 4 * 2**20
 _CHANGE_NOTHING: Final = frozenset(
     {"parallel", "use_statistics", "low_memory", "cache", "glob", "rechunk", "memory_map", "retries", "file_cache_ttl"}
     | {"use_pyarrow", "pyarrow_options"}
@@ -143,7 +144,7 @@ class LazyDataset(LazyTable):
         read = names or schema.names()[:1]
         scan = self._dataset.scanner(read, pruning(query.filters, schema) if query.rows is None else None)
         yield polars.DataFrame(schema={name: schema[name] for name in names})
-        for table in _sliced(scan, query.rows):
+        for table in _joined(_sliced(scan, query.rows)):
             frame: pl.DataFrame = polars.from_arrow(table, rechunk=False)
             yield frame.select(names) if names else frame
 
@@ -154,6 +155,22 @@ class LazyDataset(LazyTable):
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
         """Not for many objects either."""
         raise NotImplementedError
+
+
+def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Tables of small files as fewer and longer ones: making a frame takes longer than copying one. The first comes as
+    it is, for who waits for it.
+    """
+    waiting: list[pa.Table] = []
+    size = _FRAME_BYTES
+    for table in tables:
+        waiting.append(table)
+        size += table.nbytes
+        if size >= _FRAME_BYTES:
+            yield pa.concat_tables(waiting).combine_chunks() if len(waiting) > 1 else table
+            waiting, size = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def _sliced(scan: Any, rows: tuple[int, int] | None) -> Iterator[pa.Table]:
