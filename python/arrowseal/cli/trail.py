@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from arrowseal.trail import DELAY
 
     if bool(arguments.files) == arguments.lookup:
-        raise ConfigurationError("give files of CloudTrail's records, or --lookup, not both")
+        raise ConfigurationError("give either files of CloudTrail's records or --lookup")
     if arguments.depth < 0 or arguments.rows < 0:
         raise ConfigurationError("--depth and --rows are 0 or more")
     trail = _trail(arguments)
