@@ -33,7 +33,7 @@ _LONG: Final = (
     "examples/",
     "file_systems/test_fs_exit.py",
     "integration/test_local.py",
-    "integration/test_command.py",
+    "integration/test_command",
 )
 
 

@@ -1,91 +1,22 @@
-"""The real command against `arrowseal local`: what it writes, says and returns. It is a process where that makes a
-difference, and otherwise called in this one, which does not import everything anew.
-"""
+"""The command against `arrowseal local`, called in this process: what it writes, says and returns."""
 
 from __future__ import annotations
 
-import array
-import contextlib
-import fcntl
-import io
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import termios
-import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.config
 import pytest
 
-from arrowseal.cli import main
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from command_runs import Run
 
-ARROWSEAL = (sys.executable, "-m", "arrowseal")
 V2_POLICY = ("--commitment-policy", "forbid-encrypt-allow-decrypt")
-
-
-class Run(Protocol):
-    def __call__(
-        self, *arguments: str | Path, stdin: bytes = b"", code: int = 0, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[bytes]: ...
-
-
-@pytest.fixture(scope="module")
-def environment() -> Iterator[dict[str, str]]:
-    """The environment that `arrowseal local` prints, while it runs."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ARROWSEAL_"))}
-    clean |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull}
-    clean |= {"AWS_SHARED_CREDENTIALS_FILE": os.devnull, "TZ": "UTC"}
-    with subprocess.Popen([*ARROWSEAL, "local"], stdout=subprocess.PIPE, text=True, env=clean) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("export "):
-                name, _, value = line.removeprefix("export ").strip().partition("=")
-                clean[name] = value
-                if name == "ARROWSEAL_KMS_KEY_ID":
-                    break
-        yield clean
-        process.terminate()
-
-
-@pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Runs the command and checks its exit code, and that errors are lines and no tracebacks."""
-
-    def run(
-        *arguments: str | Path, stdin: bytes = b"", code: int = 0, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
-        words, (out, err) = [*map(str, arguments)], (io.BytesIO(), io.BytesIO())
-        with monkeypatch.context() as patch:
-            for name in os.environ.keys() - environment.keys():
-                patch.delenv(name)
-            for name, value in (environment | (env or {})).items():
-                patch.setenv(name, value)
-            time.tzset()
-            patch.chdir(tmp_path)
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-            patch.setattr(sys, "stdout", io.TextIOWrapper(out, write_through=True))
-            patch.setattr(sys, "stderr", io.TextIOWrapper(err, write_through=True))
-            done = subprocess.CompletedProcess(words, main(words), out.getvalue(), err.getvalue())
-        assert done.returncode == code, done.stderr.decode()
-        assert b"Traceback" not in done.stderr
-        if code == 0:
-            assert done.stderr == b""
-        elif b"usage:" not in done.stderr:
-            assert all(line.startswith(b"arrowseal: ") for line in done.stderr.splitlines())
-        return done
-
-    yield run
-    time.tzset()
 
 
 @pytest.fixture
@@ -96,12 +27,6 @@ def s3(environment: dict[str, str]) -> Any:
     )
     options = botocore.config.Config(s3={"addressing_style": "path"})
     return session.client("s3", endpoint_url=environment["AWS_ENDPOINT_URL_S3"], config=options)
-
-
-@pytest.fixture
-def folder() -> str:
-    """A prefix of its own, without a slash at the end."""
-    return f"s3://arrowseal/{uuid.uuid4().hex}"
 
 
 def key(url: str) -> str:
@@ -402,47 +327,6 @@ def test_without_credentials_one_line_says_so(run: Run, environment: dict[str, s
         assert "credentials" in run(*words, code=1, env=none).stderr.decode()
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_enough_is_no_error(
-    environment: dict[str, str], run: Run, folder: str, unbuffered: str
-) -> None:
-    run("cp", "-", f"{folder}/a", stdin=b"a" * 1_000_000)
-    words = [*ARROWSEAL, "cat", f"{folder}/a"]
-    buffering = environment | {"PYTHONUNBUFFERED": unbuffered}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffering) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.read(1)
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait() == 1
-
-
-def test_ctrl_c_gives_130_and_no_traceback(environment: dict[str, str], folder: str) -> None:
-    words = [*ARROWSEAL, "cp", "-", f"{folder}/a"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
-        assert process.stdin is not None
-        assert process.stderr is not None
-        process.stdin.write(b"a" * 2**20)  # more than a pipe holds: once it is gone, the command waits for more
-        process.stdin.flush()
-        waiting = array.array("i", [1])
-        while waiting[0]:
-            time.sleep(0.2)
-            fcntl.ioctl(process.stdin, termios.FIONREAD, waiting)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-        assert process.stderr.read() == b""
-
-
-def test_nothing_slow_is_imported_for_the_help() -> None:
-    program = (
-        "import sys; from arrowseal.cli import main; code = main(['cp', '--help'])\n"
-        "print(code, sorted({'boto3', 'botocore', 'pyarrow', 'pandas', 'polars', 'matplotlib'} & {*sys.modules}))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("\n0 []\n")
-
-
 def test_the_version_is_told(run: Run) -> None:
     assert re.fullmatch(rb"arrowseal \d+\.\d+\.\d+\S*\n", run("--version").stdout)
 
@@ -466,38 +350,3 @@ def test_ls_shows_sizes_and_totals_as_the_aws_command_does(run: Run, folder: str
     assert [row[19:] for row in rows] == ["   16 Bytes a", " 1016 Bytes b", "    1.5 KiB c"]
     assert (blank, objects, total) == ("", "Total Objects: 3", "   Total Size: 2.5 KiB")
     assert run("ls", f"{folder}/none", "--summarize", code=1).stdout.decode().endswith("\n   Total Size: 0\n")
-
-
-def test_local_serves_the_region_that_it_is_told(environment: dict[str, str]) -> None:
-    show = "import os; print(os.environ['AWS_REGION'], os.environ['ARROWSEAL_KMS_KEY_ID'])"
-    words = [*ARROWSEAL, "local", "--region", "eu-west-1", "--", sys.executable, "-c", show]
-    shown = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
-    assert shown.startswith("eu-west-1 arn:aws:kms:eu-west-1:")
-
-
-def on_a_terminal(environment: dict[str, str], *words: str | Path) -> str:
-    """What a command shows where standard error is a terminal."""
-    terminal, end = os.openpty()
-    command = [*ARROWSEAL, *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end, env=environment) as process:
-        os.close(end)
-        shown = b""
-        with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as screen:  # EIO is its end on Linux
-            while piece := screen.read(2**16):
-                shown += piece
-    assert process.returncode == 0, shown.decode()
-    return shown.decode()
-
-
-def test_a_terminal_shows_how_far_one_object_or_several_are(
-    run: Run, environment: dict[str, str], folder: str, tmp_path: Path
-) -> None:
-    (tmp_path / "tree").mkdir()
-    for name in ("a.bin", "b.bin"):
-        (tmp_path / "tree" / name).write_bytes(bytes(3_000_000))
-    run("cp", "tree", folder, "--recursive")
-    one = on_a_terminal(environment, "cp", f"{folder}/a.bin", tmp_path / "one")
-    assert re.search(r"reading a\.bin: +\d+%.*/3\.00M .*B/s\]", one)
-    assert re.search(r"cp: +\d+%.*/6\.00M ", on_a_terminal(environment, "cp", folder, tmp_path / "all", "--recursive"))
-    for quiet in ("--quiet", "--no-progress"):
-        assert on_a_terminal(environment, "cp", f"{folder}/a.bin", tmp_path / "one", quiet) == ""
