@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import json
 import logging
 import pickle
 import traceback
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from arrowseal import PLAIN, SSE_C, Client, _core
+from arrowseal import PLAIN, SSE_C, Client, RawAesKeyring, _core
 from arrowseal.exceptions import ArrowSealError
+from arrowseal.operations import rewrap
 from doubles import StrictKms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from arrowseal.local import LocalServers
 
 
 PLAINTEXT = b"canary-plaintext-" * 64
@@ -73,6 +77,22 @@ def test_no_data_key_and_no_plaintext_is_logged_at_debug(
     for secret in (*seen_keys, PLAINTEXT[:32]):
         for spelling in spellings(secret):
             assert spelling not in text
+
+
+def test_a_data_key_on_its_way_from_a_raw_key_to_kms_encrypt_is_in_no_log(
+    local_servers: LocalServers, bucket: str, log: io.StringIO, raw_s3: Any, raw_kms: Any
+) -> None:
+    client = local_servers.client(kms_key_id=None, keyring=RawAesKeyring(bytes(range(32))))
+    client.put(bucket=bucket, key="o", data=PLAINTEXT)
+    report = rewrap(f"s3://{bucket}/o", to_key=local_servers.kms_key_arn, client=client)
+    assert report.count("done") == 1
+    text = log.getvalue()
+    assert "botocore" in text, "the log must have been on"
+    metadata = raw_s3.head_object(Bucket=bucket, Key="o")["Metadata"]
+    key = raw_kms.decrypt(
+        CiphertextBlob=base64.b64decode(metadata["x-amz-3"]), EncryptionContext=json.loads(metadata["x-amz-t"])
+    )["Plaintext"]
+    assert [spelling for spelling in spellings(key) if spelling in text] == []
 
 
 def test_no_plaintext_of_a_plain_object_is_logged_either(client: Client, bucket: str, log: io.StringIO) -> None:
