@@ -38,11 +38,15 @@ def _store(lake: Lake, key: str, body: bytes, headers: dict[str, str]) -> None:
     lake.s3.server.objects[f"/lake/{key}"] = Stored(body, etag, dict(headers))
 
 
+def kinds(count: int) -> list[rows.Row | None]:
+    """What so many objects are: every row of what is read, and None for a plain one, in turn."""
+    return [[*rows.ROWS, None][number % (len(rows.ROWS) + 1)] for number in range(count)]
+
+
 def fill(lake: Lake, keys: writers.Keys, count: int, prefix: str = "a/") -> dict[str, bytes]:
-    """So many objects, of every row of what is read and plain ones, in turn; their contents by their keys."""
+    """Objects of these kinds; their contents by their keys."""
     contents: dict[str, bytes] = {}
-    for number in range(count):
-        row = [*rows.ROWS, None][number % (len(rows.ROWS) + 1)]
+    for number, row in enumerate(kinds(count)):
         content = random.Random(number).randbytes(number % 97)
         made = writers.Made(content, {}) if row is None else writers.write(row, content, keys)
         put(lake, f"{prefix}{number:05}", made)
