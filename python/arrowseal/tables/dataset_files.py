@@ -138,44 +138,46 @@ class Files:
         """
         given = False
         try:
-            for table in self._pieces(found, wanted, partition, counted):
-                finished = wanted.finished(table, partition, found.location)
-                given = True
-                yield finished
+            with self.open(found, counted) as source:
+                for table in self.tables_of(source, found, wanted, partition, counted):
+                    given = True
+                    yield table
         except ObjectChangedError:
             if given:
                 raise
         else:
             return
-        for table in self._pieces(found, wanted, partition, counted):
-            yield wanted.finished(table, partition, found.location)
+        with self.open(found, counted) as source:
+            yield from self.tables_of(source, found, wanted, partition, counted)
+
+    def tables_of(
+        self, source: Ranges, found: Found, wanted: Wanted, partition: Partition, counted: Operation | None = None
+    ) -> Iterator[pa.Table]:
+        """The same of a file that was opened. Raises `NotATableError`, `SchemaMismatchError`, and what its source
+        raises.
+        """
+        kind = self.format_of(found)
+        reader = piece_reader(kind, found.location, self.options)
+        asked = wanted.asked(partition)
+        if wanted.strict.known is not None:
+            names = parsed(found.location, kind, lambda: reader.schema(source), reader.schema).names
+            if extra := [name for name in names if name not in wanted.strict.known]:
+                raise SchemaMismatchError(f"{found.location} has a column {extra[0]!r} that the dataset has not")
+        pieces = reader.pieces(source, asked)
+        while True:
+            with counted.timed("decode") if counted else nullcontext():
+                piece = parsed(
+                    found.location, kind, lambda: next(pieces, None), lambda other: [*reader.pieces(other, asked)]
+                )
+            if piece is None:
+                return
+            yield wanted.finished(piece, partition, found.location)
 
     def _told(self, found: Found, counted: Operation | None, tell: Callable[[PieceReader, Ranges], Result]) -> Result:
         kind = self.format_of(found)
         reader = piece_reader(kind, found.location, self.options)
         with self.open(found, counted) as source:
             return parsed(found.location, kind, lambda: tell(reader, source), lambda other: tell(reader, other))
-
-    def _pieces(
-        self, found: Found, wanted: Wanted, partition: Partition, counted: Operation | None
-    ) -> Iterator[pa.Table]:
-        kind = self.format_of(found)
-        reader = piece_reader(kind, found.location, self.options)
-        asked = wanted.asked(partition)
-        with self.open(found, counted) as source:
-            if wanted.strict.known is not None:
-                names = parsed(found.location, kind, lambda: reader.schema(source), reader.schema).names
-                if extra := [name for name in names if name not in wanted.strict.known]:
-                    raise SchemaMismatchError(f"{found.location} has a column {extra[0]!r} that the dataset has not")
-            pieces = reader.pieces(source, asked)
-            while True:
-                with counted.timed("decode") if counted else nullcontext():
-                    piece = parsed(
-                        found.location, kind, lambda: next(pieces, None), lambda other: [*reader.pieces(other, asked)]
-                    )
-                if piece is None:
-                    return
-                yield piece
 
 
 def parsed(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +21,11 @@ from arrowseal.tables.dataset_source import binds
 from arrowseal.tables.parquet import names_of_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from arrowseal.counters import Operation
+    from arrowseal.tables.dataset_files import Files
+    from arrowseal.tables.dataset_flow import Rows
     from arrowseal.tables.dataset_source import DatasetFile, DatasetSource
 
 BATCH_ROWS: Final = 131_072
@@ -53,6 +55,11 @@ class DatasetScan:
         self._filter = filter
         self._batch_size = batch_size
         self._threads = source.threads if use_threads is None else threads_of(use_threads)
+
+    @property
+    def files(self) -> Files:
+        """How files are opened and read."""
+        return self._source.files
 
     @property
     def dataset_schema(self) -> pa.Schema:
@@ -90,15 +97,9 @@ class DatasetScan:
 
     def count_rows(self) -> int:
         """How many rows it has."""
-        underway = self._underway()
-        try:
-            count = self._counted_rows(underway.operation)
-        except BaseException:
-            underway.end(succeeded=False)
-            raise
-        underway.operation.rows = count
-        underway.end(succeeded=True)
-        return count
+        with self.counted() as operation:
+            operation.rows = self._counted_rows(operation)
+            return operation.rows
 
     def __arrow_c_schema__(self) -> Any:
         return self.projected_schema.__arrow_c_schema__()
@@ -109,21 +110,27 @@ class DatasetScan:
     def __repr__(self) -> str:
         return f"<DatasetScan of {self._source.shown}>"
 
-    def _underway(self) -> Underway:
+    @contextmanager
+    def counted(self) -> Iterator[Operation]:
+        """One read of it is under way: an operation in the counters, which leaves its row if the block ends well."""
         source = self._source
         total = sum(member.found.stored_bytes or 0 for member in source.members)
         kind = source.files.format_of(source.first).value
-        return Underway(
+        underway = Underway(
             source.files.client, source.operation, source.location, kind, progress=source.progress, total=total or None
         )
+        succeeded = False
+        try:
+            yield underway.operation
+            succeeded = True
+        finally:
+            underway.end(succeeded=succeeded)
 
     def _tables(self, limit: int | None = None) -> Iterator[pa.Table]:
         """The rows in the columns of the result, counted; at least the first `limit`, if that many are enough."""
-        underway = self._underway()
-        operation, rows = underway.operation, 0
-        succeeded = False
-        try:
-            wanted, members = self._planned(operation)
+        rows = 0
+        with self.counted() as operation:
+            wanted, members = self.planned(operation)
             for table in self._read(members, wanted, operation, first_alone=limit is not None):
                 rows += table.num_rows
                 if table.num_rows:
@@ -131,11 +138,8 @@ class DatasetScan:
                 if limit is not None and rows >= limit:
                     break
             operation.rows = rows
-            succeeded = True
-        finally:
-            underway.end(succeeded=succeeded)
 
-    def _planned(self, operation: Operation) -> tuple[Wanted, list[DatasetFile]]:
+    def planned(self, operation: Operation) -> tuple[Wanted, list[DatasetFile]]:
         """What is read of which files. With a schema at hand, nothing is requested for it."""
         source = self._source
         schema = source.schema(operation)
@@ -154,10 +158,16 @@ class DatasetScan:
         def run(member: DatasetFile) -> Iterator[pa.Table]:
             return self._source.files.tables(member.found, wanted, member.partition, operation)
 
-        ordered = partial(in_order, run=run, size_of=_size, context=copy_context())
         if first_alone:
-            return chain(ordered(members[:1], threads=1), ordered(members[1:], threads=self._threads))
-        return ordered(members, threads=self._threads)
+            return chain(self.flow(members[:1], run, threads=1), self.flow(members[1:], run))
+        return self.flow(members, run)
+
+    def flow(
+        self, members: list[DatasetFile], run: Callable[[DatasetFile], Iterable[Rows]], threads: int | None = None
+    ) -> Iterator[Rows]:
+        """What `run` gives for each file, in their order, several at work at a time."""
+        threads = self._threads if threads is None else threads
+        return in_order(members, run, size_of=_size, context=copy_context(), threads=threads)
 
     def _projected(self, schema: pa.Schema) -> pa.Schema:
         if self._columns is None:
@@ -186,9 +196,7 @@ class DatasetScan:
     def _unified_table(self) -> pa.Table:
         """All of it, where only all files together tell the schema: each of them is read once."""
         source = self._source
-        underway = self._underway()
-        operation, succeeded = underway.operation, False
-        try:
+        with self.counted() as operation:
             by_path = self._filter is None or binds(self._filter, source.partition_schema)
             members = source.pruned(self._filter)[0] if by_path else list(source.members)
             picks = by_path and not isinstance(self._columns, Mapping)
@@ -199,10 +207,8 @@ class DatasetScan:
             wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
             fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]
             whole = _together(self._projected(schema), fitting)
-            operation.rows, succeeded = whole.num_rows, True
-        finally:
-            underway.end(succeeded=succeeded)
-        return whole
+            operation.rows = whole.num_rows
+            return whole
 
     def _without_partitions(self, table: pa.Table) -> pa.Schema:
         columns = [column for column in table.schema if column.name not in self._source.partition_schema.names]
@@ -223,8 +229,7 @@ class DatasetScan:
                 for table in source.files.tables(member.found, nothing, member.partition, operation):
                     yield Answer(table.num_rows)
 
-        answers = in_order(members, run, size_of=_size, context=copy_context(), threads=self._threads)
-        return sum(answer.value for answer in answers)
+        return sum(answer.value for answer in self.flow(members, run))
 
 
 def _together(schema: pa.Schema, tables: list[pa.Table]) -> pa.Table:

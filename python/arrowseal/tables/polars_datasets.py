@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.tables.dataset import EncryptedDataset, dataset
+from arrowseal.tables.dataset_frames import FrameScan
 from arrowseal.tables.dataset_partitions import polars_type
 from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
@@ -144,6 +145,9 @@ class LazyDataset(LazyTable):
         read = names or schema.names()[:1]
         scan = self._dataset.scanner(read, pruning(query.filters, schema) if query.rows is None else None)
         yield polars.DataFrame(schema={name: schema[name] for name in names})
+        if query.rows is None and names:
+            yield from FrameScan(scan, query, schema).frames()
+            return
         for table in _joined(_sliced(scan, query.rows)):
             frame: pl.DataFrame = polars.from_arrow(table, rechunk=False)
             yield frame.select(names) if names else frame

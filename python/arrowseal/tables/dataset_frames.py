@@ -1,0 +1,158 @@
+"""A read of a dataset as frames of polars, which decodes small Parquet files by itself, many at a time.
+
+For a file of some kilobytes a table of pyarrow, and a frame out of it, cost several times what fetching and opening it
+does; polars reads a list of files at a tenth of that. It is given those that follow each other in one partition, and
+what it makes of them is taken if it has the columns and types of the dataset. Otherwise, and for what polars refuses,
+the same bytes go through pyarrow, which converts what may be converted, and knows what to say of the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from arrowseal.extras import require
+from arrowseal.tables.dataset_partitions import constant
+from arrowseal.tables.dataset_pieces import AT_ONCE_BYTES
+from arrowseal.tables.formats import TableFormat
+from arrowseal.tables.ranges import Content
+from arrowseal.tables.refusal import is_refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import polars as pl
+
+    from arrowseal.counters import Operation
+    from arrowseal.tables.dataset_files import Wanted
+    from arrowseal.tables.dataset_scan import DatasetScan
+    from arrowseal.tables.dataset_source import DatasetFile
+    from arrowseal.tables.lazy import Query
+
+_FILES: Final = 64
+_FRAME_BYTES: Final = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class _Undecoded:
+    """A small file that was read and proven."""
+
+    member: DatasetFile
+    content: bytes
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.content)
+
+
+class FrameScan:
+    """The rows of a scan as frames in the types of `schema`, the columns of the query; filters may be applied.
+
+    polars decodes on the thread that takes the frames, never on those that fetch: they could wait for threads of polars
+    that wait for them.
+    """
+
+    def __init__(self, scan: DatasetScan, query: Query, schema: pl.Schema) -> None:
+        self._scan = scan
+        self._query = query
+        self._schema = {name: schema[name] for name in query.columns or schema.names()}
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """Frames in the order of the files. Raises what reading the dataset raises."""
+        rows, names = 0, [*self._schema]
+        with self._scan.counted() as operation:
+            wanted, members = self._scan.planned(operation)
+            read = self._scan.flow(members, partial(self._read, wanted, operation))
+            for few in _together(read):
+                for frame in self._decoded(few, wanted, operation):
+                    rows += frame.height
+                    yield frame.select(names)
+            operation.rows = rows
+
+    def _read(self, wanted: Wanted, operation: Operation, member: DatasetFile) -> Iterator[_Undecoded | pa.Table]:
+        files, found = self._scan.files, member.found
+        small = found.stored_bytes is not None and found.stored_bytes <= AT_ONCE_BYTES
+        if small and wanted.own.names and not files.options and files.format_of(found) is TableFormat.PARQUET:
+            with files.open(found, operation) as source:
+                if source.in_memory:
+                    yield _Undecoded(member, bytes(source.read_at(0, source.size)))
+                    return
+        yield from files.tables(found, wanted, member.partition, operation)
+
+    def _decoded(
+        self, few: list[_Undecoded | pa.Table], wanted: Wanted, operation: Operation
+    ) -> Iterator[pl.DataFrame]:
+        undecoded = [one for one in few if isinstance(one, _Undecoded)]
+        if undecoded:
+            with operation.timed("decode"):
+                frame = self._by_polars(undecoded, wanted)
+            if frame is not None:
+                yield frame
+                return
+        files = self._scan.files
+        tables: Iterable[pa.Table] = chain.from_iterable(
+            files.tables_of(Content(one.content), one.member.found, wanted, one.member.partition, operation)
+            if isinstance(one, _Undecoded)
+            else (one,)
+            for one in few
+        )
+        # Making a frame takes longer than copying a small table.
+        together = pa.concat_tables(tables)
+        yield require("polars", "polars").from_arrow(
+            together.combine_chunks() if len(few) > 1 else together, rechunk=False
+        )
+
+    def _by_polars(self, few: list[_Undecoded], wanted: Wanted) -> pl.DataFrame | None:
+        """The frame of files of one partition; None if it would not be what the schema says, or there is none."""
+        polars = require("polars", "polars")
+        try:
+            frame = polars.scan_parquet([one.content for one in few])
+            there = frame.collect_schema()
+            own = [name for name in self._schema if name in wanted.own.names]
+            known = wanted.strict.known
+            if any(there.get(name) != self._schema[name] for name in own) or (
+                known is not None and there.keys() - known
+            ):
+                return None
+            frame = frame.select(own).with_columns(
+                self._said(name, few[0].member, wanted) for name in self._schema if name not in own
+            )
+            for each in self._query.filters:
+                frame = frame.filter(each.expr)
+            decoded: pl.DataFrame = frame.collect()
+        except BaseException as error:
+            if not is_refusal(error):
+                raise
+            return None  # pyarrow finds out what is wrong, and says it without quoting values
+        return decoded
+
+    def _said(self, name: str, member: DatasetFile, wanted: Wanted) -> pl.Expr:
+        """What the path of a file says, as a column."""
+        polars = require("polars", "polars")
+        value = constant(member.partition.values.get(name), wanted.partition_schema.field(name).type, 1)
+        column: pl.Expr = polars.lit(polars.from_arrow(value).item(), dtype=self._schema[name]).alias(name)
+        return column
+
+
+def _together(read: Iterator[_Undecoded | pa.Table]) -> Iterator[list[_Undecoded | pa.Table]]:
+    """Small files that follow each other in one partition, as long as they fit one frame; other tables alone. The first
+    file comes alone, for who waits for it.
+    """
+    few: list[_Undecoded | pa.Table] = []
+    most, size = 1, 0
+    for one in read:
+        last = few[-1] if few else one
+        alike = isinstance(one, _Undecoded) and isinstance(last, _Undecoded)
+        if few and not (
+            alike and len(few) < most and size < _FRAME_BYTES and one.member.partition == last.member.partition
+        ):
+            yield few
+            few, size, most = [], 0, _FILES
+        few.append(one)
+        size += one.nbytes
+    if few:
+        yield few
