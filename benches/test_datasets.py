@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FILES, PARTITIONS, ROWS = int(os.environ.get("ARROWSEAL_BENCH_FILES", "1000")), 100, 150
 BASELINES = ["pyarrow dataset", "polars native"]
-ARMS = ["CSE V3", "CSE V3, boto3 lane", "CSE V3, half of the files", *BASELINES]
+ARMS = ["CSE V3", "CSE V3, polars", "CSE V3, boto3 lane", "CSE V3, half of the files", *BASELINES]
 pytestmark = [pytest.mark.full, pytest.mark.one_server]
 _measured: dict[Endpoint, Seconds] = {}
 
@@ -78,6 +78,7 @@ def arms_of(endpoint: Endpoint, servers: LocalServers) -> Arms:
     import pyarrow.dataset as ds
 
     import arrowseal.arrow
+    import arrowseal.polars
 
     client, without = endpoint.client(servers), endpoint.client(servers, lane="boto3")
     options = {
@@ -90,6 +91,7 @@ def arms_of(endpoint: Endpoint, servers: LocalServers) -> Arms:
     plain, pattern = f"{BUCKET}/plain", f"s3://{BUCKET}/plain/**/*.parquet"
     return {
         "CSE V3": lambda: arrowseal.arrow.dataset(f"s3://{BUCKET}/cse/", client=client).to_table(),
+        "CSE V3, polars": lambda: arrowseal.polars.scan_parquet(f"s3://{BUCKET}/cse/", client=client).collect(),
         "CSE V3, boto3 lane": lambda: arrowseal.arrow.dataset(f"s3://{BUCKET}/cse/", client=without).to_table(),
         "CSE V3, half of the files": lambda: arrowseal.arrow.dataset(f"s3://{BUCKET}/half/", client=client).to_table(),
         "pyarrow dataset": lambda: ds.dataset(plain, filesystem=files_of(endpoint), partitioning="hive").to_table(),

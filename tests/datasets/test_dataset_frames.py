@@ -133,6 +133,13 @@ def test_what_the_path_says_is_a_column(lake: Lake, partition: str) -> None:
     assert spl.read_parquet("s3://lake/t/", columns=["at"]).height == 4
 
 
+def test_nanoseconds_of_a_path_are_kept(lake: Lake) -> None:
+    place = "t/at=2013-01-01 00%3A00%3A00.000000007"
+    lake.put({f"{place}/{at}.parquet": pq_bytes(pa.table({"n": [at]})) for at in range(3)})
+    read = spl.read_parquet("s3://lake/t/", hive_schema={"at": pl.Datetime("ns")})
+    assert read["at"].dt.nanosecond().to_list() == [7, 7, 7]
+
+
 OTHERS: dict[str, Mapping[str, Any]] = {
     "a narrower type": {"a": pa.array([7], pa.int32()), "b": ["z"]},
     "another order": {"b": ["z"], "a": [7]},

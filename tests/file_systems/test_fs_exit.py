@@ -59,6 +59,13 @@ READS = {
         arrowseal.pandas.read_parquet(f"s3://{lake}/t/1.parquet")""",
     "arrowseal.polars": """
         arrowseal.polars.scan_parquet(f"s3://{lake}/t/1.parquet").select("n").collect()""",
+    "arrowseal.arrow dataset": """
+        arrowseal.arrow.dataset(f"s3://{lake}/t/").to_table(columns=["n"])""",
+    "arrowseal.polars dataset that stops early": """
+        frames = arrowseal.polars.scan_parquet(f"s3://{lake}/t/").collect_batches(chunk_size=10)
+        first = next(iter(frames))""",
+    "arrowseal.polars dataset": """
+        arrowseal.polars.scan_parquet(f"s3://{lake}/t/").select("n").collect()""",
 }
 WRITES = {
     "pyarrow stream": """

@@ -134,7 +134,10 @@ class FrameScan:
         """What the path of a file says, as a column."""
         polars = require("polars", "polars")
         value = constant(member.partition.values.get(name), wanted.partition_schema.field(name).type, 1)
-        column: pl.Expr = polars.lit(polars.from_arrow(value).item(), dtype=self._schema[name]).alias(name)
+        said = polars.from_arrow(value)
+        # A datetime of Python would end at microseconds; what takes longer is right for it.
+        one = polars.lit(said).first() if isinstance(said.dtype, polars.Datetime) else polars.lit(said.item())
+        column: pl.Expr = one.cast(self._schema[name]).alias(name)
         return column
 
 
