@@ -33,20 +33,20 @@ class SeveralKeyrings:
     """
 
     def __init__(self, keyrings: Sequence[Keyring]) -> None:
-        self._keyrings = tuple(keyrings)
+        self.keyrings: Final = tuple(keyrings)
         self.wraps = frozenset[str]().union(*(keyring.wraps for keyring in keyrings))
 
     def __repr__(self) -> str:
-        return f"<SeveralKeyrings {list(self._keyrings)!r}>"
+        return f"<SeveralKeyrings {list(self.keyrings)!r}>"
 
     def check_write(self, location: ObjectLocation) -> Hashable:
         """Of the first that has a key to write under there. Raises the first `NoKeyError` if none has."""
-        keyring, answer = self._first(self._keyrings, lambda one: one.check_write(location))
+        keyring, answer = self._first(self.keyrings, lambda one: one.check_write(location))
         return id(keyring), answer
 
     def check_read(self, location: ObjectLocation) -> None:
         """Raise the first `NoKeyError` if none has a key to read under there."""
-        self._first(self._keyrings, lambda one: one.check_read(location))
+        self._first(self.keyrings, lambda one: one.check_read(location))
 
     def generate(
         self,
@@ -56,14 +56,14 @@ class SeveralKeyrings:
         operation: Operation,
     ) -> EncryptionMaterials:
         """A data key of the first that has a key to write under there."""
-        keyring, _ = self._first(self._keyrings, lambda one: one.check_write(location))
+        keyring, _ = self._first(self.keyrings, lambda one: one.check_write(location))
         return keyring.generate(format, context, location, operation)
 
     def unwrap(
         self, metadata: EncryptedMetadata, location: ObjectLocation, operation: Operation
     ) -> DecryptionMaterials:
         """The data key, by the first that knows the wrap and whose key it is."""
-        left = [keyring for keyring in self._keyrings if metadata.wrap in keyring.wraps]
+        left = [keyring for keyring in self.keyrings if metadata.wrap in keyring.wraps]
         refusals: list[ArrowSealError] = []
         while left:
             try:

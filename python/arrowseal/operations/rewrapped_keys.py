@@ -18,6 +18,7 @@ from arrowseal.exceptions import (
     UnsupportedFormatError,
 )
 from arrowseal.metadata import KMS_WRAPS, bound_context
+from arrowseal.several_keyrings import SeveralKeyrings
 from arrowseal.suites import AnyContext, Format
 
 if TYPE_CHECKING:
@@ -185,5 +186,5 @@ def check_to_key(to_key: Any) -> str | Keyring:
 
 def _of_kms(keyring: Any) -> list[Any]:
     """Those of a keyring, which may be several, that have KMS wrap a data key anew."""
-    several = getattr(keyring, "_keyrings", (keyring,))
+    several = keyring.keyrings if isinstance(keyring, SeveralKeyrings) else (keyring,)
     return [one for one in several if hasattr(one, "reencrypted")]
