@@ -1,6 +1,6 @@
 """10,000 objects of 10 KB under one data key: both lanes, CSE V3 against PLAIN, boto3 and obstore by themselves.
 
-Each round of each arm reads the next 1,000 objects, each whole, from one thread or from eight. Plain objects go over
+Each round of each arm reads the next 500 objects, each whole, from one thread or from eight. Plain objects go over
 boto3 in either lane: encryption alone is compared in the rows of that one.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from arrowseal.local import LocalServers
 
 pytestmark = pytest.mark.full
-OBJECTS, ROUND, SIZE = 10_000, 1_000, 10_000
+OBJECTS, ROUND, SIZE = 10_000, 500, 10_000
 ARMS = ["CSE V3, obstore", "PLAIN, obstore", "CSE V3, boto3", "PLAIN, boto3", "boto3 itself", "obstore itself"]
 _written: dict[Endpoint, bytes] = {}
 _measured: dict[tuple[Endpoint, int], Seconds] = {}
@@ -37,8 +37,10 @@ def written(endpoint: Endpoint, servers: LocalServers) -> bytes:
         client, content = endpoint.client(servers), os.urandom(SIZE)
         with client.data_key_reuse(), ThreadPoolExecutor(8) as pool:
             names = range(OBJECTS)
-            list(pool.map(lambda name: client.put(f"s3://{BUCKET}/cse/{name}", content), names))
-            list(pool.map(lambda name: client.put(f"s3://{BUCKET}/plain/{name}", content, encryption=PLAIN), names))
+            list(pool.map(lambda name: client.put(f"s3://{BUCKET}/small/cse/{name}", content), names))
+            list(
+                pool.map(lambda name: client.put(f"s3://{BUCKET}/small/plain/{name}", content, encryption=PLAIN), names)
+            )
         _written[endpoint] = content
     return _written[endpoint]
 
@@ -50,12 +52,12 @@ def readers(endpoint: Endpoint, servers: LocalServers) -> dict[str, Callable[[in
     s3, store = endpoint.s3(), obstore_store(endpoint)
     fast, lean = endpoint.client(servers, lane="obstore"), endpoint.client(servers, lane="boto3")
     return {
-        "CSE V3, obstore": lambda name: fast.get(f"s3://{BUCKET}/cse/{name}"),
-        "PLAIN, obstore": lambda name: fast.get(f"s3://{BUCKET}/plain/{name}", allow_plaintext=True),
-        "CSE V3, boto3": lambda name: lean.get(f"s3://{BUCKET}/cse/{name}"),
-        "PLAIN, boto3": lambda name: lean.get(f"s3://{BUCKET}/plain/{name}", allow_plaintext=True),
-        "boto3 itself": lambda name: s3.get_object(Bucket=BUCKET, Key=f"plain/{name}")["Body"].read(),
-        "obstore itself": lambda name: obstore.get(store, f"plain/{name}").bytes(),
+        "CSE V3, obstore": lambda name: fast.get(f"s3://{BUCKET}/small/cse/{name}"),
+        "PLAIN, obstore": lambda name: fast.get(f"s3://{BUCKET}/small/plain/{name}", allow_plaintext=True),
+        "CSE V3, boto3": lambda name: lean.get(f"s3://{BUCKET}/small/cse/{name}"),
+        "PLAIN, boto3": lambda name: lean.get(f"s3://{BUCKET}/small/plain/{name}", allow_plaintext=True),
+        "boto3 itself": lambda name: s3.get_object(Bucket=BUCKET, Key=f"small/plain/{name}")["Body"].read(),
+        "obstore itself": lambda name: obstore.get(store, f"small/plain/{name}").bytes(),
     }
 
 
@@ -65,7 +67,7 @@ def measured(endpoint: Endpoint, threads: int, servers: LocalServers) -> Seconds
         content, numbers = written(endpoint, servers), itertools.cycle(range(0, OBJECTS, ROUND))
         with ThreadPoolExecutor(threads) as pool:
 
-            def next_thousand(read: Callable[[int], Any]) -> None:
+            def next_few(read: Callable[[int], Any]) -> None:
                 start = next(numbers)
                 for _ in pool.map(read, range(start, start + ROUND)):
                     pass
@@ -73,7 +75,7 @@ def measured(endpoint: Endpoint, threads: int, servers: LocalServers) -> Seconds
             arms: dict[str, Callable[[], object]] = {}
             for name, read in readers(endpoint, servers).items():
                 assert bytes(memoryview(read(7))) == content, name
-                arms[name] = lambda read=read: next_thousand(read)  # type: ignore[misc]
+                arms[name] = lambda read=read: next_few(read)  # type: ignore[misc]
             in_turn: Arms = arms
             _measured[endpoint, threads] = measure(in_turn, rounds=7, warmup=1)
     return _measured[endpoint, threads]
