@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from arrowseal.counters import Operation
     from arrowseal.tables.dataset_files import Wanted
+    from arrowseal.tables.dataset_listing import Found
     from arrowseal.tables.dataset_scan import DatasetScan
     from arrowseal.tables.dataset_source import DatasetFile
     from arrowseal.tables.lazy import Query
@@ -75,13 +76,19 @@ class FrameScan:
 
     def _read(self, wanted: Wanted, operation: Operation, member: DatasetFile) -> Iterator[_Undecoded | pa.Table]:
         files, found = self._scan.files, member.found
-        small = found.stored_bytes is not None and found.stored_bytes <= AT_ONCE_BYTES
-        if small and wanted.own.names and not files.options and files.format_of(found) is TableFormat.PARQUET:
+        if wanted.own.names and self._is_small(found):
             with files.open(found, operation) as source:
                 if source.in_memory:
                     yield _Undecoded(member, bytes(source.read_at(0, source.size)))
                     return
         yield from files.tables(found, wanted, member.partition, operation)
+
+    def _is_small(self, found: Found) -> bool:
+        """Whether it is a Parquet file that comes whole with one request, and is read without options."""
+        files, size = self._scan.files, found.stored_bytes
+        most = min(AT_ONCE_BYTES, files.client.options.transfer.part_bytes)
+        at_once = size is not None and size <= most
+        return at_once and not files.options and files.format_of(found) is TableFormat.PARQUET
 
     def _decoded(
         self, few: list[_Undecoded | pa.Table], wanted: Wanted, operation: Operation
