@@ -75,13 +75,17 @@ def object_workloads(folder: Path, sizes: dict[str, int]) -> Iterator[dict[str, 
 
 
 def table_workloads(
-    folder: Path, rows: int, formats: tuple[str, ...], faces: tuple[str, ...]
+    folder: Path,
+    rows: int,
+    formats: tuple[str, ...],
+    faces: tuple[str, ...],
+    operations: tuple[str, ...] = ("read", "write"),
 ) -> Iterator[dict[str, Any]]:
-    """One table in each format, by each face, read and written."""
+    """One table in each format, by each face."""
     for name in formats:
         source = _encoded(folder, rows, name)
         for face in faces:
-            for operation in ("read", "write"):
+            for operation in operations:
                 yield {
                     "name": f"flights {'CSV' if name == 'csv' else name.capitalize()}",
                     "operation": operation,
