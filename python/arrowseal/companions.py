@@ -8,7 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from arrowseal import instruction_file
-from arrowseal.segment_index import copy_index, delete_index, is_companion
+from arrowseal.segment_index import copy_index, delete_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def belongs_to_another(location: ObjectLocation, suffix: str | None) -> bool:
     """Whether this is a segment index, or an instruction file by that suffix."""
-    return is_companion(location) or instruction_file.is_instruction_file(location, suffix)
+    return location.is_index or instruction_file.is_instruction_file(location, suffix)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ _SUFFIX = re.compile(r"[.][A-Za-z0-9._-]{1,63}")
 MAX_KEY_BYTES = 1024  # the limit of S3, in UTF-8
 INSTRUCTION_SUFFIX = ".instruction"
 """What every client appends to an object's key to name its instruction file, unless told otherwise."""
+INDEX_BEFORE, INDEX_BEHIND = "_arrowseal.", ".index"
+"""What the name of a segment index begins and ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class ObjectLocation:
     def name(self) -> str:
         """The last component of the key."""
         return self.key.rsplit("/", 1)[-1]
+
+    @property
+    def is_index(self) -> bool:
+        """Whether this is where the segment index of another object lies."""
+        name = self.name
+        return name.startswith(INDEX_BEFORE) and name.endswith(INDEX_BEHIND)
 
     @property
     def suffixes(self) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import ObjectNotFoundError, StoreAccessDeniedError
-from arrowseal.location import MAX_KEY_BYTES, ObjectLocation
+from arrowseal.location import INDEX_BEFORE, INDEX_BEHIND, MAX_KEY_BYTES, ObjectLocation
 from arrowseal.store import Payload
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.retrying import RetryingStore
 
-_BEFORE, _BEHIND = "_arrowseal.", ".index"
 _LONGEST: Final = 64 + 16 * 2**21  # of 64 GiB in segments of 32 KiB
 _SHARED: Final = frozenset(
     {"ACL", "ExpectedBucketOwner", "RequestPayer", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
@@ -37,13 +36,8 @@ def companion(location: ObjectLocation) -> ObjectLocation | None:
     's3://lake/year=2013/_arrowseal.a%3Db.parquet.index'
     """
     name = location.name.replace("%", "%25").replace("=", "%3D")
-    key = location.key[: len(location.key) - len(location.name)] + _BEFORE + name + _BEHIND
+    key = location.key[: len(location.key) - len(location.name)] + INDEX_BEFORE + name + INDEX_BEHIND
     return ObjectLocation(location.bucket, key) if len(key.encode()) <= MAX_KEY_BYTES else None
-
-
-def is_companion(location: ObjectLocation) -> bool:
-    """Whether this is where the index of another object lies."""
-    return location.name.startswith(_BEFORE) and location.name.endswith(_BEHIND)
 
 
 def fetch_index(

@@ -86,13 +86,16 @@ class ObstoreStore(LeanStore):
     ) -> tuple[StoredObject, Body]:
         start, end = byte_range
         short = start == 0 or abs(end - start) <= SHORT
-        if short and arguments.keys() <= _CARRIED and self._neighbours.sealed(location):
+        # An index is plain by nature, and says nothing of its neighbours.
+        index = location.is_index
+        if short and arguments.keys() <= _CARRIED and (index or self._neighbours.sealed(location)):
             store = self._store(location)
             answer = None if store is None else self._fetch(store, location, operation, byte_range, arguments)
-            if answer is not None and _sealed(answer[0]):
+            if answer is not None and (index or _sealed(answer[0])):
                 return answer
         answer = super().get(location, operation, byte_range=byte_range, arguments=arguments)
-        self._neighbours.note(location, sealed=_sealed(answer[0]))
+        if not index:
+            self._neighbours.note(location, sealed=_sealed(answer[0]))
         return answer
 
     def _store(self, location: ObjectLocation) -> Any:

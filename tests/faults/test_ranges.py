@@ -85,6 +85,18 @@ def test_ranges_of_an_object_with_an_index_are_its_content(listening: BrokenServ
     assert all(seen.headers.get("If-Match") for seen in later)
 
 
+@pytest.mark.parametrize("lane", ["boto3", "obstore"])
+def test_an_object_and_its_index_are_a_request_each_however_often_it_is_opened(
+    servers: BrokenServers, lane: str
+) -> None:
+    client = servers.client(lane=lane)
+    for _ in range(3):
+        servers.s3.reset()
+        with client.object(URL) as opened:
+            assert sorted(seen.path for seen in servers.s3.log) == sorted([PATH, INDEX])
+            assert opened.read_at(5, 10) == CONTENT[5:15]
+
+
 def asked_range(seen: Any) -> str:
     return str(seen.headers.get("Range", ""))
 
