@@ -161,9 +161,9 @@ def _workloads(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
     yield from data.table_workloads(folder, 336_776, ("csv",), ("polars", "pyarrow"))
     # pandas writes it in some seconds, beside which encryption would not show.
     yield from data.table_workloads(folder, 336_776, ("csv",), ("pandas",), ("read",))
-    for count in (10, 100, 300):
+    for count in (10, 40, 160):
         yield from data.files_workloads(folder, count, 1_000, ("pyarrow",))
-    yield from data.files_workloads(folder, 100, 1_000, ("polars",))
+    yield from data.files_workloads(folder, 40, 1_000, ("polars",))
 
 
 def _agreed(arguments: argparse.Namespace) -> bool:
@@ -171,7 +171,7 @@ def _agreed(arguments: argparse.Namespace) -> bool:
     names = [name for name in (arguments.endpoint_url, arguments.kms_key_id) if name is not None]
     if arguments.yes or not any("amazonaws.com" in name or name.startswith(("arn:", "alias/")) for name in names):
         return True
-    files = 100 if arguments.quick else 600
+    files = 100 if arguments.quick else 300
     requests = files * (arguments.rounds + 4) * 16
     say(
         f"this asks AWS for up to {requests:,} objects and as many KMS calls: some "
