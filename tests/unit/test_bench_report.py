@@ -231,6 +231,16 @@ def test_results_name_the_command_the_machine_and_the_server() -> None:
     assert "| boto3 | 1.44.0 |" in markdown
 
 
+def test_a_server_that_compresses_text_is_not_held_against_plain_objects() -> None:
+    run = with_samples(made_up_run(), lambda sample: replace(sample, format="parquet"))
+    text = with_samples(run, lambda sample: replace(sample, format="csv"))
+    for each, told in ((run, False), (text, True)):
+        on_seaweedfs = replace(each, settings=replace(each.settings, server="embedded SeaweedFS, embedded KMS"))
+        assert ("SeaweedFS compresses" in flat(report.results_markdown(on_seaweedfs, []))) is told
+    elsewhere = replace(text, settings=replace(text.settings, server="versitygw"))
+    assert "SeaweedFS compresses" not in flat(report.results_markdown(elsewhere, []))
+
+
 def test_what_a_library_says_is_no_markup() -> None:
     odd = "<b>a|b</b> [x](y) *z*"
     run = replace(made_up_run(), absences=[Absence("s3fs", "", odd)])

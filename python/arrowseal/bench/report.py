@@ -160,6 +160,11 @@ def _notes(run: Run, found: Results) -> list[str]:
     if without:
         which = "any case" if len(without) == len(found) else f"{'; '.join(without)}"
         notes.append(f"No PLAIN arm in {which}: hence no ratio to it.")
+    if "SeaweedFS" in run.settings.server and any(sample.format == "csv" for sample in run.samples):
+        notes.append(
+            "SeaweedFS compresses what compresses when it is stored, and text does: rows of CSV measure that as well, "
+            "which encrypted text, that does not compress, is spared. They say less of encryption than they seem to."
+        )
     if run.settings.latency_seconds == 0 and run.settings.bytes_per_second is None:
         notes.append("No network in between unless the server is far away: loopback hides what round trips cost.")
     return notes

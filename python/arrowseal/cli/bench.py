@@ -14,7 +14,7 @@ from arrowseal.cli import DONE, MISUSED, estimate, say
 from arrowseal.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from arrowseal.bench.samples import Run
     from arrowseal.bench.stage import Stage, Wire
@@ -114,6 +114,20 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def repeating(words: Sequence[str]) -> str:
+    """The line that repeats a run, without what does not decide on it: the folder may be one of this machine alone.
+
+    >>> repeating(["bench", "--quick", "--output", "a", "--yes"])
+    'arrowseal bench --quick'
+    """
+    left, skipped = [], False
+    for word in words or ["bench"]:
+        if not skipped and word not in ("--yes", "--output") and not word.startswith("--output="):
+            left.append(word)
+        skipped = word == "--output"
+    return " ".join(["arrowseal", *left])
+
+
 def _measure(arguments: argparse.Namespace, on: Stage, wire: Wire) -> Run:
     from arrowseal.bench.arms import ARMS
     from arrowseal.bench.machine import machine
@@ -133,13 +147,12 @@ def _measure(arguments: argparse.Namespace, on: Stage, wire: Wire) -> Run:
             bench.run(_workloads(Path(folder), arguments.quick), [arm for arm in ARMS if arm.name in wanted])
         finally:
             sweep(on)
-    words = [word for word in sys.argv[1:] if word != "--yes"] or ["bench"]
     settings = Settings(
         quick=arguments.quick,
         rounds=arguments.rounds,
         seed=SEED,
         server=on.server,
-        command=" ".join(["arrowseal", *words]),
+        command=repeating(sys.argv[1:]),
         started=started,
         latency_seconds=wire.latency_seconds,
         bytes_per_second=wire.bytes_per_second,
