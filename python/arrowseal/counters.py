@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
@@ -109,12 +109,10 @@ class Operation:
         self.resumed_bytes = 0
         self.progress: ObjectProgress = SILENT
         """Is told of the stored bytes that have moved."""
-        self._kms: Counter[tuple[str, str]] = Counter()
+        self._kms: dict[tuple[str, str], int] = {}
         self._held = 0
         self._most_held = 0
-        self._seconds: dict[Section, float] = {"kms": 0.0, "s3": 0.0, "crypto": 0.0, "decode": 0.0}
-        self._inside: dict[Section, int] = dict.fromkeys(self._seconds, 0)
-        self._entered: dict[Section, float] = {}
+        self._sections: dict[Section, _Timed] = {}
         self._lock = threading.Lock()
         self._started = time.time()
         self._cpu = time.process_time()
@@ -123,22 +121,22 @@ class Operation:
     @property
     def kms_seconds(self) -> float:
         """Wall seconds so far with a KMS call under way."""
-        return self._seconds["kms"]
+        return self._seconds("kms")
 
     @property
     def s3_seconds(self) -> float:
         """Wall seconds so far with an S3 request under way."""
-        return self._seconds["s3"]
+        return self._seconds("s3")
 
     @property
     def crypto_seconds(self) -> float:
         """Wall seconds so far spent sealing or opening."""
-        return self._seconds["crypto"]
+        return self._seconds("crypto")
 
     @property
     def decode_seconds(self) -> float:
         """Wall seconds so far spent between bytes and table."""
-        return self._seconds["decode"]
+        return self._seconds("decode")
 
     @property
     def peak_memory_bytes(self) -> int:
@@ -148,12 +146,12 @@ class Operation:
     @property
     def kms_calls(self) -> int:
         """KMS calls so far, of all APIs and keys."""
-        return sum(self._kms.values())
+        return sum(self._kms.values()) if self._kms else 0
 
     def count_kms(self, action: str, key: str) -> None:
         """KMS was asked: `action` is the name of its API, `key` that of the key, an ARN once it is known."""
         with self._lock:
-            self._kms[action, key] += 1
+            self._kms[action, key] = self._kms.get((action, key), 0) + 1
 
     def count_retry(self) -> None:
         """A request or KMS call is about to be repeated."""
@@ -175,11 +173,16 @@ class Operation:
         """Counts the block as time in `section`. Blocks that overlap, nested or on several threads, count once, so
         that no section is ever longer than the operation.
         """
-        return _Timed(self, section)
+        timed = self._sections.get(section)
+        # Of two threads that are the first, one makes it.
+        return timed if timed is not None else self._sections.setdefault(section, _Timed(self._lock))
+
+    def _seconds(self, section: Section) -> float:
+        timed = self._sections.get(section)
+        return 0.0 if timed is None else timed.seconds
 
     def row(self) -> tuple[Any, ...]:
         """What `_record` makes a record of, as of now. Most rows are never looked at, so that they cost little."""
-        seconds = self._seconds
         return (
             self._started,
             self.location.bucket,
@@ -192,10 +195,10 @@ class Operation:
             self.stored_bytes,
             time.perf_counter() - self._wall,
             time.process_time() - self._cpu,
-            seconds["kms"],
-            seconds["s3"],
-            seconds["crypto"],
-            seconds["decode"],
+            self._seconds("kms"),
+            self._seconds("s3"),
+            self._seconds("crypto"),
+            self._seconds("decode"),
             self._most_held,
             self.requests,
             self.kms_calls,
@@ -206,27 +209,29 @@ class Operation:
 
 
 class _Timed:
-    """A block of `Operation.timed`. A class, since a generator costs several times as much, several times an object."""
+    """The time of one section of an operation, which its blocks share. A class, since a generator costs several times
+    as much, several times an object.
+    """
 
-    __slots__ = ("_operation", "_section")
+    __slots__ = ("_entered", "_inside", "_lock", "seconds")
 
-    def __init__(self, operation: Operation, section: Section) -> None:
-        self._operation = operation
-        self._section = section
+    def __init__(self, lock: threading.Lock) -> None:
+        self.seconds = 0.0
+        self._inside = 0
+        self._entered = 0.0
+        self._lock = lock
 
     def __enter__(self) -> None:
-        operation, section = self._operation, self._section
-        with operation._lock:  # noqa: SLF001 - its other half
-            operation._inside[section] += 1  # noqa: SLF001
-            if operation._inside[section] == 1:  # noqa: SLF001
-                operation._entered[section] = time.perf_counter()  # noqa: SLF001
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._entered = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        operation, section = self._operation, self._section
-        with operation._lock:  # noqa: SLF001
-            operation._inside[section] -= 1  # noqa: SLF001
-            if operation._inside[section] == 0:  # noqa: SLF001
-                operation._seconds[section] += time.perf_counter() - operation._entered[section]  # noqa: SLF001
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self.seconds += time.perf_counter() - self._entered
 
 
 def _record(row: tuple[Any, ...]) -> OperationRecord:
@@ -277,7 +282,10 @@ class Counters:
         return started, lambda: self.keep(started)
 
     def _joined(self) -> Operation | None:
-        return next((outer for counters, outer in _under_way.get() if counters is self), None)
+        for counters, outer in _under_way.get():
+            if counters is self:
+                return outer
+        return None
 
     def keep(self, finished: Operation) -> None:
         """Leave the row of an operation."""

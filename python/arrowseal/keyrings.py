@@ -82,7 +82,7 @@ class Keyrings:
 
     def remember(self, encrypted_data_key: bytes, kms_key_arn: str | None) -> None:
         """Keep in mind which KMS key wrapped an encrypted data key: the object itself does not say."""
-        if kms_key_arn is None:
+        if kms_key_arn is None or self._arns.get(encrypted_data_key) == kms_key_arn:
             return
         self._arns[encrypted_data_key] = kms_key_arn
         while len(self._arns) > _REMEMBERED:

@@ -70,7 +70,7 @@ class _Unwrapping:
         context = frozenset(metadata.context.items())
         suite = metadata.format, metadata.content_algorithm, metadata.wrap
         asked = self._asked_for(), self._grant_tokens
-        key = ("decrypt", suite, self._policy, asked, context, metadata.encrypted_data_key)
+        key = ("decrypt", *suite, self._policy, asked, context, metadata.encrypted_data_key)
         size = len(metadata.encrypted_data_key) + sum(len(name) + len(value) for name, value in context)
         return self._cache.get(key, size, lambda: self._unwrap(metadata, location, operation))
 

@@ -50,8 +50,8 @@ class DecryptionMaterials:
 
     data_key: DataKey
     key_name: str
+    kms_key_arn: str | None = field(init=False)
+    """The ARN of the KMS key; None for a key of another kind."""
 
-    @property
-    def kms_key_arn(self) -> str | None:
-        """The ARN of the KMS key; None for a key of another kind."""
-        return self.key_name if KEY_ARN.fullmatch(self.key_name) else None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kms_key_arn", self.key_name if KEY_ARN.fullmatch(self.key_name) else None)

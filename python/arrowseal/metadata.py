@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 from arrowseal.exceptions import ConfigurationError, MetadataError
 from arrowseal.flat_json import parse_flat, undo_double_encoding
@@ -21,7 +21,8 @@ from arrowseal.materials import KEY_ARN
 from arrowseal.suites import NOT_THE_USERS, RESERVED_CONTEXT_NAME, SUITES, Format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from arrowseal._core import AlgorithmSuite
     from arrowseal.location import ObjectLocation
@@ -39,9 +40,9 @@ CONTEXT, MATERIAL_DESCRIPTION = "x-amz-t", "x-amz-m"
 UNENCRYPTED_LENGTH, UNENCRYPTED_MD5 = "x-amz-unencrypted-content-length", "x-amz-unencrypted-content-md5"
 INSTRUCTION_FILE = "x-amz-crypto-instr-file"
 
-_EXCLUSIVE: Final = {V1_KEY, V2_KEY, V3_KEY}
-_V2_NAMES: Final = {IV, CEK_ALG, WRAP_ALG, MATDESC, TAG_LEN}
-_V3_NAMES: Final = {CONTENT, WRAP, COMMITMENT, MESSAGE_ID, CONTEXT, MATERIAL_DESCRIPTION}
+_EXCLUSIVE: Final = frozenset({V1_KEY, V2_KEY, V3_KEY})
+_V2_NAMES: Final = frozenset({IV, CEK_ALG, WRAP_ALG, MATDESC, TAG_LEN})
+_V3_NAMES: Final = frozenset({CONTENT, WRAP, COMMITMENT, MESSAGE_ID, CONTEXT, MATERIAL_DESCRIPTION})
 _FORMAT_NAMES: Final = _EXCLUSIVE | _V2_NAMES | _V3_NAMES
 RESERVED_NAMES: Final = _FORMAT_NAMES | {UNENCRYPTED_LENGTH, UNENCRYPTED_MD5, INSTRUCTION_FILE}
 """Every name of user metadata that the formats use; none of them is a caller's to set."""
@@ -60,13 +61,14 @@ _WRITTEN_WRAPS: Final = {wrap: code for code, wrap in V3_WRAPS.items()}
 _V2_WRAPS: Final = {*V3_WRAPS.values(), "kms", "AESWrap", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding"}
 _WRAPPED_BYTES: Final = {"AES/GCM": 60, "AESWrap": 40, "AES": 48}
 """What these wraps make of a 32-byte data key. V1 does not name its wrap: what is longer than 48 bytes is of RSA."""
+_GCM_SUITES: Final = {one.content_algorithm: one.suite for one in Format}
 _MAX_METADATA_BYTES: Final = 2048
 _KMS_BLOB_BYTES: Final = 184  # what KMS answers for a 32-byte data key
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which takes four times as long, for each object that is read
 class EncryptedMetadata:
-    """The encryption of an object, as its metadata claims it. Nothing in it is proven.
+    """The encryption of an object, as its metadata claims it. Nothing in it is proven. Nobody changes it.
 
     `format` is "V1", "V2" or "V3"; `wrap` the wrapping algorithm by the name that V2 gives it ("AES" and "RSA" are
     V1's); `message_id` V3's message id or V2's and V1's IV; `context` the stored encryption context, reserved entry
@@ -98,8 +100,7 @@ class EncryptedMetadata:
         """The algorithm suite of the content; None where the metadata at hand does not say."""
         if self.content_algorithm in CBC_NAMES:
             return SUITES[0x0070]
-        known = {Format.V2.content_algorithm: Format.V2.suite, Format.V3.content_algorithm: Format.V3.suite}
-        return known.get(self.content_algorithm)
+        return _GCM_SUITES.get(self.content_algorithm)
 
     @property
     def named_key(self) -> str | None:
@@ -131,18 +132,11 @@ def parse(metadata: Mapping[str, str], instruction: Mapping[str, str] | None = N
         doubled = Counter(name.lower() for name in metadata).most_common(1)[0][0]
         raise MetadataError(f"the metadata name {doubled} occurs twice")
     if instruction is not None:
-        return replace(_parse_whole(_with_instruction(fields, instruction), words=False), instruction_file=True)
-    present = fields.keys() & _FORMAT_NAMES
-    if present & _EXCLUSIVE:
-        return _parse_whole(fields, words=True)
-    if present == _IN_THE_OBJECT:
-        return EncryptedMetadata("V3", fields[CONTENT], "", b"", b"", None, {}, instruction_file=True)
-    if present:
-        raise MetadataError(f"the metadata is incomplete: {_listed(present)} without an encrypted data key")
-    if fields.keys() & _LENGTHS:
-        # The one trace that V1 and V2 writers with instruction files leave in the object itself.
-        return EncryptedMetadata("V2", "", "", b"", b"", None, {}, instruction_file=True)
-    return None
+        joined = _with_instruction(fields, instruction)
+        parser = _parser(tuple(joined))
+        return None if parser is None else replace(parser(joined, words=False), instruction_file=True)
+    parser = _parser(tuple(fields))
+    return None if parser is None else parser(fields, words=True)
 
 
 def parse_at(
@@ -174,21 +168,41 @@ def _with_instruction(fields: Mapping[str, str], instruction: Mapping[str, str])
     return {**fields, **instruction}
 
 
-def _parse_whole(fields: Mapping[str, str], *, words: bool) -> EncryptedMetadata:
-    present = set(fields.keys() & _FORMAT_NAMES)
+class _Parser(Protocol):
+    """What parses the fields of one format. `words`: as in `_string_map`."""
+
+    def __call__(self, fields: Mapping[str, str], *, words: bool) -> EncryptedMetadata: ...
+
+
+@functools.lru_cache(maxsize=256)
+def _parser(names: tuple[str, ...]) -> _Parser | None:
+    """What parses fields of these names, which mostly are the same for many objects, and alone say what format it is;
+    None for names of no format. Raises `MetadataError` for those that are mixed or missing.
+    """
+    present = _FORMAT_NAMES.intersection(names)
     exclusive = present & _EXCLUSIVE
     if len(exclusive) > 1:
         raise MetadataError(f"the metadata mixes formats: {_listed(exclusive)}")
-    described = functools.partial(_string_map, fields, words=words)
-    parser = {V1_KEY: _parse_v1, V2_KEY: _parse_v2, V3_KEY: _parse_v3}[exclusive.pop()]
-    return parser(fields, present, described)
+    if V1_KEY in exclusive:
+        _demand(present, "V1", required={IV}, forbidden=_FORMAT_NAMES - {V1_KEY, IV, MATDESC})
+        return _parse_v1
+    if V2_KEY in exclusive:
+        _demand(present, "V2", required={IV, CEK_ALG, WRAP_ALG}, forbidden=_V3_NAMES)
+        return _parse_v2
+    if V3_KEY in exclusive:
+        _demand(present, "V3", required={CONTENT, WRAP, COMMITMENT, MESSAGE_ID}, forbidden=_V2_NAMES)
+        return _parse_v3
+    if present == _IN_THE_OBJECT:
+        return lambda fields, **_: EncryptedMetadata("V3", fields[CONTENT], "", b"", b"", None, {}, True)
+    if present:
+        raise MetadataError(f"the metadata is incomplete: {_listed(present)} without an encrypted data key")
+    if _LENGTHS.intersection(names):
+        # The one trace that V1 and V2 writers with instruction files leave in the object itself.
+        return lambda *_, **__: EncryptedMetadata("V2", "", "", b"", b"", None, {}, True)
+    return None
 
 
-_Described: TypeAlias = "Callable[[str], dict[str, str]]"
-
-
-def _parse_v1(fields: Mapping[str, str], present: set[str], described: _Described) -> EncryptedMetadata:
-    _demand(present, "V1", required={IV}, forbidden=_FORMAT_NAMES - {V1_KEY, IV, MATDESC})
+def _parse_v1(fields: Mapping[str, str], *, words: bool) -> EncryptedMetadata:
     encrypted_data_key = _decode(fields, V1_KEY)
     wrap = "RSA" if len(encrypted_data_key) > _WRAPPED_BYTES["AES"] else "AES"
     return EncryptedMetadata(
@@ -199,33 +213,11 @@ def _parse_v1(fields: Mapping[str, str], present: set[str], described: _Describe
         _decode(fields, IV, 16),
         None,
         {},
-        material_description=described(MATDESC),
+        material_description=_string_map(fields, MATDESC, words=words),
     )
 
 
-def _parse_v3(fields: Mapping[str, str], present: set[str], described: _Described) -> EncryptedMetadata:
-    _demand(present, "V3", required={CONTENT, WRAP, COMMITMENT, MESSAGE_ID}, forbidden=_V2_NAMES)
-    suite = Format.V3.suite
-    if fields[CONTENT] != Format.V3.content_algorithm:
-        raise MetadataError(f"{CONTENT} names no content algorithm of format V3")
-    wrap = V3_WRAPS.get(fields[WRAP])
-    if wrap is None:
-        raise MetadataError(f"{WRAP} names no wrapping algorithm of format V3")
-    return EncryptedMetadata(
-        "V3",
-        fields[CONTENT],
-        wrap,
-        _of_wrap(_decode(fields, V3_KEY), wrap),
-        _drawn(fields, MESSAGE_ID, suite.message_id_bytes),
-        _decode(fields, COMMITMENT, suite.commitment_bytes),
-        # Chosen by the wrapping algorithm: writers may fill the other one too, and it means nothing.
-        described(CONTEXT) if wrap == KMS_CONTEXT else {},
-        material_description={} if wrap == KMS_CONTEXT else described(MATERIAL_DESCRIPTION),
-    )
-
-
-def _parse_v2(fields: Mapping[str, str], present: set[str], described: _Described) -> EncryptedMetadata:
-    _demand(present, "V2", required={IV, CEK_ALG, WRAP_ALG}, forbidden=_V3_NAMES)
+def _parse_v2(fields: Mapping[str, str], *, words: bool) -> EncryptedMetadata:
     algorithm, wrap = fields[CEK_ALG], fields[WRAP_ALG]
     # A stored CTR algorithm is refused with all others: reading GCM as CTR made an oracle once (CVE-2020-8912).
     if algorithm != Format.V2.content_algorithm and algorithm not in CBC_NAMES:
@@ -235,6 +227,7 @@ def _parse_v2(fields: Mapping[str, str], present: set[str], described: _Describe
     cbc, by_kms = algorithm in CBC_NAMES, wrap in KMS_WRAPS
     if not cbc and fields.get(TAG_LEN, "128") != "128":
         raise MetadataError(f"{TAG_LEN} is not 128")
+    described = _string_map(fields, MATDESC, words=words)
     return EncryptedMetadata(
         "V2",
         algorithm,
@@ -242,8 +235,30 @@ def _parse_v2(fields: Mapping[str, str], present: set[str], described: _Describe
         _of_wrap(_decode(fields, V2_KEY), wrap),
         _decode(fields, IV, 16) if cbc else _drawn(fields, IV, Format.V2.suite.iv_bytes),
         None,
-        described(MATDESC) if by_kms else {},
-        material_description={} if by_kms else described(MATDESC),
+        described if by_kms else {},
+        material_description={} if by_kms else described,
+    )
+
+
+def _parse_v3(fields: Mapping[str, str], *, words: bool) -> EncryptedMetadata:
+    suite = Format.V3.suite
+    if fields[CONTENT] != Format.V3.content_algorithm:
+        raise MetadataError(f"{CONTENT} names no content algorithm of format V3")
+    wrap = V3_WRAPS.get(fields[WRAP])
+    if wrap is None:
+        raise MetadataError(f"{WRAP} names no wrapping algorithm of format V3")
+    by_kms = wrap == KMS_CONTEXT
+    # Chosen by the wrapping algorithm: writers may fill the other one too, and it means nothing.
+    described = _string_map(fields, CONTEXT if by_kms else MATERIAL_DESCRIPTION, words=words)
+    return EncryptedMetadata(
+        "V3",
+        fields[CONTENT],
+        wrap,
+        _of_wrap(_decode(fields, V3_KEY), wrap),
+        _drawn(fields, MESSAGE_ID, suite.message_id_bytes),
+        _decode(fields, COMMITMENT, suite.commitment_bytes),
+        described if by_kms else {},
+        material_description={} if by_kms else described,
     )
 
 
@@ -344,7 +359,13 @@ def bound_context(context: Mapping[str, str], format: Format) -> dict[str, str]:
     return dict(context) | {RESERVED_CONTEXT_NAME: format.content_algorithm}
 
 
-def _demand(present: set[str], format: str, *, required: set[str], forbidden: set[str]) -> None:  # noqa: A002
+def _demand(
+    present: AbstractSet[str],
+    format: str,  # noqa: A002
+    *,
+    required: AbstractSet[str],
+    forbidden: AbstractSet[str],
+) -> None:
     if missing := required - present:
         raise MetadataError(f"the metadata of format {format} lacks {_listed(missing)}")
     if mixed := present & forbidden:
@@ -353,7 +374,7 @@ def _demand(present: set[str], format: str, *, required: set[str], forbidden: se
         )
 
 
-def _listed(names: set[str]) -> str:
+def _listed(names: AbstractSet[str]) -> str:
     return ", ".join(sorted(names))
 
 

@@ -29,7 +29,7 @@ from arrowseal.suites import AnyContext, Format
 from arrowseal.transfer import Download
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.counters import Operation
@@ -50,7 +50,7 @@ class LargerError(Exception):
     """An object is larger than who asked for it whole believed. Never seen outside."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which takes four times as long, for each object that is read
 class Unlocked:
     """An object whose data key was unwrapped, and by which key."""
 
@@ -67,9 +67,8 @@ class Unlocked:
     @property
     def of_core(self) -> tuple[_core.DataKey, int, bytes, bytes | None, int]:
         """What the openers of AES-GCM in the core take."""
-        told = self.encrypted
-        suite = Format.of(told.format).suite
-        return self.materials.data_key, suite.id, told.message_id, told.commitment, self.stored_bytes
+        told, data_key = self.encrypted, self.materials.data_key
+        return data_key, Format[told.format].suite.id, told.message_id, told.commitment, self.stored_bytes
 
     def opener(self) -> _core.Opener | _core.CbcOpener:
         """What opens the object as a whole."""
@@ -78,18 +77,32 @@ class Unlocked:
         label: Any = f"CSE {self.encrypted.format}"
         return _core.CbcOpener(self.materials.data_key, self.encrypted.message_id, self.stored_bytes, encryption=label)
 
-    @contextlib.contextmanager
-    def authenticating(self) -> Iterator[None]:
+    def authenticating(self) -> _Authenticating:
         """Errors of the core within the block name the object and its key; of CBC there is one error only."""
-        try:
-            yield
-        except AuthenticationError as error:
-            if self.encrypted.cbc:
-                raise cbc_failure(self.location) from None
-            raise AuthenticationError(
-                f"{self.location} (data key from {self.materials.key_name}): {error}. It was changed or cut short, or "
-                "its body and its metadata belong to different objects: restore it from a version or a copy that opens"
-            ) from None
+        return _Authenticating(self)
+
+
+class _Authenticating:
+    """The block of `Unlocked.authenticating`."""
+
+    __slots__ = ("_unlocked",)
+
+    def __init__(self, unlocked: Unlocked) -> None:
+        self._unlocked = unlocked
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if not isinstance(error, AuthenticationError):
+            return
+        unlocked = self._unlocked
+        if unlocked.encrypted.cbc:
+            raise cbc_failure(unlocked.location) from None
+        raise AuthenticationError(
+            f"{unlocked.location} (data key from {unlocked.materials.key_name}): {error}. It was changed or cut short, "
+            "or its body and its metadata belong to different objects: restore it from a version or a copy that opens"
+        ) from None
 
 
 class Whole(NamedTuple):
@@ -100,7 +113,7 @@ class Whole(NamedTuple):
     kms_key_arn: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as `Unlocked`
 class ReadRequest:
     """What a call asked to read: where, the arguments for S3, what it accepts, and under which keys."""
 

@@ -151,7 +151,11 @@ class _Neighbours:
         self._sealed: dict[tuple[str, str], bool] = {}
 
     def sealed(self, location: ObjectLocation) -> bool:
-        return next((known for place in _places(location) if (known := self._sealed.get(place)) is not None), False)
+        for place in _places(location):
+            known = self._sealed.get(place)
+            if known is not None:
+                return known
+        return False
 
     def note(self, location: ObjectLocation, *, sealed: bool) -> None:
         if len(self._sealed) > _REMEMBERED:
@@ -169,7 +173,7 @@ def _places(location: ObjectLocation) -> Iterator[tuple[str, str]]:
 
 def _sealed(stored: StoredObject) -> bool:
     """Whether the metadata has one of the names of the encryption formats; what it is worth is for others to say."""
-    return any(name.lower() in RESERVED_NAMES for name in stored.metadata)
+    return not RESERVED_NAMES.isdisjoint(map(str.lower, stored.metadata))
 
 
 class ObstoreBody:
