@@ -120,15 +120,19 @@ def _ask(
 
 
 def _in_botocores_words(response: Any) -> dict[str, Any]:
-    headers = response.headers
-    answer: dict[str, Any] = {name: headers[header] for name, header in _ANSWERED.items() if header in headers}
-    answer["Metadata"] = {
-        name[len(_METADATA) :]: value for name, value in headers.items() if name.lower().startswith(_METADATA)
-    }
-    answer["Body"] = response.raw
-    answer["LastModified"] = _date(headers.get("last-modified"))
-    if "content-length" in headers:
-        answer["ContentLength"] = int(headers["content-length"])
+    headers = response.raw.headers  # those of urllib3: to look into botocore's takes several times as long
+    fields: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    for name in headers:
+        lower = name.lower()
+        if lower.startswith(_METADATA):
+            metadata[name[len(_METADATA) :]] = headers[name]
+        else:
+            fields[lower] = headers[name]
+    answer: dict[str, Any] = {name: fields[header] for name, header in _ANSWERED.items() if header in fields}
+    answer |= {"Metadata": metadata, "Body": response.raw, "LastModified": _date(fields.get("last-modified"))}
+    if "content-length" in fields:
+        answer["ContentLength"] = int(fields["content-length"])
     return answer
 
 
