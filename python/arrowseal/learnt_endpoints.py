@@ -68,7 +68,7 @@ class LearntEndpoints:
         self._local = threading.local()
         self.learns = not _has_foreign_hooks(s3)
         if self.learns:
-            for action in ("GetObject", "HeadObject"):
+            for action in ("GetObject", "HeadObject", "ListObjectsV2"):
                 # Last of all: what anybody else did to the request is in it, and who answers in S3's place is before.
                 s3.meta.events.register_last(f"before-send.s3.{action}", self._sent)
 
@@ -86,7 +86,9 @@ class LearntEndpoints:
 
     @contextlib.contextmanager
     def learning(self, location: ObjectLocation) -> Iterator[None]:
-        """A call of boto3 for that object, whose last request, when the call succeeds, shows the endpoint."""
+        """A call of boto3 for that object, or without a key for the bucket, whose last request, when the call succeeds,
+        shows the endpoint.
+        """
         if not self.learns or location.bucket in self._endpoints:
             yield
             return
@@ -108,6 +110,8 @@ class LearntEndpoints:
         fields = {name.lower(): _text(value) for name, value in headers.items()}
         signed = _SIGNED.fullmatch(fields.get("authorization", ""))
         path, suffix = url.partition("?")[0], "/" + _quoted(location.key)
+        if not location.key:
+            path = path.rstrip("/") + suffix
         if signed is None or fields.keys() - _KNOWN_HEADERS or not path.endswith(suffix):
             return None
         credentials = self.frozen_credentials()

@@ -86,6 +86,21 @@ def test_a_listing_shows_objects_and_with_a_delimiter_one_level(s3: Any, store: 
     assert {row.location.key: row.is_prefix for row in level} == {"a": False, "d/": True, "e/": True}
 
 
+def test_a_second_listing_says_what_boto3_says_of_whatever_keys(
+    server: Server, s3: Any, store: Store, fresh_bucket: str
+) -> None:
+    for key in ("plain", "a b+c%2F&=#?.csv", "d/ünder 🙂", "d/x=1/y", "<e>&amp;", "f~(1)!'*"):
+        s3.put_object(Bucket=fresh_bucket, Key=key, Body=key.encode())
+    boto3s = server.store("boto3 as it is")
+    whole = operation(ObjectLocation(fresh_bucket, ""))
+    for prefix in ("", "d/", "d", "a b+", "nothing"):
+        for delimiter in (None, "/"):
+            asked = {"delimiter": delimiter, "token": None}
+            expected = boto3s.list_page(fresh_bucket, prefix, whole, **asked)
+            assert [store.list_page(fresh_bucket, prefix, whole, **asked) for _ in range(2)] == [expected] * 2
+    assert whole.requests == 3 * 10
+
+
 def test_copies_keep_metadata_and_deletions_are_silent(s3: Any, store: Store, fresh_bucket: str) -> None:
     source, target = ObjectLocation(fresh_bucket, "from"), ObjectLocation(fresh_bucket, "to/here")
     put(store, source, b"content")

@@ -39,7 +39,7 @@ LAYERS = [
     {"connections", "head", "keyrings", "outgoing"},
     {"store_obstore"},
     {"store_lean"},
-    {"store_boto3"},
+    {"store_boto3", "store_lean_listing"},
     {"store_boto3_attributes"},
     {"store_boto3_uploads"},
     {"boto3_bodies", "s3_errors"},

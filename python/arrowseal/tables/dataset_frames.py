@@ -1,16 +1,16 @@
 """A read of a dataset as frames of polars, which decodes small Parquet files by itself, many at a time.
 
 For a file of some kilobytes a table of pyarrow, and a frame out of it, cost several times what fetching and opening it
-does; polars reads a list of files at a tenth of that. It is given those that follow each other in one partition, and
-what it makes of them is taken if it has the columns and types of the dataset. Otherwise, and for what polars refuses,
-the same bytes go through pyarrow, which converts what may be converted, and knows what to say of the rest.
+does; polars reads a list of files at a tenth of that. It is given those that follow each other, and what it makes of
+them is taken if it has the columns and types of the dataset. Otherwise, and for what polars refuses, the same bytes go
+through pyarrow, which converts what may be converted, and knows what to say of the rest.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.tables.dataset_files import Wanted
     from arrowseal.tables.dataset_listing import Found
+    from arrowseal.tables.dataset_partitions import Partition
     from arrowseal.tables.dataset_scan import DatasetScan
     from arrowseal.tables.dataset_source import DatasetFile
     from arrowseal.tables.lazy import Query
@@ -48,6 +49,10 @@ class _Undecoded:
     @property
     def nbytes(self) -> int:
         return len(self.content)
+
+
+class _DiffersError(Exception):
+    """A file is not as the schema says."""
 
 
 class FrameScan:
@@ -114,33 +119,39 @@ class FrameScan:
         )
 
     def _by_polars(self, few: list[_Undecoded], wanted: Wanted) -> pl.DataFrame | None:
-        """The frame of files of one partition; None if it would not be what the schema says, or there is none."""
+        """The frame of several files; None if it would not be what the schema says, or there is none."""
         polars = require("polars", "polars")
+        own = [name for name in self._schema if name in wanted.own.names]
         try:
-            frame = polars.scan_parquet([one.content for one in few])
-            there = frame.collect_schema()
-            own = [name for name in self._schema if name in wanted.own.names]
-            known = wanted.strict.known
-            if any(there.get(name) != self._schema[name] for name in own) or (
-                known is not None and there.keys() - known
-            ):
-                return None
-            frame = frame.select(own).with_columns(
-                self._said(name, few[0].member, wanted) for name in self._schema if name not in own
-            )
-            for each in self._query.filters:
-                frame = frame.filter(each.expr)
-            decoded: pl.DataFrame = frame.collect()
+            # All at once: who decodes waits after each call until the threads that fetch let Python go.
+            scans = [
+                self._of_partition(polars.scan_parquet([one.content for one in alike]), partition, own, wanted)
+                for partition, alike in groupby(few, lambda one: one.member.partition)
+            ]
+            decoded: pl.DataFrame = polars.concat(scans, rechunk=False).collect()
+        except _DiffersError:
+            return None
         except BaseException as error:
             if not is_refusal(error):
                 raise
             return None  # pyarrow finds out what is wrong, and says it without quoting values
-        return decoded
+        return decoded if decoded.schema == self._schema else None
 
-    def _said(self, name: str, member: DatasetFile, wanted: Wanted) -> pl.Expr:
+    def _of_partition(self, frame: pl.LazyFrame, partition: Partition, own: list[str], wanted: Wanted) -> pl.LazyFrame:
+        known = wanted.strict.known
+        if known is not None and frame.collect_schema().keys() - known:
+            raise _DiffersError
+        frame = frame.select(own).with_columns(
+            self._said(name, partition, wanted) for name in self._schema if name not in own
+        )
+        for each in self._query.filters:
+            frame = frame.filter(each.expr)
+        return frame.select([*self._schema])
+
+    def _said(self, name: str, partition: Partition, wanted: Wanted) -> pl.Expr:
         """What the path of a file says, as a column."""
         polars = require("polars", "polars")
-        value = constant(member.partition.values.get(name), wanted.partition_schema.field(name).type, 1)
+        value = constant(partition.values.get(name), wanted.partition_schema.field(name).type, 1)
         said = polars.from_arrow(value)
         # A datetime of Python would end at microseconds; what takes longer is right for it.
         one = polars.lit(said).first() if isinstance(said.dtype, polars.Datetime) else polars.lit(said.item())
@@ -149,17 +160,14 @@ class FrameScan:
 
 
 def _together(read: Iterator[_Undecoded | pa.Table]) -> Iterator[list[_Undecoded | pa.Table]]:
-    """Small files that follow each other in one partition, as long as they fit one frame; other tables alone. The first
-    file comes alone, for who waits for it.
+    """Small files that follow each other, as long as they fit one frame; other tables alone. The first file comes
+    alone, for who waits for it.
     """
     few: list[_Undecoded | pa.Table] = []
     most, size = 1, 0
     for one in read:
-        last = few[-1] if few else one
-        alike = isinstance(one, _Undecoded) and isinstance(last, _Undecoded)
-        if few and not (
-            alike and len(few) < most and size < _FRAME_BYTES and one.member.partition == last.member.partition
-        ):
+        alike = isinstance(one, _Undecoded) and few and isinstance(few[-1], _Undecoded)
+        if few and not (alike and len(few) < most and size < _FRAME_BYTES):
             yield few
             few, size, most = [], 0, _FILES
         few.append(one)
