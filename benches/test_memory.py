@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from arrowseal.local import LocalServers
 
 MIB = 1 << 20
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.one_server]
 PEAK = """
 import json, re
 

@@ -36,7 +36,7 @@ def measured(endpoint: Endpoint, servers: LocalServers, operation: str, size: st
                 arms[arm.name] = partial(arm.client.put, url, content, **how)
             else:
                 arms[arm.name] = partial(arm.client.get, url, allow_plaintext=True)
-        _measured[operation, size] = measure(arms, rounds=rounds, warmup=1 if SIZES[size] > 10_000_000 else 2)
+        _measured[operation, size] = measure(arms, rounds=rounds, warmup=0 if SIZES[size] >= 10**9 else 2)
     return _measured[operation, size]
 
 
