@@ -27,12 +27,18 @@ _KNOWN_HEADERS: Final = {
     "amz-sdk-invocation-id",
     "amz-sdk-request",
     "authorization",
+    "content-length",
+    "content-type",
+    "expect",
     "if-match",
+    "if-none-match",
     "range",
     "user-agent",
+    "x-amz-checksum-crc32",
     "x-amz-checksum-mode",
     "x-amz-content-sha256",
     "x-amz-date",
+    "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
 }
 _NOBODY: Final = ("botocore.", "boto3.")
@@ -68,7 +74,7 @@ class LearntEndpoints:
         self._local = threading.local()
         self.learns = not _has_foreign_hooks(s3)
         if self.learns:
-            for action in ("GetObject", "HeadObject", "ListObjectsV2"):
+            for action in ("GetObject", "HeadObject", "ListObjectsV2", "PutObject"):
                 # Last of all: what anybody else did to the request is in it, and who answers in S3's place is before.
                 s3.meta.events.register_last(f"before-send.s3.{action}", self._sent)
 
@@ -112,7 +118,8 @@ class LearntEndpoints:
         path, suffix = url.partition("?")[0], "/" + _quoted(location.key)
         if not location.key:
             path = path.rstrip("/") + suffix
-        if signed is None or fields.keys() - _KNOWN_HEADERS or not path.endswith(suffix):
+        unknown = {name for name in fields.keys() - _KNOWN_HEADERS if not name.startswith("x-amz-meta-")}
+        if signed is None or unknown or not path.endswith(suffix):
             return None
         credentials = self.frozen_credentials()
         if signed[1] != credentials.access_key:

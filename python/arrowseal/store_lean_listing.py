@@ -38,7 +38,7 @@ def page_of(bucket: str, content: bytes) -> tuple[list[ListedObject], str | None
             name = _name(node)
             if name == "Contents":
                 row = {_name(field): field.text or "" for field in node}
-                changed = dt.datetime.fromisoformat(row["LastModified"])
+                changed = _time(row["LastModified"])
                 location = ObjectLocation(bucket, decoded(row["Key"]))
                 objects.append(ListedObject(location, int(row["Size"]), changed, row["ETag"].strip('"')))
             elif name == "CommonPrefixes":
@@ -47,6 +47,13 @@ def page_of(bucket: str, content: bytes) -> tuple[list[ListedObject], str | None
         return prefixes + objects, said["NextContinuationToken"] if said["IsTruncated"] == "true" else None
     except (ElementTree.ParseError, KeyError, ValueError):
         return None
+
+
+def _time(text: str) -> dt.datetime:
+    """As S3 writes it. Raises `ValueError` for other spellings."""
+    if not text.endswith("Z"):
+        raise ValueError
+    return dt.datetime.fromisoformat(text)
 
 
 def _name(node: ElementTree.Element) -> str:

@@ -49,8 +49,9 @@ def test_prefixes_come_first_and_a_page_that_is_cut_names_the_next() -> None:
         answer(ROW.replace("<Size>7</Size>", "<Size>many</Size>")),
         answer(ROW.replace("<Size>7</Size>", "")),
         answer(ROW.replace("2013-01-01T05:00:00.000Z", "Tue, 01 Jan 2013 05:00:00 GMT")),
+        answer(ROW.replace("2013-01-01T05:00:00.000Z", "2013-01-01T05:00:00.000")),
     ],
-    ids=["empty", "cut off", "without an end", "without a token", "size", "no size", "another time"],
+    ids=["empty", "cut off", "without an end", "without a token", "size", "no size", "another time", "a local time"],
 )
 def test_what_is_not_read_here_is_left_to_boto3(content: bytes) -> None:
     assert page_of("lake", content) is None
