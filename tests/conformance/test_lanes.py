@@ -23,6 +23,7 @@ from arrowseal.exceptions import ConfigurationError
 from arrowseal.lanes import store_of
 from arrowseal.location import ObjectLocation
 from arrowseal.options import ClientOptions
+from arrowseal.store import Payload
 from arrowseal.store_boto3 import Boto3Store
 from arrowseal.store_lean import LeanStore
 from arrowseal.store_obstore import ObstoreStore
@@ -157,9 +158,17 @@ class _Regions(BaseHTTPRequestHandler):
         else:
             size = len(CONTENT)
             headers = {"Content-Range": f"bytes 0-{size - 1}/{size}", "ETag": '"etag"', "x-amz-meta-x-amz-key-v2": "AA"}
-            self.answer(206, CONTENT, headers | {"Last-Modified": "Tue, 17 Nov 2026 10:00:00 GMT"})
+            self.answer(
+                206,
+                b"" if self.command == "PUT" else CONTENT,
+                headers | {"Last-Modified": "Tue, 17 Nov 2026 10:00:00 GMT"},
+            )
 
     do_HEAD = do_GET  # noqa: N815
+
+    def do_PUT(self) -> None:
+        assert self.rfile.read(int(self.headers["Content-Length"])) == CONTENT
+        self.do_GET()
 
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -167,7 +176,7 @@ class _Regions(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
@@ -197,6 +206,23 @@ def test_a_bucket_in_another_region_is_followed_there_and_then_asked_there(
     assert read(store, location) == CONTENT
     handler.asked.clear()
     assert [read(store, location), read(store, location)] == [CONTENT] * 2
+    assert handler.asked == ["eu-west-1"] * 2
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_bucket_in_another_region_is_written_to_there(regions: tuple[str, type[_Regions]], lane: str) -> None:
+    endpoint, handler = regions
+    store = Server("", endpoint, lambda: boto3.Session("access", "secret", region_name="us-east-1")).store(lane)
+    location = ObjectLocation("bucket", "directory/key")
+
+    def write() -> str:
+        return store.put(location, Operation("put", location), Payload(CONTENT), metadata={}, arguments={}).etag
+
+    assert [write(), write()] == ["etag"] * 2
+    handler.moved = True
+    assert write() == "etag"
+    handler.asked.clear()
+    assert [write(), write()] == ["etag"] * 2
     assert handler.asked == ["eu-west-1"] * 2
 
 
