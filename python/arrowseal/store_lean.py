@@ -50,7 +50,6 @@ _ANSWERED: Final = {
     "ChecksumType": "x-amz-checksum-type",
 }
 _METADATA: Final = "x-amz-meta-"
-_CRC32: Final = "x-amz-checksum-crc32"
 # botocore follows these to another Region or host.
 _ELSEWHERE: Final = {"301", "307", "308", "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed"}
 _MAYBE_ELSEWHERE: Final = {"400", "IllegalLocationConstraintException"}
@@ -184,11 +183,10 @@ def _write(
     headers = {_METADATA + name: value for name, value in metadata.items()}
     headers |= {_WRITE_HEADERS[name]: value for name, value in arguments.items()}
     headers["Content-Length"] = str(len(payload))
-    # What the signer goes by when it decides whether to sign the body too.
-    context: dict[str, Any] = {"client_config": s3.meta.config, "has_streaming_input": True}
     if sends_checksums(s3):
-        headers |= {"x-amz-sdk-checksum-algorithm": "CRC32", _CRC32: payload.crc32}
-        context["checksum"] = {"request_algorithm": {"algorithm": "crc32", "in": "header", "name": _CRC32}}
+        headers |= {"x-amz-sdk-checksum-algorithm": "CRC32", "x-amz-checksum-crc32": payload.crc32}
+    # By its settings the signer decides whether to sign the body too.
+    context = {"client_config": s3.meta.config}
     return _Request("PUT", endpoint.url(location, None), headers, context, body=PayloadBody(payload.view))
 
 
