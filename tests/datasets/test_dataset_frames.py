@@ -87,7 +87,7 @@ def found_by_pyarrow(url: str, **arguments: Any) -> pl.DataFrame:
     return frame
 
 
-def test_files_of_one_partition_are_decoded_together(lake: Lake, decoded: list[int]) -> None:
+def test_files_of_one_partition_are_one_scan(lake: Lake, decoded: list[int]) -> None:
     put_days(lake)
     assert spl.read_parquet("s3://lake/t/").height == 12 * ROWS
     assert decoded == [1, 3, 4, 4]  # the first one alone, for who waits for it
@@ -162,6 +162,22 @@ def test_a_file_that_differs_is_read_as_by_pyarrow(lake: Lake, other: str, place
             spl.read_parquet("s3://lake/t/")
     else:
         plt.assert_frame_equal(spl.read_parquet("s3://lake/t/"), expected, categorical_as_str=True)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("place", [2, 3])
+def test_a_file_that_differs_in_another_partition_is_read_as_by_pyarrow(lake: Lake, other: str, place: int) -> None:
+    usual = pa.table({"a": [1, 2], "b": ["x", "y"]})
+    tables = [pa.table(OTHERS[other]) if at == place else usual for at in range(6)]
+    lake.put({f"t/part={at // 2}/{at}.parquet": pq_bytes(table) for at, table in enumerate(tables)})
+    try:
+        expected = found_by_pyarrow("s3://lake/t/", partitioning="hive")
+    except SchemaMismatchError:
+        with pytest.raises(SchemaMismatchError):
+            spl.read_parquet("s3://lake/t/")
+        return
+    read = spl.read_parquet("s3://lake/t/").with_columns(pl.col("part").cast(expected["part"].dtype))
+    plt.assert_frame_equal(read, expected, categorical_as_str=True)
 
 
 @pytest.mark.parametrize("columns", [["a"], ["a", "b"]])
