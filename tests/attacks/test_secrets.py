@@ -66,14 +66,15 @@ def seen_keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 def test_no_data_key_and_no_plaintext_is_logged_at_debug(
     client: Client, bucket: str, log: io.StringIO, seen_keys: list[bytes]
 ) -> None:
-    client.put(bucket=bucket, key="o", data=PLAINTEXT)
-    assert client.get(bucket=bucket, key="o") == PLAINTEXT
+    for _ in range(2):  # by boto3, and by the short way
+        client.put(bucket=bucket, key="o", data=PLAINTEXT)
+        assert client.get(bucket=bucket, key="o") == PLAINTEXT
     with pytest.raises(ArrowSealError):
         client.get(bucket=bucket, key="o", kms_key_id="alias/no-such-key")
     text = log.getvalue()
     assert "botocore" in text, "the log must have been on"
     assert "wire log withheld" in text
-    assert len(seen_keys) == 2
+    assert len(seen_keys) == 4
     for secret in (*seen_keys, PLAINTEXT[:32]):
         for spelling in spellings(secret):
             assert spelling not in text
@@ -96,8 +97,9 @@ def test_a_data_key_on_its_way_from_a_raw_key_to_kms_encrypt_is_in_no_log(
 
 
 def test_no_plaintext_of_a_plain_object_is_logged_either(client: Client, bucket: str, log: io.StringIO) -> None:
-    client.put(bucket=bucket, key="o", data=PLAINTEXT, encryption=PLAIN)
-    client.get(bucket=bucket, key="o", allow_plaintext=True)
+    for _ in range(2):  # by boto3, and by the short way
+        client.put(bucket=bucket, key="o", data=PLAINTEXT, encryption=PLAIN)
+        client.get(bucket=bucket, key="o", allow_plaintext=True)
     assert "canary-plaintext" not in log.getvalue()
 
 
@@ -116,7 +118,7 @@ def test_the_key_of_sse_c_is_logged_nowhere(client: Client, bucket: str, log: io
 def test_wire_logs_come_back_after_a_call_that_carried_a_key(client: Client, bucket: str, log: io.StringIO) -> None:
     client.put(bucket=bucket, key="o", data=PLAINTEXT)
     log.truncate(0)
-    client.exists(bucket=bucket, key="o")
+    client.delete(bucket=bucket, key="o")
     assert "botocore.parsers" in log.getvalue()
 
 
