@@ -184,7 +184,7 @@ class _State(Generic[Task, Rows]):
     def take(self) -> Rows | None:
         """The next rows; None after the last. Raises what the task raised whose turn it is."""
         with self._lock:
-            while self._taken < len(self._tasks):
+            while self._taken < len(self._tasks) and not self._stopped:
                 waiting = self._waiting.get(self._taken)
                 if waiting:
                     rows = waiting.popleft()

@@ -23,7 +23,7 @@ from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     import polars as pl
 
@@ -67,7 +67,7 @@ class FrameScan:
         self._query = query
         self._schema = {name: schema[name] for name in query.columns or schema.names()}
 
-    def frames(self) -> Iterator[pl.DataFrame]:
+    def frames(self) -> Generator[pl.DataFrame, None, None]:
         """Frames in the order of the files. Raises what reading the dataset raises."""
         rows, names = 0, [*self._schema]
         with self._scan.counted() as operation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ import pyarrow.dataset as ds
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
+from arrowseal.fs import exit_guard
 from arrowseal.tables.dataset import EncryptedDataset, dataset
 from arrowseal.tables.dataset_frames import FrameScan
 from arrowseal.tables.dataset_partitions import polars_type
@@ -19,7 +21,7 @@ from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_parquet import pruning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import polars as pl
 
@@ -146,7 +148,7 @@ class LazyDataset(LazyTable):
         scan = self._dataset.scanner(read, pruning(query.filters, schema) if query.rows is None else None)
         yield polars.DataFrame(schema={name: schema[name] for name in names})
         if query.rows is None and names:
-            yield from FrameScan(scan, query, schema).frames()
+            yield from _waited_for(FrameScan(scan, query, schema).frames())
             return
         for table in _joined(_sliced(scan, query.rows)):
             frame: pl.DataFrame = polars.from_arrow(table, rechunk=False)
@@ -159,6 +161,25 @@ class LazyDataset(LazyTable):
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
         """Not for many objects either."""
         raise NotImplementedError
+
+
+def _waited_for(frames: Generator[pl.DataFrame, None, None]) -> Iterator[pl.DataFrame]:
+    """The same frames. polars takes them ahead on a thread of its own, for which the end of the interpreter waits while
+    it makes one: without the GIL it would take the process down.
+    """
+    with closing(frames):
+        while True:
+            at_work = _AtWork()
+            exit_guard.wait_for(at_work)
+            frame = next(frames, None)
+            del at_work
+            if frame is None:
+                return
+            yield frame
+
+
+class _AtWork:
+    """Nothing but something to hold on to."""
 
 
 def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
