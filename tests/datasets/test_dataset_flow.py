@@ -14,7 +14,7 @@ import pytest
 
 import arrowseal.aio as sealed
 import arrowseal.arrow as sa
-from arrowseal.cancellation import cancellation
+from arrowseal.cancellation import CancelledWork, cancellation
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.tables.dataset_flow import in_order, threads_of
 from arrowseal.tables.dataset_lanes import Lane, Lanes
@@ -140,6 +140,33 @@ def test_an_iterator_that_is_given_up_calls_off_what_is_at_work(how: str) -> Non
         del rows
         gc.collect()
     assert ended.wait(5)
+
+
+def test_who_waits_for_rows_when_the_work_is_called_off_gets_an_error_not_an_end() -> None:
+    begun = threading.Event()
+    came: list[Any] = []
+
+    def run(task: int) -> Iterator[Rows]:
+        begun.set()
+        yield Rows(task)
+        cancellation().sleep(60)
+
+    rows: Any = ordered(range(2), run, threads=2)
+
+    def take() -> None:
+        try:
+            came.extend(row.name for row in rows)
+            came.append("the end")
+        except BaseException as error:
+            came.append(type(error))
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    assert begun.wait(5)
+    time.sleep(0.1)
+    rows.gi_frame.f_locals["at_exit"]()  # as the end of the interpreter calls it, from another thread
+    taker.join(5)
+    assert came == [0, CancelledWork]
 
 
 def test_tasks_see_the_context_they_were_given() -> None:

@@ -31,6 +31,15 @@ def wait_for(file: Any) -> None:
     _watch(_reading, file)
 
 
+class Work:
+    """Work of a library's thread on what is ours: the end of the interpreter waits while somebody holds on to this, and
+    a moment longer, also when it is gone already.
+    """
+
+    def __init__(self) -> None:
+        wait_for(self)
+
+
 def give_up(file: Any) -> None:
     """At the end of the interpreter, `abandon` a file that is still being written."""
     _watch(_writing, file)

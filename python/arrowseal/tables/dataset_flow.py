@@ -184,7 +184,9 @@ class _State(Generic[Task, Rows]):
     def take(self) -> Rows | None:
         """The next rows; None after the last. Raises what the task raised whose turn it is."""
         with self._lock:
-            while self._taken < len(self._tasks) and not self._stopped:
+            while self._taken < len(self._tasks):
+                if self._stopped:
+                    self._cancel.check()  # raises: rows that were called off are not all of them
                 waiting = self._waiting.get(self._taken)
                 if waiting:
                     rows = waiting.popleft()
@@ -210,6 +212,7 @@ class _State(Generic[Task, Rows]):
         self._cancel.cancel()
         with self._lock:
             self._stopped = True
+            self._rows_came.notify_all()
             self._room_came.notify_all()
         until = time.monotonic() + _STOP_SECONDS
         for thread in self.threads:

@@ -254,7 +254,7 @@ def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> p
     if source.in_memory:
         # Its threads hold the buffer a moment longer than the call takes: an object that is gone already makes the end
         # of the interpreter wait for them.
-        exit_guard.wait_for(_Gone())
+        exit_guard.Work()
         return whole_file(source)
     expression = None if filters is None else pq.filters_to_expression(filters)
     footer = ParquetFooter(source, filtered=expression is not None)
@@ -268,10 +268,6 @@ def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> p
         if expression is not None:
             needed += names_of_filter(filters, expression, footer.schema)
     return footer.fetch(footer.plan(needed, footer.row_groups(expression, as_pyarrow=True))).file()
-
-
-class _Gone:
-    """Nothing but something to hold on to."""
 
 
 def _index_columns(schema: pa.Schema) -> list[str]:

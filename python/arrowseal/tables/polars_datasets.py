@@ -169,17 +169,12 @@ def _waited_for(frames: Generator[pl.DataFrame, None, None]) -> Iterator[pl.Data
     """
     with closing(frames):
         while True:
-            at_work = _AtWork()
-            exit_guard.wait_for(at_work)
+            work = exit_guard.Work()
             frame = next(frames, None)
-            del at_work
+            del work
             if frame is None:
                 return
             yield frame
-
-
-class _AtWork:
-    """Nothing but something to hold on to."""
 
 
 def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
