@@ -9,13 +9,14 @@ import pickle
 import subprocess
 import sys
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from arrowseal._core import DataKey, PlainReceiver, Sealer
+from arrowseal._core import DataKey, PartBuffer, PlainReceiver, Sealer, crc32
 from arrowseal.exceptions import AuthenticationError
 from core_messages import KEY, MIB, V3, land, open_message, opener, seal
 
@@ -170,6 +171,29 @@ def test_a_buffer_of_any_shape_and_type_is_sealed_as_its_bytes() -> None:
         assert open_message(seal(content)) == table.tobytes()
     for empty in (b"", bytearray(), np.array([], np.float32)):
         assert open_message(seal(empty)) == b""
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("begin", "length"), [(0, 16), (0, 5 * 2**16), (3 * 2**16 + 16, 2**17), (2**16 - 16, 48)])
+def test_the_checksum_of_a_part_is_that_of_its_sealed_bytes(begin: int, length: int, last: bool) -> None:
+    content = np.random.default_rng(length).bytes(begin + length)
+    for way in ("range", "part"):
+        sealer = Sealer(DataKey(KEY), V3)
+        if begin:
+            sealer.seal_range(content, 0, begin)
+        if way == "range":
+            sealed = sealer.seal_range(content, begin, begin + length, last=last)
+        else:
+            part = PartBuffer(length)
+            part.append(content[begin:])
+            sealed = sealer.seal_part(begin, part, last=last)
+        stored = bytes(sealed)
+        assert len(stored) == length + (16 if last else 0)
+        assert crc32(sealed) == crc32(sealed, 0, len(stored)) == zlib.crc32(stored)
+        assert crc32(sealed, 1) == zlib.crc32(stored[1:])
+        assert crc32(sealed, 0, len(stored) - 1) == zlib.crc32(stored[:-1])
+        with pytest.raises(ValueError, match="outside of the content"):
+            crc32(sealed, 0, len(stored) + 1)
 
 
 def test_a_buffer_with_gaps_is_refused_and_the_sealer_stays_usable() -> None:

@@ -12,9 +12,13 @@ use crate::error::{count, stays_here};
 use crate::memory::{self, Memory};
 use crate::pool::Trace;
 
-/// Ciphertext and tag of one message.
+/// Ciphertext and tag of one message, or a part of it.
 #[pyclass(frozen, module = "arrowseal._core")]
-pub(crate) struct SealedBuffer(Memory);
+pub(crate) struct SealedBuffer {
+    memory: Memory,
+    /// Of all of it, where it was computed on the way.
+    crc32: Option<u32>,
+}
 
 /// Plaintext that its tag has proven.
 #[pyclass(frozen, module = "arrowseal._core")]
@@ -34,11 +38,19 @@ struct Content {
 
 impl SealedBuffer {
     pub(crate) fn new(memory: Memory) -> Self {
-        Self(memory)
+        Self { memory, crc32: None }
+    }
+
+    pub(crate) fn with_crc32(memory: Memory, crc32: u32) -> Self {
+        Self { memory, crc32: Some(crc32) }
     }
 
     pub(crate) fn content(&self) -> &[u8] {
-        self.0.as_slice()
+        self.memory.as_slice()
+    }
+
+    pub(crate) fn crc32(&self) -> Option<u32> {
+        self.crc32
     }
 }
 

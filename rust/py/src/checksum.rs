@@ -1,6 +1,6 @@
 //! The checksum that S3 wants of what it is sent.
 
-use crc_fast::CrcAlgorithm;
+use crc_fast::{CrcAlgorithm, Digest};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -9,16 +9,43 @@ use crate::buffer::{PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer};
 use crate::content::detached;
 use crate::error::count;
 
+/// CRC32 of bytes as they are sealed: while they are in the processor's cache it costs half as much as later.
+pub(crate) struct Crc32(Digest);
+
+impl Crc32 {
+    pub(crate) fn new() -> Self {
+        Self(Digest::new(CrcAlgorithm::Crc32IsoHdlc))
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn value(self) -> u32 {
+        // The algorithm has 32 bits, its type has 64 for all.
+        self.0.finalize() as u32
+    }
+}
+
 /// CRC32 of bytes that nobody can change meanwhile, or of a range of them.
 #[pyfunction]
 #[pyo3(signature = (content, begin = 0, end = None, /))]
 pub(crate) fn crc32(py: Python<'_>, content: &Bound<'_, PyAny>, begin: i64, end: Option<i64>) -> PyResult<u32> {
     let bytes = unchanging(content)?;
+    if let Some(known) = content.cast::<SealedBuffer>().ok().and_then(|sealed| sealed.get().crc32())
+        && begin == 0
+        && end.is_none_or(|end| end == bytes.len() as i64)
+    {
+        return Ok(known);
+    }
     let end = end.map_or(Ok(bytes.len() as u64), |end| count(end, "end"))?;
     let range = bytes.get(count(begin, "begin")? as usize..end as usize);
     let range = range.ok_or_else(|| PyValueError::new_err("the range lies outside of the content"))?;
-    // The algorithm has 32 bits, its type has 64 for all.
-    Ok(detached(py, range.len(), || crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, range)) as u32)
+    Ok(detached(py, range.len(), || {
+        let mut crc32 = Crc32::new();
+        crc32.update(range);
+        crc32.value()
+    }))
 }
 
 fn unchanging<'a>(content: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {

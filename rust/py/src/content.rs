@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::buffer::{Frozen, PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer, frozen};
+use crate::checksum::Crc32;
 use crate::error::{count, exception, stays_here};
 use crate::memory::Memory;
 use crate::part::PartBuffer;
@@ -185,16 +186,17 @@ impl Sealer {
         let sealer = self.part(last)?;
         let (content, tag) = filling.content_and_tag();
         let work = || {
-            let mut rest = content;
+            let (mut rest, mut crc32) = (content, Crc32::new());
             for (at, length) in segments(offset, rest.len()) {
                 let (segment, behind) = rest.split_at_mut_checked(length).ok_or(Error::LengthMismatch)?;
                 sealer.seal_in_place(at, segment)?;
+                crc32.update(segment);
                 rest = behind;
             }
-            close(&sealer, tag, last)
+            close(&sealer, tag, crc32, last)
         };
-        detached(py, GIL_BYTES, work).map_err(exception)?;
-        filling.finished(last).map(SealedBuffer::new)
+        let crc32 = detached(py, GIL_BYTES, work).map_err(exception)?;
+        filling.finished(last).map(|memory| SealedBuffer::with_crc32(memory, crc32))
     }
 
     #[pyo3(signature = (content, begin, end, /, *, last = false))]
@@ -213,18 +215,19 @@ impl Sealer {
         let sealer = self.part(last)?;
         let (sealed, tag) = memory.as_mut_slice().split_at_mut(range.len());
         let work = || {
-            let (mut plain, mut rest) = (range, sealed);
+            let (mut plain, mut rest, mut crc32) = (range, sealed, Crc32::new());
             for (at, length) in segments(offset, plain.len()) {
                 let (from, plain_behind) = plain.split_at_checked(length).ok_or(Error::LengthMismatch)?;
                 let (to, behind) = rest.split_at_mut_checked(length).ok_or(Error::LengthMismatch)?;
                 sealer.seal_into(at, from, to)?;
+                crc32.update(to);
                 (plain, rest) = (plain_behind, behind);
             }
-            close(&sealer, tag, last)
+            close(&sealer, tag, crc32, last)
         };
-        detached(py, GIL_BYTES, work).map_err(exception)?;
+        let crc32 = detached(py, GIL_BYTES, work).map_err(exception)?;
         memory.truncate(range.len() + if last { TAG_BYTES } else { 0 });
-        Ok(SealedBuffer::new(memory))
+        Ok(SealedBuffer::with_crc32(memory, crc32))
     }
 
     fn index<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
@@ -358,12 +361,13 @@ fn segments(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize)> {
         .take_while(|(_, length)| *length > 0)
 }
 
-/// Ends the message with its tag behind its last part.
-fn close(sealer: &MessageSealer, tag: &mut [u8], last: bool) -> Result<(), Error> {
+/// Ends the message with its tag behind its last part. The checksum of the part, tag included.
+fn close(sealer: &MessageSealer, tag: &mut [u8], mut crc32: Crc32, last: bool) -> Result<u32, Error> {
     if last {
         tag.copy_from_slice(&sealer.finish()?);
+        crc32.update(tag);
     }
-    Ok(())
+    Ok(crc32.value())
 }
 
 pub(crate) fn encryption(suite: &AlgorithmSuite) -> &'static str {
