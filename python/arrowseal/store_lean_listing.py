@@ -31,20 +31,21 @@ def page_of(bucket: str, content: bytes) -> tuple[list[ListedObject], str | None
     """The rows of an answer, and the token of the next page; None for what is not read here, boto3's to understand."""
     try:
         root = ElementTree.fromstring(content)  # noqa: S314 - expat of today expands nothing without bounds
-        said = {_name(node): node.text or "" for node in root}
-        decoded = unquote_plus if said.get("EncodingType") == "url" else str
+        space = root.tag[: root.tag.rfind("}") + 1]
+        key, size, changed, etag = space + "Key", space + "Size", space + "LastModified", space + "ETag"
+        said = {node.tag: node.text or "" for node in root}
+        decoded = unquote_plus if said.get(space + "EncodingType") == "url" else str
         prefixes, objects = [], []
         for node in root:
-            name = _name(node)
-            if name == "Contents":
-                row = {_name(field): field.text or "" for field in node}
-                changed = _time(row["LastModified"])
-                location = ObjectLocation(bucket, decoded(row["Key"]))
-                objects.append(ListedObject(location, int(row["Size"]), changed, row["ETag"].strip('"')))
-            elif name == "CommonPrefixes":
+            if node.tag == space + "Contents":
+                row = {field.tag: field.text or "" for field in node}
+                location = ObjectLocation(bucket, decoded(row[key]))
+                objects.append(ListedObject(location, int(row[size]), _time(row[changed]), row[etag].strip('"')))
+            elif node.tag == space + "CommonPrefixes":
                 places = (ObjectLocation(bucket, decoded(one.text or "")) for one in node)
                 prefixes += [ListedObject(place, is_prefix=True) for place in places]
-        return prefixes + objects, said["NextContinuationToken"] if said["IsTruncated"] == "true" else None
+        more = said[space + "IsTruncated"] == "true"
+        return prefixes + objects, said[space + "NextContinuationToken"] if more else None
     except (ElementTree.ParseError, KeyError, ValueError):
         return None
 
@@ -54,7 +55,3 @@ def _time(text: str) -> dt.datetime:
     if not text.endswith("Z"):
         raise ValueError
     return dt.datetime.fromisoformat(text)
-
-
-def _name(node: ElementTree.Element) -> str:
-    return node.tag.rpartition("}")[2]

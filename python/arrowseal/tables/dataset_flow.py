@@ -22,6 +22,10 @@ BYTES_AHEAD: Final = 256 * 2**20
 """Stored bytes of what is being read, and bytes of the rows that wait."""
 _TURNS_AHEAD: Final = 4
 """Files that each thread reads beyond the one whose rows are taken."""
+_TOGETHER_BYTES: Final = 2**20
+"""Rows that are taken at a time: to take each by itself, from threads that all want the GIL, takes longer than to fetch
+a small file.
+"""
 _UNKNOWN_BYTES: Final = 8 * 2**20
 _LOOK_SECONDS: Final = 0.2
 """How often who waits for rows looks whether the caller still does."""
@@ -79,8 +83,8 @@ def in_order(
         state.threads.append(thread)
         thread.start()
     try:
-        while (rows := state.take()) is not None:
-            yield rows
+        while rows := state.take():
+            yield from rows
     finally:
         at_exit()
         del guard
@@ -115,13 +119,15 @@ class _State(Generic[Task, Rows]):
         self._run = run
         self._size_of = size_of
         self._bytes_ahead = bytes_ahead
+        self._together = max(1, min(_TOGETHER_BYTES, bytes_ahead // 8))
         self._caller = cancellation()
         self._cancel = Cancellation()
         self._lock = threading.Lock()
         self._rows_came = threading.Condition(self._lock)
         self._room_came = threading.Condition(self._lock)
         self._waiting: dict[int, deque[Rows]] = {}
-        self._ended: dict[int, BaseException | None] = {}
+        self._ended: set[int] = set()
+        self._failed: dict[int, BaseException] = {}
         self._next = 0
         """The first task that nobody has begun."""
         self._taken = 0
@@ -157,9 +163,11 @@ class _State(Generic[Task, Rows]):
         except BaseException as error:
             failure = error
         with self._lock:
-            self._ended[at] = failure
             self._held -= self._size(at)
-            if failure is not None:
+            if failure is None:
+                self._ended.add(at)
+            else:
+                self._failed[at] = failure
                 self._next = len(self._tasks)
             self._rows_came.notify_all()
             self._room_came.notify_all()
@@ -181,29 +189,40 @@ class _State(Generic[Task, Rows]):
     def _has_room(self, at: int, size: int) -> bool:
         return self._held + size <= self._bytes_ahead or (at == self._taken and not self._waiting[at])
 
-    def take(self) -> Rows | None:
-        """The next rows; None after the last. Raises what the task raised whose turn it is."""
+    def take(self) -> list[Rows]:
+        """The next rows, several that are small; none after the last. Raises what the task raised whose turn it is."""
         with self._lock:
             while self._taken < len(self._tasks):
                 if self._stopped:
                     self._cancel.check()  # raises: rows that were called off are not all of them
-                waiting = self._waiting.get(self._taken)
-                if waiting:
-                    rows = waiting.popleft()
-                    self._held -= rows.nbytes
-                    self._room_came.notify_all()
+                if rows := self._ready():
                     return rows
-                if self._taken not in self._ended:
+                if self._taken in self._failed:
+                    raise self._failed.pop(self._taken)
+                if self._taken < len(self._tasks):
                     self._rows_came.wait(_LOOK_SECONDS)
                     self._caller.check()
-                    continue
-                failure = self._ended.pop(self._taken)
+        return []
+
+    def _ready(self) -> list[Rows]:
+        """What is there to be taken, in the order of the tasks."""
+        rows: list[Rows] = []
+        size, before = 0, self._taken
+        while size < self._together:
+            waiting = self._waiting.get(self._taken)
+            if waiting:
+                rows.append(waiting.popleft())
+                size += rows[-1].nbytes
+            elif self._taken in self._ended:
+                self._ended.remove(self._taken)
                 del self._waiting[self._taken]
-                if failure is not None:
-                    raise failure
                 self._taken += 1
-                self._room_came.notify_all()
-        return None
+            else:
+                break
+        self._held -= size
+        if rows or self._taken > before:
+            self._room_came.notify_all()
+        return rows
 
     def stop(self) -> None:
         """Call off what is at work, and wait for it as long as that does no harm: who calls may be the garbage

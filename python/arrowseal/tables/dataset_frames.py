@@ -9,6 +9,7 @@ through pyarrow, which converts what may be converted, and knows what to say of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Final
@@ -66,6 +67,9 @@ class FrameScan:
         self._scan = scan
         self._query = query
         self._schema = {name: schema[name] for name in query.columns or schema.names()}
+        self._dataset_schema = schema
+        self._as_told = True
+        """Whether files are as the schema says, so that polars need not look into the first of them for theirs."""
 
     def frames(self) -> Generator[pl.DataFrame, None, None]:
         """Frames in the order of the files. Raises what reading the dataset raises."""
@@ -121,11 +125,11 @@ class FrameScan:
     def _by_polars(self, few: list[_Undecoded], wanted: Wanted) -> pl.DataFrame | None:
         """The frame of several files; None if it would not be what the schema says, or there is none."""
         polars = require("polars", "polars")
-        own = [name for name in self._schema if name in wanted.own.names]
+        own = frozenset(wanted.own.names)
         try:
             # All at once: who decodes waits after each call until the threads that fetch let Python go.
             scans = [
-                self._of_partition(polars.scan_parquet([one.content for one in alike]), partition, own, wanted)
+                self._of_partition([one.content for one in alike], partition, own, wanted)
                 for partition, alike in groupby(few, lambda one: one.member.partition)
             ]
             decoded: pl.DataFrame = polars.concat(scans, rechunk=False).collect()
@@ -134,28 +138,49 @@ class FrameScan:
         except BaseException as error:
             if not is_refusal(error):
                 raise
+            if self._as_told:  # files may hold columns that their paths say as well
+                self._as_told = False
+                return self._by_polars(few, wanted)
             return None  # pyarrow finds out what is wrong, and says it without quoting values
         return decoded if decoded.schema == self._schema else None
 
-    def _of_partition(self, frame: pl.LazyFrame, partition: Partition, own: list[str], wanted: Wanted) -> pl.LazyFrame:
-        known = wanted.strict.known
-        if known is not None and frame.collect_schema().keys() - known:
-            raise _DiffersError
-        frame = frame.select(own).with_columns(
-            self._said(name, partition, wanted) for name in self._schema if name not in own
-        )
+    def _of_partition(
+        self, contents: list[bytes], partition: Partition, own: frozenset[str], wanted: Wanted
+    ) -> pl.LazyFrame:
+        frame = self._scanned(contents, wanted)
+        frame = frame.select(name if name in own else self._said(name, partition, wanted) for name in self._schema)
         for each in self._query.filters:
             frame = frame.filter(each.expr)
-        return frame.select([*self._schema])
+        return frame
+
+    def _scanned(self, contents: list[bytes], wanted: Wanted) -> pl.LazyFrame:
+        """The files of which none has a column that the dataset must not have."""
+        scan, known = require("polars", "polars").scan_parquet, wanted.strict.known
+        if self._as_told:
+            columns = self._dataset_schema if known is not None else wanted.own.names
+            of_files = {
+                name: self._dataset_schema[name] for name in columns if name not in wanted.partition_schema.names
+            }
+            extra = "ignore" if known is None else "raise"
+            as_told: pl.LazyFrame = scan(contents, schema=of_files, extra_columns=extra)
+            return as_told
+        frame: pl.LazyFrame = scan(contents)
+        if known is not None and frame.collect_schema().keys() - known:
+            raise _DiffersError
+        return frame
 
     def _said(self, name: str, partition: Partition, wanted: Wanted) -> pl.Expr:
         """What the path of a file says, as a column."""
-        polars = require("polars", "polars")
-        value = constant(partition.values.get(name), wanted.partition_schema.field(name).type, 1)
-        said = polars.from_arrow(value)
-        # A datetime of Python would end at microseconds; what takes longer is right for it.
-        one = polars.lit(said).first() if isinstance(said.dtype, polars.Datetime) else polars.lit(said.item())
-        column: pl.Expr = one.cast(self._schema[name]).alias(name)
+        polars, value, kind = require("polars", "polars"), partition.values.get(name), self._schema[name]
+        usual = {int: kind.is_integer(), str: kind == polars.String, date: kind == polars.Date}
+        if usual.get(type(value)):
+            # Arrow would let go of the GIL, and threads that fetch give it back late.
+            one = polars.lit(value)
+        else:
+            said = polars.from_arrow(constant(value, wanted.partition_schema.field(name).type, 1))
+            # A datetime of Python would end at microseconds; what takes longer is right for it.
+            one = polars.lit(said).first() if isinstance(said.dtype, polars.Datetime) else polars.lit(said.item())
+        column: pl.Expr = one.cast(kind).alias(name)
         return column
 
 
