@@ -9,7 +9,7 @@ use crate::buffer::{PlaintextBuffer, SealedBuffer, UnauthenticatedBuffer};
 use crate::content::detached;
 use crate::error::count;
 
-/// CRC32 of bytes as they are sealed: while they are in the processor's cache it costs half as much as later.
+/// CRC32 of bytes as they are sealed: while they are in the cache of the processor it takes a quarter less time.
 pub(crate) struct Crc32(Digest);
 
 impl Crc32 {
