@@ -55,7 +55,7 @@ def test_ranges_of_many_files_are_read_side_by_side(fs: S3CseFileSystem, lake: s
 
     def wait_for_the_others(_: str, path: str, *__: Any) -> None:
         if ".index" not in path:
-            together.wait(20)  # broken if one does not come: then no request gets its answer, nor those that follow
+            together.wait(5)  # broken if one does not come: then no request gets its answer, nor those that follow
 
     servers.s3.rule = wait_for_the_others  # type: ignore[assignment]
     paths = [path for path in contents for _ in range(3)]
