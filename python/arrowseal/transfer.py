@@ -38,8 +38,8 @@ _BLOCK: Final = 16
 AT_ONCE: Final = 2**18
 """Up to this size an object is received in one piece: copying it costs less than the steps of receiving it in place."""
 _LONGEST: Final = 8  # times part_bytes: the longest range
-_SHORT: Final = 2**20  # up to this length ranges are in flight in larger numbers
 _MORE: Final = 4
+"""Times `concurrency`: the most ranges in flight, which short ones are."""
 
 Buffer_co = TypeVar("Buffer_co", covariant=True)
 
@@ -51,8 +51,8 @@ class TransferOptions:
     `part_bytes` is the first range of a read, which small objects end with: one connection to S3 moves some 90 MB/s, so
     that 8 MiB is a tenth of a second, in which a request's own time does not show. `concurrency` is how many ranges are
     in flight for one object: 8 of them fill some 700 MB/s. Ranges of large objects are up to 8 times as long, so that
-    requests do not add up; a range that breaks is resumed, not repeated. Of short ranges, as columns are made of, which
-    mostly wait, up to 4 times as many are in flight.
+    requests do not add up; a range that breaks is resumed, not repeated. Shorter ranges, as columns are made of, mostly
+    wait: as many are in flight as make up the same bytes, up to 4 times as many.
 
     `publish_index`: whether what is written in parts gets a segment index beside it, 16 bytes for each 64 KiB, by which
     ranges of it are proven on their own. `max_unindexed_bytes`: up to this size an object that has none is held in
@@ -72,6 +72,16 @@ class TransferOptions:
             raise ConfigurationError(
                 f"part_bytes is a multiple of {_BLOCK}, {PIECE_BYTES:,} or more; concurrency is 1 or more"
             )
+
+    def in_flight(self, longest: int) -> int:
+        """How many ranges are asked for at once, of which the longest has so many bytes.
+
+        >>> options = TransferOptions(concurrency=8)
+        >>> [options.in_flight(longest << 20) for longest in (1, 4, 8, 64)]
+        [32, 16, 8, 8]
+        """
+        of_the_bytes = self.concurrency * self.part_bytes // longest
+        return min(max(of_the_bytes, self.concurrency), self.concurrency * _MORE)
 
 
 def ranges(size: int, options: TransferOptions, *, ranged: bool = True) -> list[tuple[int, int]]:
@@ -168,7 +178,7 @@ class Transfer:
         will come.
         """
         stop = threading.Event()
-        workers = min(self.options.concurrency * (_MORE if longest <= _SHORT else 1), len(tasks))
+        workers = min(self.options.in_flight(longest), len(tasks))
         with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
             try:
                 futures = [pool.submit(copy_context().run, task, stop) for task in tasks]

@@ -40,6 +40,5 @@ class BrokenServers:
             session=boto3.Session("TESTS", "not checked", region_name="eu-west-1", botocore_session=session),
             endpoint_url=self.s3.endpoint,
             kms_endpoint_url=self.kms_proxy.endpoint,
-            transfer=TransferOptions(part_bytes=2**20, retries=retries),
-            **options,
+            **{"transfer": TransferOptions(part_bytes=2**20, retries=retries), **options},
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -12,7 +13,7 @@ from broken_bodies import Fault
 from broken_servers import BrokenServers
 from fault_rules import always, on
 
-from arrowseal import PLAIN, Client, CommitmentPolicy
+from arrowseal import PLAIN, Client, CommitmentPolicy, TransferOptions
 from arrowseal.exceptions import (
     AuthenticationError,
     NoIndexError,
@@ -425,3 +426,17 @@ def test_an_index_is_written_only_for_what_is_encrypted_and_in_parts_and_where_i
     client.put("s3://bucket/plain", CONTENT, encryption=PLAIN)
     limited(servers, publish_index=False).put("s3://bucket/quiet", CONTENT)
     assert [path for path in objects if path.endswith(".index")] == [INDEX]
+
+
+def test_many_ranges_are_asked_for_at_once_also_when_one_of_them_is_longer(servers: BrokenServers) -> None:
+    ranges = [(0, 3 * MIB // 2), *((at * MIB // 2, 100) for at in range(4, 19))]
+    together = threading.Barrier(len(ranges))
+
+    def wait_for_the_others(*_: Any) -> None:
+        together.wait(5)  # broken if one does not come: then no request gets its answer, nor those that follow
+
+    with servers.client(transfer=TransferOptions()).object(URL) as opened:
+        servers.s3.rule = wait_for_the_others  # type: ignore[assignment]
+        found = opened.read_ranges(ranges)
+    assert [bytes(each) for each in found] == [CONTENT[start : start + length] for start, length in ranges]
+    assert not together.broken
