@@ -85,9 +85,12 @@ class Connections:
 
     def endpoints(self) -> LearntEndpoints:
         """The S3 client with what it showed of the buckets that were asked for."""
+        learnt: LearntEndpoints | None = self._made.get("endpoints")
+        if learnt is not None:
+            return learnt
         with self._lock:
             s3 = self._kept("s3", self._options.endpoint_url)
-            learnt: LearntEndpoints | None = self._made.get("endpoints")
+            learnt = self._made.get("endpoints")
             if learnt is None:
                 session = self._given["session"] or self._made["session"]
                 learnt = self._made["endpoints"] = LearntEndpoints(s3, session.get_credentials)

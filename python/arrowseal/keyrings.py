@@ -55,6 +55,11 @@ class Keyrings:
             self._own.setdefault(own, self._clients_own(own))
         return self._own[own]
 
+    @property
+    def differ(self) -> bool:
+        """Whether places differ in their key or encryption context."""
+        return self._prefixes is not None or bool(self._options.bind_location)
+
     def context(self, context: Mapping[str, str], location: ObjectLocation) -> dict[str, str]:
         """The encryption context of a write there: the user's, and the place where it is to be bound. Raises
         `ConfigurationError` if the user's has an entry for the place already.

@@ -130,6 +130,7 @@ class Reader:
         self.store = store
         self._keyrings = keyrings
         self._options = options
+        self._usual: dict[bool | None, ReadRequest] = {}
 
     def request(
         self,
@@ -145,6 +146,11 @@ class Reader:
         `ConfigurationError` for a read that has no key, before any request.
         """
         options = self._options
+        silent = encryption is None and encryption_context is None and kms_key_id is None
+        silent = silent and version_id is None and legacy is None
+        usual = self._usual.get(allow_plaintext) if silent else None
+        if usual is not None:  # most of many small objects are read with nothing said
+            return ReadRequest(location, usual.arguments, usual.rules, usual.keyring)
         no_cse = encryption if isinstance(encryption, Plain) else None
         arm = encryption if isinstance(encryption, CSE) else _USUAL_ARM
         context = arm.encryption_context if encryption_context is None else encryption_context
@@ -164,7 +170,10 @@ class Reader:
         if not rules.allow_plaintext:
             keyring.check_read(location)
         arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
-        return ReadRequest(location, arguments, rules, keyring)
+        request = ReadRequest(location, arguments, rules, keyring)
+        if silent and not self._keyrings.differ:
+            self._usual[allow_plaintext] = request
+        return request
 
     def read(
         self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False

@@ -9,6 +9,7 @@ cannot write.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -46,6 +47,7 @@ _ATTRIBUTES: Final = frozenset(
 _REFUSAL: Final = re.compile(
     r"Server returned (?:non-2xx status code|error response).*?: (\d{3})[^:]*(?:: (.*))?", re.DOTALL
 )
+_NO_NAME: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # a part of a key that is empty, "." or ".."
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 # Read by obstore from the environment, unknown to boto3.
 _NOT_BOTO3S: Final = {"AWS_PROXY_URL", "AWS_DEFAULT_HEADERS", "AWS_SERVER_SIDE_ENCRYPTION"}
@@ -119,9 +121,7 @@ class ObstoreStore(LeanStore):
         byte_range: tuple[int, int],
         arguments: Mapping[str, Any],
     ) -> tuple[StoredObject, Body] | None:
-        import obstore
-        from obstore.exceptions import BaseError
-
+        get, failures = _obstore()
         start = byte_range[0]
         options: GetOptions = {"range": {"suffix": -start} if start < 0 else byte_range}
         if "IfMatch" in arguments:
@@ -131,11 +131,11 @@ class ObstoreStore(LeanStore):
         operation.requests += 1
         try:
             with operation.timed("s3"):
-                result = obstore.get(store, location.key, options=options)
+                result = get(store, location.key, options=options)
         except ValueError:
             operation.requests -= 1  # a key that obstore cannot write was not asked for
             return None
-        except (BaseError, FileNotFoundError) as error:
+        except failures as error:
             _refused(location, str(error))
             return None
         return _stored_object(location, result), ObstoreBody(location, result)
@@ -161,6 +161,15 @@ class _Neighbours:
         if len(self._sealed) > _REMEMBERED:
             self._sealed.clear()
         self._sealed.update(dict.fromkeys(_places(location), sealed))
+
+
+@functools.cache
+def _obstore() -> tuple[Any, tuple[type[Exception], ...]]:
+    """What gets an object, and what its failures are; imported when the first one is asked for."""
+    import obstore
+    from obstore.exceptions import BaseError
+
+    return obstore.get, (BaseError, OSError)
 
 
 def _places(location: ObjectLocation) -> Iterator[tuple[str, str]]:
@@ -209,11 +218,9 @@ class ObstoreBody:
         return taken
 
     def _next(self) -> Any:
-        from obstore.exceptions import BaseError
-
         try:
             return next(self._chunks, None)
-        except (BaseError, OSError) as error:
+        except _obstore()[1] as error:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 
     def close(self) -> None:
@@ -267,7 +274,7 @@ def _code_and_message(body: str, status: int) -> tuple[str, str]:
 
 def _carries(key: str) -> bool:
     """Whether obstore asks for this key, and not for one that it takes for the same."""
-    return not any(part in ("", ".", "..") for part in key.split("/"))
+    return _NO_NAME.search(key) is None
 
 
 def _made(endpoint: BucketEndpoint, bucket: str, endpoints: LearntEndpoints) -> Any:
