@@ -82,7 +82,6 @@ class Upload:
         self._sent = 0
         self._stop = threading.Event()
         self._unanswered: timedelta | None = None
-        self._beginning: Future[str] | None = None
         self._process = os.getpid()
 
     def put(self, payload: Payload | StoredRange) -> WrittenObject:
@@ -115,9 +114,7 @@ class Upload:
         cancellation().check()
         if self._upload_id is None or self._pool is None:
             self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-write")
-            # On another thread, which Ctrl-C does not strike: whatever it begins, it comes back with the id.
-            self._beginning = self._pool.submit(copy_context().run, self._begin)
-            self._upload_id = self._beginning.result()
+            self._upload_id = self._pool.submit(copy_context().run, self._begin).result()
         self._operation.hold(payload.own_bytes)  # also while it waits
         self._collect(at_most=self._concurrency - 1)
         self._sent += 1
@@ -146,9 +143,7 @@ class Upload:
             return  # a forked child leaves its parent's upload alone
         self._stop.set()
         self._finish()
-        if self._upload_id is None and self._beginning is not None and self._beginning.exception() is None:
-            self._upload_id = self._beginning.result()
-        upload_id, self._upload_id, self._beginning = self._upload_id, None, None
+        upload_id, self._upload_id = self._upload_id, None
         if upload_id is None:
             return
         try:
@@ -181,7 +176,9 @@ class Upload:
                 since = asked if since is None else since
                 raise
 
-        upload_id = self._store.repeat(self._operation, call)
+        # On a thread that Ctrl-C does not strike. Whatever was begun, `abort` finds its id here, also if who waits for
+        # it was interrupted before there was anything to wait for.
+        self._upload_id = upload_id = self._store.repeat(self._operation, call)
         _open_here.add(upload_id)
         if since is not None:
             self._unanswered = timedelta(seconds=time.monotonic() - since) + _CLOCK_STEP

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from broken_bodies import operation_of, part_of
@@ -74,6 +75,21 @@ def finished(child: subprocess.Popen[str]) -> str:
     out, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
     return out
+
+
+def test_ctrl_c_before_anybody_waits_for_an_upload_that_has_begun_leaves_no_upload(
+    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Struck(ThreadPoolExecutor):
+        def submit(self, *call: Any, **arguments: Any) -> NoReturn:
+            super().submit(*call, **arguments).result()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("arrowseal.upload.ThreadPoolExecutor", Struck)
+    with pytest.raises(KeyboardInterrupt):
+        servers.client().put("s3://bucket/o", bytes(LARGE))
+    assert servers.s3.count("CreateMultipartUpload") == servers.s3.count("AbortMultipartUpload") == 1
+    assert not servers.s3.server.open_uploads
 
 
 @pytest.mark.parametrize("how", ["put", "open"])
