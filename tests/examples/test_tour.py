@@ -34,11 +34,10 @@ def code_cells(notebook: Any) -> list[Any]:
 
 
 def texts(cell: Any) -> Iterator[str]:
-    """What a cell printed and what it gave, as text."""
+    """What a cell printed, which comes in one piece or several, and what it gave, as text."""
+    yield "".join(output.text for output in cell.outputs if output.output_type == "stream")
     for output in cell.outputs:
-        if output.output_type == "stream":
-            yield output.text
-        else:
+        if output.output_type != "stream":
             yield from (text for kind, text in output.get("data", {}).items() if kind.startswith("text/"))
 
 
