@@ -294,17 +294,18 @@ def _draw_throughput(figure: Figure, found: Results, limits: dict[str, float]) -
                 style: dict[str, Any] = {"linestyle": "-" if own else "--", "linewidth": 1.2, "markersize": 5}
                 style |= {"color": colour, "marker": marker, "zorder": _depth(arm)}
                 axes.plot(list(rates), list(rates.values()), label=arm, **style)
-        for name in (LIMITS[operation], "copy"):
-            if name in limits:
-                rate = limits[name] / 1e6
-                axes.axhline(rate, color="#222222", linewidth=1, linestyle=":")
-                axes.annotate(
-                    f"{name} in memory, one thread: {figures(rate)} MB/s",
-                    (-0.48, rate),
-                    xytext=(0, 3),
-                    textcoords="offset points",
-                    fontsize=_SMALL,
-                )
+        shown = sorted((limits[name] / 1e6, name) for name in (LIMITS[operation], "copy") if name in limits)
+        for rate, name in shown:
+            axes.axhline(rate, color="#222222", linewidth=1, linestyle=":")
+            below = len(shown) > 1 and name == shown[0][1]  # the two may lie on each other
+            axes.annotate(
+                f"{name} in memory, one thread: {figures(rate)} MB/s",
+                (-0.48, rate),
+                xytext=(0, -3 if below else 3),
+                textcoords="offset points",
+                va="top" if below else "bottom",
+                fontsize=_SMALL,
+            )
         _tidy(axes, operation, "y")
         _sizes(axes, measured)
         axes.set_yscale("log")
