@@ -40,12 +40,9 @@ class Boto3Body:
         return content
 
     def _received(self, receive: Callable[[Any], Any], wanted: Any) -> Any:
-        from botocore.exceptions import BotoCoreError
-        from urllib3.exceptions import HTTPError
-
         try:
             return receive(wanted)
-        except (BotoCoreError, HTTPError, HTTPException, OSError, ValueError) as error:
+        except _breaks() as error:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 
     def close(self) -> None:
@@ -53,6 +50,14 @@ class Boto3Body:
             self._raw.release_conn()  # read to its end: the connection serves the next request
         else:
             self._body.close()
+
+
+def _breaks() -> tuple[type[Exception], ...]:
+    """What a body breaks off with."""
+    from botocore.exceptions import BotoCoreError
+    from urllib3.exceptions import HTTPError
+
+    return BotoCoreError, HTTPError, HTTPException, OSError, ValueError
 
 
 class PayloadBody(io.RawIOBase):

@@ -6,6 +6,7 @@ it is never parsed to learn a key's name. Source: S3 KMS keyring of the S3 Encry
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import (
@@ -71,7 +72,7 @@ class _Unwrapping:
         suite = metadata.format, metadata.content_algorithm, metadata.wrap
         asked = self._asked_for(), self._grant_tokens
         key = ("decrypt", *suite, self._policy, asked, context, metadata.encrypted_data_key)
-        size = len(metadata.encrypted_data_key) + sum(len(name) + len(value) for name, value in context)
+        size = len(metadata.encrypted_data_key) + sum(map(len, chain.from_iterable(context)))
         return self._cache.get(key, size, lambda: self._unwrap(metadata, location, operation))
 
     def _asked_for(self) -> object:

@@ -179,34 +179,45 @@ class Boto3Store(Boto3Attributes):
         self, location: ObjectLocation, operation: Operation, action: str, arguments: Mapping[str, Any]
     ) -> Iterator[S3Client]:
         """One request: counted, timed, its errors translated, its wire log withheld where it carries a key."""
-        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
-        from botocore.parsers import ResponseParserError
-        from urllib3.exceptions import HTTPError
-
         quiet = withheld(f"{location}: {action} with a customer key") if "SSECustomerKey" in arguments else None
         operation.requests += 1
         begun = time.monotonic()
         try:
             with quiet or contextlib.nullcontext(), operation.timed("s3"):
                 yield self._s3()
-        except ClientError as error:
-            answer = error.response
+        except ArrowSealError:
+            raise
+        except Exception as error:
+            translated = self._translated(error, location, action, begun)
+            if translated is None:
+                raise
+            raise translated from None
+
+    def _translated(
+        self, error: Exception, location: ObjectLocation, action: str, begun: float
+    ) -> ArrowSealError | None:
+        """The error of ours for one of botocore; None for any other."""
+        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
+        from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
+
+        if isinstance(error, ClientError):
+            answer: Any = error.response
             code, message = (str(answer.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
             said = answer.get("ResponseMetadata", {})
             status, date = said.get("HTTPStatusCode", 0), said.get("HTTPHeaders", {}).get("date")
             translated = store_error(code, status, message, location, action, date=date)
             if isinstance(translated, CredentialsError):
                 self._renew(translated, begun)
-            raise translated from None
-        except (ParamValidationError, UnsupportedS3ArnError) as error:
-            raise ConfigurationError(f"{location}: S3 does not take this: {error}") from None
-        except BotoCoreError as error:
-            raise credentials_error(error, str(location)) or StoreUnansweredError(
+            return translated
+        if isinstance(error, (ParamValidationError, UnsupportedS3ArnError)):
+            return ConfigurationError(f"{location}: S3 does not take this: {error}")
+        if isinstance(error, BotoCoreError):
+            return credentials_error(error, str(location)) or StoreUnansweredError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"
-            ) from None
-        except ArrowSealError:
-            raise
-        except (HTTPError, ResponseParserError, ValueError) as error:
+            )
+        if isinstance(error, (HTTPError, ResponseParserError, ValueError)):
             # Where an answer that refuses breaks off itself, or a date in one is none, botocore lets through what it
             # stands on.
-            raise StoreUnansweredError(f"{location}: {action}: the answer broke off ({type(error).__name__})") from None
+            return StoreUnansweredError(f"{location}: {action}: the answer broke off ({type(error).__name__})")
+        return None

@@ -195,34 +195,41 @@ def _response(s3: S3Client, endpoint: BucketEndpoint, credentials: Any, action: 
     refusal.
     """
     from botocore.auth import S3SigV4Auth
-    from botocore.exceptions import ClientError
-    from botocore.parsers import RestXMLParser
 
     request.headers["User-Agent"] = endpoint.user_agent
     S3SigV4Auth(credentials, "s3", endpoint.region).add_auth(request)
     response = s3._endpoint.http_session.send(request)  # type: ignore[attr-defined]  # noqa: SLF001 - boto3's own pool
     if response.status_code < 300:
         return response
+    _refused(response, action)
+    return None
+
+
+def _refused(response: Any, action: str) -> None:
+    """Raise what botocore does for a refusal; return if it is another server's to answer."""
+    from botocore.exceptions import ClientError
+    from botocore.parsers import RestXMLParser
+
     body = response.content
     refusal = {"status_code": response.status_code, "headers": response.headers, "body": body}
     no_shape: Any = None
     parsed: Any = RestXMLParser().parse(refusal, no_shape)
     code = parsed["Error"].get("Code", "")
     if code in _ELSEWHERE or (code in _MAYBE_ELSEWHERE and (action == "HeadObject" or not body)):
-        return None
+        return
     raise ClientError(parsed, action)
 
 
 def _in_botocores_words(response: Any) -> dict[str, Any]:
-    headers = response.raw.headers  # those of urllib3: to look into botocore's takes several times as long
     fields: dict[str, str] = {}
     metadata: dict[str, str] = {}
-    for name in headers:
+    # Those of urllib3: to look into botocore's takes several times as long.
+    for name, value in response.raw.headers.itermerged():
         lower = name.lower()
         if lower.startswith(_METADATA):
-            metadata[name[len(_METADATA) :]] = headers[name]
+            metadata[name[len(_METADATA) :]] = value
         else:
-            fields[lower] = headers[name]
+            fields[lower] = value
     answer: dict[str, Any] = {name: fields[header] for name, header in _ANSWERED.items() if header in fields}
     answer |= {"Metadata": metadata, "Body": response.raw, "LastModified": _date(fields.get("last-modified"))}
     if "content-length" in fields:

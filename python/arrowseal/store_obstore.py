@@ -38,6 +38,8 @@ SHORT: Final = 2**20
 """Up to this length a range is obstore's; what starts at 0 always, since most objects are small."""
 
 _AT_ONCE: Final = 2**18  # a body up to this length is taken as it is, a longer one in chunks of twice that
+_NO_BYTES: Final = memoryview(b"")
+_NO_CHUNKS: Final[Iterator[Any]] = iter(())
 _REMEMBERED: Final = 10_000  # directories: some 2 MB
 _REFRESH: Final = timedelta(minutes=6)  # obstore asks again five minutes before the end: each minute
 _CARRIED: Final = frozenset({"IfMatch", "VersionId"})
@@ -191,7 +193,7 @@ class ObstoreBody:
     def __init__(self, location: ObjectLocation, result: Any) -> None:
         self._location = location
         self._chunks = _chunks(result)
-        self._chunk = memoryview(b"")
+        self._chunk = _NO_BYTES
 
     def readinto(self, target: memoryview, /) -> int:
         while not self._chunk:
@@ -207,6 +209,9 @@ class ObstoreBody:
     def take(self, size: int, /) -> Any:
         if not self._chunk:
             self._chunk = memoryview(self._next() or b"")
+        if len(self._chunk) == size:
+            taken, self._chunk = self._chunk, _NO_BYTES
+            return taken
         if len(self._chunk) < size:
             content = bytearray(size)
             filled = 0
@@ -224,7 +229,7 @@ class ObstoreBody:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 
     def close(self) -> None:
-        self._chunk, self._chunks = memoryview(b""), iter(())
+        self._chunk, self._chunks = _NO_BYTES, _NO_CHUNKS
 
 
 def _chunks(result: Any) -> Iterator[Any]:
