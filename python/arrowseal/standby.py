@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STANDING_BY: Final = 64
-"""Two reads of short ranges at once, by `TransferOptions`. Idle, a thread costs some 50 KB."""
+"""Two reads of short ranges at once, by the defaults of `TransferOptions`."""
 _NAME: Final = "arrowseal-read"
 
 
