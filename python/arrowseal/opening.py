@@ -9,6 +9,8 @@ the tag and keeps what proves each segment when it is fetched again, since an ET
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +28,6 @@ from arrowseal.head import encryption_label
 from arrowseal.objects import EncryptedObject, PlainRanges, UnauthenticatedRanges
 from arrowseal.reading import LargerError
 from arrowseal.segment_index import fetch_index, publish_index
-from arrowseal.standby import threads
 from arrowseal.suites import TAG_BYTES
 from arrowseal.transfer import PIECE_BYTES, Download, Transfer
 
@@ -66,10 +67,12 @@ def open_object(
     if opening.size_hint is not None and opening.size_hint <= options.part_bytes and not opening.unauthenticated:
         with contextlib.suppress(LargerError):  # than it was when it was listed
             return _whole(reader, request, operation, finished, most=options.part_bytes)
-    with threads(1) as submit:
+    with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-index") as pool:
         index = None
         if not opening.unauthenticated:
-            index = submit(fetch_index, reader.store, request.location, operation, request.arguments)
+            index = pool.submit(
+                copy_context().run, fetch_index, reader.store, request.location, operation, request.arguments
+            )
         transfer = Transfer(reader.store, request.location, request.arguments, operation, options)
         stored, tail = reader.store.repeat(operation, lambda: _tail(transfer))
         encrypted = reader.admit(stored, request.rules, operation)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
 from arrowseal.retries import STORE_RETRIES, RetryOptions
-from arrowseal.standby import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -177,22 +177,21 @@ class Transfer:
         all: each is given the event that says so, which is that of this call, since others may be under way and more
         will come.
         """
-        stop, rest = threading.Event(), iter(tasks)
-
-        def work() -> None:
-            for task in rest:
-                if stop.is_set():
-                    return
-                task(stop)
-
+        stop = threading.Event()
         workers = min(self.options.in_flight(longest), len(tasks))
-        with threads(workers) as submit:
+        with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
             try:
-                for future in wait([submit(work) for _ in range(workers)], return_when=FIRST_EXCEPTION).done:
-                    future.result()
+                futures = [pool.submit(copy_context().run, task, stop) for task in tasks]
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             except BaseException:
                 stop.set()
+                pool.shutdown(cancel_futures=True)
                 raise
+            failed = [error for future in done if (error := future.exception()) is not None]
+            if failed:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise failed[0]
 
     def part(
         self,
