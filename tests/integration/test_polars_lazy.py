@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+import threading
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,6 +15,7 @@ import pytest
 import arrowseal.polars as spl
 from arrowseal import V2, Client, CommitmentPolicy
 from arrowseal.exceptions import ConfigurationError, LocationError, NotATableError, ObjectNotFoundError
+from arrowseal.objects import EncryptedObject
 
 if TYPE_CHECKING:
     from broken_servers import BrokenServers
@@ -219,3 +222,26 @@ def test_what_cannot_be_is_refused_before_any_request(lake: str, resident: Clien
     with pytest.raises(LocationError):
         spl.sink_parquet(FRAME.lazy(), pl.PartitionBy("a/local/path", key="half"), client=resident)
     assert resident.list(f"s3://{lake}") == []
+
+
+def test_a_query_ends_whatever_frames_an_exception_of_its_read_keeps(
+    resident: Client, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spl.write_parquet(FRAME, f"s3://{lake}/a.parquet", client=resident, compression="uncompressed")
+    read_ranges, kept, results = EncryptedObject.read_ranges, [], []
+
+    def keeping(source: EncryptedObject, ranges: Any) -> Any:
+        kept.extend(frame for frame, _ in traceback.walk_stack(None))
+        return read_ranges(source, ranges)
+
+    monkeypatch.setattr(EncryptedObject, "read_ranges", keeping)
+    query = spl.scan_parquet(f"s3://{lake}/a.parquet", client=resident).select("n")
+    thread = threading.Thread(target=lambda: results.append(query.collect()), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert len(kept) > 0
+    still_there = thread.is_alive()
+    kept.clear()
+    thread.join()
+    assert not still_there
+    plt.assert_frame_equal(results[0], FRAME.select("n"))

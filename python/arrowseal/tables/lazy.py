@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from contextvars import copy_context
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from arrowseal.exceptions import ObjectChangedError
 from arrowseal.extras import require
 from arrowseal.tables.ranges import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import polars as pl
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from arrowseal.tables.formats import TableFormat
     from arrowseal.tables.ranges import Ranges
     from arrowseal.tables.table_object import TableObject
+
+    Frames: TypeAlias = Generator[pl.DataFrame, None, None]
 
 
 class Query(NamedTuple):
@@ -110,7 +115,7 @@ class LazyTable(ABC):
                 self._schema = self._opened[0].schema
             return self._schema
 
-    def run(self, query: Query) -> Iterator[pl.DataFrame]:
+    def run(self, query: Query) -> Frames:
         """What a query is to work on. An object that is overwritten before anything is given out is opened once more.
 
         Raises what `TableObject.read` does, and polars' `SchemaError` for an object that is of another schema by now.
@@ -242,7 +247,7 @@ def _resolved(resolver: Any, readers: Any, lazy: LazyTable) -> pl.LazyFrame:
         def collect_batches(
             self, *, columns: Sequence[str], pre_slice: tuple[int, int] | None, filters: Sequence[Any], **_: object
         ) -> Iterator[pl.DataFrame]:
-            return lazy.run(Query([*columns], [_filter(each) for each in filters], pre_slice))
+            return _apart(lazy.run(Query([*columns], [_filter(each) for each in filters], pre_slice)))
 
     class SealedReaders(readers.FileReaderBuilder):  # type: ignore[misc]
         def reader_capabilities(self) -> Any:
@@ -262,6 +267,23 @@ def _resolved(resolver: Any, readers: Any, lazy: LazyTable) -> pl.LazyFrame:
 
     frame: pl.LazyFrame = SealedTable().lazy()
     return frame
+
+
+def _apart(frames: Frames) -> Frames:
+    """The same, made on a thread of its own.
+
+    A query of polars ends when the Python frame that takes these is freed. An exception that was caught further down
+    (of a fault that a retry made good) keeps the frames above it for as long as it lives, and one in a reference cycle,
+    as botocore leaves them, lives until the garbage collector comes by, which it does not while all wait.
+    """
+
+    def following() -> pl.DataFrame | None:
+        return next(frames, None)
+
+    context = copy_context()
+    with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-lazy") as pool, closing(frames):
+        while (frame := pool.submit(context.run, following).result()) is not None:
+            yield frame
 
 
 def _filter(given: Any) -> Filter:

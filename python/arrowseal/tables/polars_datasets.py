@@ -21,12 +21,13 @@ from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_parquet import pruning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     import polars as pl
 
     from arrowseal.tables.dataset_faces import Arguments
     from arrowseal.tables.dataset_written import WrittenDataset
+    from arrowseal.tables.lazy import Frames
     from arrowseal.tables.ranges import Ranges
 
 _FRAME_BYTES: Final = 4 * 2**20
@@ -138,7 +139,7 @@ class LazyDataset(LazyTable):
                 self._schema = empty.schema
             return self._schema
 
-    def run(self, query: Query) -> Iterator[pl.DataFrame]:
+    def run(self, query: Query) -> Frames:
         """The rows, file by file, at least one frame."""
         polars = require("polars", "polars")
         schema = self.schema()
@@ -163,7 +164,7 @@ class LazyDataset(LazyTable):
         raise NotImplementedError
 
 
-def _waited_for(frames: Generator[pl.DataFrame, None, None]) -> Iterator[pl.DataFrame]:
+def _waited_for(frames: Frames) -> Iterator[pl.DataFrame]:
     """The same frames. polars takes them ahead on a thread of its own, for which the end of the interpreter waits while
     it makes one: without the GIL it would take the process down.
     """
