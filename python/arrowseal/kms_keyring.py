@@ -239,15 +239,15 @@ class KmsKeyring(_Unwrapping):
 
     def _first(self, under: Callable[[str], Any]) -> Any:
         """What the first key gives that fits."""
-        last: ArrowSealError | None = None
+        refusals: list[ArrowSealError] = []
         for key_id in self._read_key_ids:
             try:
                 return under(key_id)
             except NOT_UNDER_THIS_KEY as error:
-                last = error
-        assert last is not None  # noqa: S101 - check_read saw at least one key
-        if len(self._read_key_ids) == 1:
-            raise last
+                refusals.append(error)
+        if len(refusals) == 1:
+            raise refusals.pop()
+        last = refusals[-1]
         raise type(last)(f"{last} (none of the keys fits: {', '.join(self._read_key_ids)})") from None
 
 

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
+from arrowseal.outcomes import results
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -113,7 +115,7 @@ class _Ahead:
         self._source = source
         self._begin = 0
         self._content: Buffer = b""
-        self._next: tuple[int, Future[Buffer]] | None = None
+        self._next: tuple[int, list[Future[Buffer]]] | None = None
         self._expected = -1
         self._step = _FIRST_AHEAD
         self._pool: ThreadPoolExecutor | None = None
@@ -156,12 +158,12 @@ class _Ahead:
         """Go on to what was fetched ahead, if that is where the reader is now."""
         if self._next is None:
             return False
-        begin, future = self._next
+        begin, fetched = self._next
         left = self._begin + len(memoryview(self._content)) - offset
         self._next = None
         if offset < self._begin or left < 0 or begin != self._begin + len(memoryview(self._content)):
             return False
-        ahead = future.result()
+        [ahead] = results(fetched)
         rest = memoryview(self._content)[len(memoryview(self._content)) - left :] if left else None
         self._begin = begin - left
         self._content = ahead if rest is None else b"".join((rest, memoryview(ahead)))
@@ -180,7 +182,7 @@ class _Ahead:
         self._step = min(2 * self._step, _MOST_AHEAD)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="arrowseal-ahead")
-        self._next = begin, self._pool.submit(copy_context().run, self._source.read_at, begin, self._step)
+        self._next = begin, [self._pool.submit(copy_context().run, self._source.read_at, begin, self._step)]
 
     def _drop(self) -> None:
         self._content, self._next, self._step = b"", None, _FIRST_AHEAD

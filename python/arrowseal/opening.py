@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.head import encryption_label
 from arrowseal.objects import EncryptedObject, PlainRanges, UnauthenticatedRanges
+from arrowseal.outcomes import results
 from arrowseal.reading import LargerError
 from arrowseal.segment_index import fetch_index, publish_index
 from arrowseal.suites import TAG_BYTES
@@ -68,11 +70,10 @@ def open_object(
         with contextlib.suppress(LargerError):  # than it was when it was listed
             return _whole(reader, request, operation, finished, most=options.part_bytes)
     with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-index") as pool:
-        index = None
+        index = []
         if not opening.unauthenticated:
-            index = pool.submit(
-                copy_context().run, fetch_index, reader.store, request.location, operation, request.arguments
-            )
+            fetching = partial(fetch_index, reader.store, request.location, operation, request.arguments)
+            index.append(pool.submit(copy_context().run, fetching))
         transfer = Transfer(reader.store, request.location, request.arguments, operation, options)
         stored, tail = reader.store.repeat(operation, lambda: _tail(transfer))
         encrypted = reader.admit(stored, request.rules, operation)
@@ -88,7 +89,7 @@ def open_object(
         unlocked = reader.unlock(stored, encrypted, request, operation)
         if opening.unauthenticated:
             return _unauthenticated(transfer, unlocked, finished)
-        found = index.result() if index is not None else None
+        [found] = results(index)
     opener = None
     if found is not None:
         with unlocked.authenticating():

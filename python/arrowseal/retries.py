@@ -92,20 +92,26 @@ class Budget:
 
     def pause(self, error: Exception) -> None:
         """Wait before the next attempt, or raise `error` if there is to be none."""
+        try:
+            seconds = self._pause_after(error)
+            if seconds is None:
+                raise error
+        finally:
+            del error  # which holds this frame if it was raised here
+        cancellation().sleep(seconds)
+
+    def _pause_after(self, error: Exception) -> float | None:
+        """How long to wait before the next attempt; None if there is to be none."""
         if isinstance(error, ExpiredCredentialsError | ClockSkewError):
             if self._renewed:
-                raise error
+                return None
             self._renewed = True
         self._failed += 1
         longest = min(self._options.cap_seconds, self._options.base_seconds * 2 ** (self._failed - 1))
         seconds = _jitter.uniform(0, longest)
-        if (
-            self._failed >= self._options.attempts
-            or time.monotonic() + seconds > self._deadline
-            or not self._circuit.take()
-        ):
-            raise error
-        cancellation().sleep(seconds)
+        if self._failed >= self._options.attempts or time.monotonic() + seconds > self._deadline:
+            return None
+        return seconds if self._circuit.take() else None
 
 
 def call_kms(call: Callable[[], Result], retried: Callable[[], None]) -> Result:

@@ -77,18 +77,17 @@ class SeveralKeyrings:
                     raise
                 break
         if len(refusals) == 1:
-            raise refusals[0]
+            raise refusals.pop()
         if not refusals:
             raise NoKeyError(f"{location}: none of the keyrings unwraps {metadata.wrap!r}: give one that does")
         raise type(refusals[-1])(f"{refusals[-1]} (nor under the keys of {len(refusals) - 1} more keyrings)") from None
 
     @staticmethod
     def _first(keyrings: Sequence[Keyring], ask: Callable[[Keyring], Any]) -> tuple[Keyring, Any]:
-        first: NoKeyError | None = None
+        refusals: list[NoKeyError] = []
         for keyring in keyrings:
             try:
                 return keyring, ask(keyring)
             except NoKeyError as error:
-                first = first or error
-        assert first is not None  # noqa: S101 - there is at least one
-        raise first
+                refusals.append(error)
+        raise refusals.pop(0)

@@ -191,7 +191,10 @@ class Boto3Store(Boto3Attributes):
             translated = self._translated(error, location, action, begun)
             if translated is None:
                 raise
-            raise translated from None
+            try:
+                raise translated from None
+            finally:
+                del translated  # or its traceback, which holds this frame, would hold itself
 
     def _translated(
         self, error: Exception, location: ObjectLocation, action: str, begun: float

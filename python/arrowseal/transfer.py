@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
+from arrowseal.outcomes import failures
 from arrowseal.retries import STORE_RETRIES, RetryOptions
 
 if TYPE_CHECKING:
@@ -181,17 +182,15 @@ class Transfer:
         workers = min(self.options.in_flight(longest), len(tasks))
         with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
             try:
-                futures = [pool.submit(copy_context().run, task, stop) for task in tasks]
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                failed = failures([pool.submit(copy_context().run, task, stop) for task in tasks])
             except BaseException:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
-            failed = [error for future in done if (error := future.exception()) is not None]
             if failed:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
-                raise failed[0]
+                raise failed.pop(0)
 
     def part(
         self,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from arrowseal.cancellation import cancellation, shielded
 from arrowseal.exceptions import ArrowSealError, PreconditionFailedError, UnavailableError, UploadNotFoundError
 from arrowseal.instruction_file import in_step
+from arrowseal.outcomes import results
 from arrowseal.store import WrittenObject
 
 if TYPE_CHECKING:
@@ -224,14 +225,18 @@ class Upload:
 
     def _collect(self, *, at_most: int) -> None:
         while len(self._in_flight) > at_most:
-            done, self._in_flight = wait(self._in_flight, return_when=FIRST_COMPLETED)
-            self._parts += [part.result() for part in done]
+            self._parts += results([*self._some_done()])
+
+    def _some_done(self) -> set[Future[WrittenPart]]:
+        done, self._in_flight = wait(self._in_flight, return_when=FIRST_COMPLETED)
+        return done
 
     def _finish(self) -> None:
         if self._pool is not None:
             # A part that arrives after the abort would stay: those on their way are waited for.
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+            self._in_flight = set()
 
     def _with_beside(self, call: Callable[[], WrittenObject]) -> WrittenObject:
         """What `call` wrote, with its instruction file before it."""

@@ -57,7 +57,7 @@ LAYERS = [
     {"progress"},
     {"retries"},
     {"learnt_endpoints", "server_clock"},
-    {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts"},
+    {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes"},
     {"suites", "legacy", "flat_json"},
     {"exceptions", "_core"},
 ]

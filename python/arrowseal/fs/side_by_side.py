@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from arrowseal.outcomes import results
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -25,7 +27,7 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> l
     with ThreadPoolExecutor(min(_IN_FLIGHT, len(todo)), thread_name_prefix="arrowseal-fs") as pool:
         futures = [pool.submit(copy_context().run, function, item) for item in todo]
         try:
-            return [future.result() for future in futures]
+            return results(futures)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

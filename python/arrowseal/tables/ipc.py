@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from arrowseal.outcomes import results
 from arrowseal.tables.ranges import Fetched, tail_of, whole_file
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class IpcReader:
         lanes = min(BATCHES_AT_A_TIME, count)
         with ThreadPoolExecutor(lanes, thread_name_prefix="arrowseal-batch") as pool:
             tasks = [pool.submit(copy_context().run, read, lane) for lane in range(lanes)]
-            rows = [task.result() for task in tasks]
+            rows = results(tasks)
         return pa.Table.from_batches([rows[at % lanes][at // lanes] for at in range(count)], schema)
 
     @staticmethod

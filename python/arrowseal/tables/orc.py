@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from pyarrow import orc
 
+from arrowseal.outcomes import results
 from arrowseal.tables.ranges import tail_of, whole_file
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class OrcReader:
 
         with ThreadPoolExecutor(min(STRIPES_AT_A_TIME, file.nstripes), thread_name_prefix="arrowseal-stripe") as pool:
             tasks = [pool.submit(copy_context().run, read, stripe) for stripe in range(file.nstripes)]
-            table = pa.Table.from_batches([task.result() for task in tasks])
+            table = pa.Table.from_batches(results(tasks))
         return table.select(columns) if set(columns) <= set(table.column_names) else table
 
 

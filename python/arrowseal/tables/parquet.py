@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.fs import exit_guard
+from arrowseal.outcomes import results
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.statistics import may_hold
@@ -282,11 +283,11 @@ def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, 
         yield footer.fetch(plan), plan
         return
     with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-wave") as pool:
-        ahead = pool.submit(copy_context().run, footer.fetch, waves[0])
+        ahead = [pool.submit(copy_context().run, footer.fetch, waves[0])]
         for wave, following in zip(waves, [*waves[1:], None], strict=True):
-            fetched = ahead.result()
+            [fetched] = results(ahead)
             if following is not None:
-                ahead = pool.submit(copy_context().run, footer.fetch, following)
+                ahead.append(pool.submit(copy_context().run, footer.fetch, following))
             yield fetched, wave
 
 
