@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from arrowseal import _core
@@ -34,9 +34,10 @@ from arrowseal.suites import TAG_BYTES
 from arrowseal.transfer import PIECE_BYTES, Download, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from arrowseal.counters import Operation
+    from arrowseal.location import ObjectLocation
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.objects import Content, RangeOpener
     from arrowseal.reading import Reader, ReadRequest, Unlocked
@@ -110,7 +111,7 @@ def open_object(
     except AuthenticationError:
         operation.count_retry()
     # Once more from the wire: bits may flip on their way, those of the index too.
-    with _pinned(request), unlocked.authenticating():
+    with _Pinned(request.location), unlocked.authenticating():
         stored, tail = reader.store.repeat(operation, lambda: _tail(transfer, stored.etag))
         found = fetch_index(reader.store, request.location, operation, request.arguments) if found else None
         opener = _core.SegmentOpener.from_index(*unlocked.of_core, found) if found else opener
@@ -164,7 +165,7 @@ def survey(transfer: Transfer, unlocked: Unlocked) -> _core.SegmentOpener:
         with contextlib.closing(download):
             return download.receive(receiver)
 
-    with _pinned(transfer), unlocked.authenticating():
+    with _Pinned(transfer.location), unlocked.authenticating():
         try:
             return once()
         except AuthenticationError:
@@ -172,14 +173,19 @@ def survey(transfer: Transfer, unlocked: Unlocked) -> _core.SegmentOpener:
         return once()
 
 
-@contextlib.contextmanager
-def _pinned(what: Transfer | ReadRequest) -> Iterator[None]:
+class _Pinned:
     """Requests for the version that was there first; another one is an `ObjectChangedError`."""
-    try:
-        yield
-    except (PreconditionFailedError, ObjectNotFoundError):
-        message = f"{what.location}: overwritten or deleted while it was opened: open it again"
-        raise ObjectChangedError(message) from None
+
+    def __init__(self, location: ObjectLocation) -> None:
+        self._location = location
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, (PreconditionFailedError, ObjectNotFoundError)):
+            message = f"{self._location}: overwritten or deleted while it was opened: open it again"
+            raise ObjectChangedError(message) from None
 
 
 def _tail(transfer: Transfer, etag: str | None = None) -> tuple[StoredObject, bytes]:

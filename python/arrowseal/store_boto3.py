@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from arrowseal.boto3_bodies import Boto3Body
@@ -22,7 +22,8 @@ from arrowseal.store_boto3_uploads import answered, known, payload_arguments, wr
 from arrowseal.wirelog import withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from mypy_boto3_s3 import S3Client
 
@@ -174,30 +175,17 @@ class Boto3Store(Boto3Attributes):
         truncated = answered(page, "IsTruncated", ObjectLocation(bucket, prefix))
         return prefixes + objects, page["NextContinuationToken"] if truncated else None
 
-    @contextlib.contextmanager
     def request(
         self, location: ObjectLocation, operation: Operation, action: str, arguments: Mapping[str, Any]
-    ) -> Iterator[S3Client]:
+    ) -> Boto3Request:
         """One request: counted, timed, its errors translated, its wire log withheld where it carries a key."""
         quiet = withheld(f"{location}: {action} with a customer key") if "SSECustomerKey" in arguments else None
         operation.requests += 1
-        begun = time.monotonic()
-        try:
-            with quiet or contextlib.nullcontext(), operation.timed("s3"):
-                yield self._s3()
-        except ArrowSealError:
-            raise
-        except Exception as error:
-            translated = self._translated(error, location, action, begun)
-            if translated is None:
-                raise
-            try:
-                raise translated from None
-            finally:
-                del translated  # or its traceback, which holds this frame, would hold itself
+        translate = partial(self._translated, location=location, action=action, begun=time.monotonic())
+        return Boto3Request(self._s3, translate, quiet, operation.timed("s3"))
 
     def _translated(
-        self, error: Exception, location: ObjectLocation, action: str, begun: float
+        self, error: BaseException, location: ObjectLocation, action: str, begun: float
     ) -> ArrowSealError | None:
         """The error of ours for one of botocore; None for any other."""
         from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
@@ -224,3 +212,46 @@ class Boto3Store(Boto3Attributes):
             # stands on.
             return StoreUnansweredError(f"{location}: {action}: the answer broke off ({type(error).__name__})")
         return None
+
+
+class Boto3Request:
+    """The block of `Boto3Store.request`. A class: the frames of a generator and the error that it replaces would hold
+    each other, from Python 3.12 on.
+    """
+
+    __slots__ = ("_quiet", "_s3", "_timed", "_translate")
+
+    def __init__(
+        self,
+        s3: Callable[[], S3Client],
+        translate: Callable[[BaseException], ArrowSealError | None],
+        quiet: AbstractContextManager[None] | None,
+        timed: AbstractContextManager[None],
+    ) -> None:
+        self._s3 = s3
+        self._translate = translate
+        self._quiet = quiet
+        self._timed = timed
+
+    def __enter__(self) -> S3Client:
+        if self._quiet is not None:
+            self._quiet.__enter__()
+        self._timed.__enter__()
+        try:
+            return self._s3()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._timed.__exit__(None, None, None)
+        if self._quiet is not None:
+            self._quiet.__exit__(None, None, None)
+        if not isinstance(error, Exception) or isinstance(error, ArrowSealError):
+            return
+        translated = self._translate(error)
+        if translated is not None:
+            try:
+                raise translated from None
+            finally:
+                del translated  # or its traceback, which holds this frame, would hold itself

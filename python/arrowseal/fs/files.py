@@ -77,7 +77,7 @@ class OutputFile(io.RawIOBase):
 
     def write(self, data: Buffer, /) -> int:
         """Take all of a buffer. Raises what `ObjectWriter.write` does."""
-        if self._given_up:
+        if self._given_up or self._dropped:
             return contiguous(data)[1]
         return self._writer.write(data)
 
