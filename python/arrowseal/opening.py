@@ -9,10 +9,7 @@ the tag and keeps what proves each segment when it is fetched again, since an ET
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from arrowseal import _core
@@ -30,6 +27,7 @@ from arrowseal.objects import EncryptedObject, PlainRanges, UnauthenticatedRange
 from arrowseal.outcomes import results
 from arrowseal.reading import LargerError
 from arrowseal.segment_index import fetch_index, publish_index
+from arrowseal.standby import Threads
 from arrowseal.suites import TAG_BYTES
 from arrowseal.transfer import PIECE_BYTES, Download, Transfer
 
@@ -70,11 +68,10 @@ def open_object(
     if opening.size_hint is not None and opening.size_hint <= options.part_bytes and not opening.unauthenticated:
         with contextlib.suppress(LargerError):  # than it was when it was listed
             return _whole(reader, request, operation, finished, most=options.part_bytes)
-    with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-index") as pool:
+    with Threads(1) as beside:
         index = []
         if not opening.unauthenticated:
-            fetching = partial(fetch_index, reader.store, request.location, operation, request.arguments)
-            index.append(pool.submit(copy_context().run, fetching))
+            index.append(beside.submit(fetch_index, reader.store, request.location, operation, request.arguments))
         transfer = Transfer(reader.store, request.location, request.arguments, operation, options)
         stored, tail = reader.store.repeat(operation, lambda: _tail(transfer))
         encrypted = reader.admit(stored, request.rules, operation)

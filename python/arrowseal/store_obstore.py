@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
     from arrowseal.store_boto3 import Renew
 
-SHORT: Final = 2**20
-"""Up to this length a range is obstore's; what starts at 0 always, since most objects are small."""
+SHORT: Final = 2**21
+"""Up to this length a range is obstore's: column chunks are often of a mebibyte, and widened to segments. What starts
+at 0 always is, since most objects are small.
+"""
 
 _AT_ONCE: Final = 2**18  # a body up to this length is taken as it is, a longer one in chunks of twice that
 _NO_BYTES: Final = memoryview(b"")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -19,6 +17,7 @@ from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
 from arrowseal.outcomes import failures
 from arrowseal.retries import STORE_RETRIES, RetryOptions
+from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -178,18 +177,23 @@ class Transfer:
         all: each is given the event that says so, which is that of this call, since others may be under way and more
         will come.
         """
-        stop = threading.Event()
+        stop, rest = threading.Event(), iter(tasks)
+
+        def work() -> None:
+            for task in rest:
+                if stop.is_set():
+                    return
+                task(stop)
+
         workers = min(self.options.in_flight(longest), len(tasks))
-        with ThreadPoolExecutor(workers, thread_name_prefix="arrowseal-read") as pool:
+        with Threads(workers) as beside:
             try:
-                failed = failures([pool.submit(copy_context().run, task, stop) for task in tasks])
+                failed = failures([beside.submit(work) for _ in range(workers)])
             except BaseException:
                 stop.set()
-                pool.shutdown(cancel_futures=True)
                 raise
             if failed:
                 stop.set()
-                pool.shutdown(cancel_futures=True)
                 raise failed.pop(0)
 
     def part(

@@ -57,7 +57,7 @@ LAYERS = [
     {"progress"},
     {"retries"},
     {"learnt_endpoints", "server_clock"},
-    {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes"},
+    {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes", "standby"},
     {"suites", "legacy", "flat_json"},
     {"exceptions", "_core"},
 ]

@@ -1,0 +1,99 @@
+"""Threads that stand by. To start one takes as long as a small request, and reads of ranges need several at once.
+
+They are kept until the process ends. Who needs more than are free gets new ones, for as long as the work takes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Final, ParamSpec, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from types import TracebackType
+
+Asked = ParamSpec("Asked")
+Result = TypeVar("Result")
+
+STANDING_BY: Final = 64
+"""Two reads of short ranges at once, by `TransferOptions`. Idle, a thread costs some 50 KB."""
+_NAME: Final = "arrowseal-read"
+
+
+class _Standby:
+    """The threads of this process, and how many of them are free."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(STANDING_BY, thread_name_prefix=_NAME)
+        self._free = STANDING_BY
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Have so many threads that serve nobody else: work on them never waits for other work."""
+        with self._lock:
+            enough = count <= self._free
+            self._free -= count if enough else 0
+        return enough
+
+    def give(self, count: int) -> None:
+        with self._lock:
+            self._free += count
+
+
+class _Process:
+    """What the present process has. A forked child has none of its parent's threads."""
+
+    standby = _Standby()
+
+    @classmethod
+    def forked(cls) -> None:
+        cls.standby = _Standby()
+
+
+os.register_at_fork(after_in_child=_Process.forked)
+
+
+class Threads:
+    """So many threads for a block. At its end all that was submitted has ended; what had not begun when the block
+    raised is left out.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._futures: list[Future[object]] = []
+
+    def submit(
+        self, call: Callable[Asked, Result], /, *arguments: Asked.args, **keywords: Asked.kwargs
+    ) -> Future[Result]:
+        """The future of a call in a copy of the present context."""
+        future = self._pool.submit(copy_context().run, partial(call, *arguments, **keywords))
+        self._futures.append(future)  # type: ignore[arg-type]
+        return future
+
+    def __enter__(self) -> Self:
+        self._standby: _Standby | None = _Process.standby
+        if self._standby.take(self._count):
+            self._pool = self._standby.pool
+        else:
+            self._standby, self._pool = None, ThreadPoolExecutor(self._count, thread_name_prefix=_NAME)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            for future in self._futures:
+                future.cancel()
+        try:
+            wait(self._futures)
+        finally:
+            self._futures.clear()  # one of them may hold the error that holds this block
+            if self._standby is None:
+                self._pool.shutdown()
+            else:
+                self._standby.give(self._count)

@@ -1,0 +1,96 @@
+"""Threads that stand by: used again, never waited for, nobody's in a forked child, and at rest when a block ends."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextvars import ContextVar
+
+import pytest
+
+from arrowseal.standby import STANDING_BY, Threads
+
+TOLD: ContextVar[str] = ContextVar("TOLD", default="nothing")
+
+
+def on_all_of(count: int) -> set[int]:
+    """The threads that run when so many are asked for: each waits until all are there."""
+    together = threading.Barrier(count)
+
+    def here() -> int:
+        together.wait(10)
+        return threading.get_ident()
+
+    with Threads(count) as beside:
+        futures = [beside.submit(here) for _ in range(count)]
+    return {future.result() for future in futures}
+
+
+def test_who_asks_again_is_given_the_same_threads() -> None:
+    everybody = on_all_of(STANDING_BY)
+    assert len(everybody) == STANDING_BY
+    assert on_all_of(8) <= everybody
+
+
+def test_who_needs_more_than_are_free_gets_new_ones_and_waits_for_nobody() -> None:
+    everybody = on_all_of(STANDING_BY)
+    with Threads(STANDING_BY - 1) as beside:
+        goes_on = threading.Event()
+        for _ in range(STANDING_BY - 1):
+            beside.submit(goes_on.wait, 10)
+        assert on_all_of(1) <= everybody
+        assert not on_all_of(2) & everybody
+        goes_on.set()
+    assert on_all_of(STANDING_BY) <= everybody
+
+
+def test_threads_within_threads_do_not_wait_for_each_other() -> None:
+    with Threads(STANDING_BY) as beside:
+        inner = [beside.submit(on_all_of, 2) for _ in range(STANDING_BY)]
+    assert all(len(future.result()) == 2 for future in inner)
+
+
+def test_each_call_sees_the_context_that_it_was_submitted_in_and_changes_its_own_only() -> None:
+    def told() -> str:
+        before = TOLD.get()
+        TOLD.set("changed")
+        return before
+
+    token = TOLD.set("something")
+    with Threads(1) as beside:
+        first, second = beside.submit(told), beside.submit(told)
+    TOLD.reset(token)
+    assert (first.result(), second.result(), TOLD.get()) == ("something", "something", "nothing")
+
+
+def test_when_a_block_ends_all_has_ended_and_when_it_raises_what_had_not_begun_is_left_out() -> None:
+    done: list[str] = []
+    begun = threading.Barrier(STANDING_BY + 1)
+
+    def slowly() -> None:
+        begun.wait(10)
+        time.sleep(0.05)
+        done.append("slowly")
+
+    with pytest.raises(KeyError), Threads(STANDING_BY) as beside:  # noqa: PT012 - what the block leaves is the point
+        for _ in range(STANDING_BY):
+            beside.submit(slowly)
+        left_out = beside.submit(done.append, "never")
+        begun.wait(10)
+        raise KeyError
+    assert left_out.cancelled()
+    assert done == ["slowly"] * STANDING_BY
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    with Threads(STANDING_BY) as beside:  # all taken while it is forked
+        goes_on = threading.Event()
+        for _ in range(STANDING_BY):
+            beside.submit(goes_on.wait, 10)
+        child = os.fork()
+        if child == 0:
+            os._exit(len(on_all_of(3)))
+        goes_on.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
