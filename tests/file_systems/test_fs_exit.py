@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from seen import keys
 
-from arrowseal.fs import SealedFileSystem
+from arrowseal.fs import SealedFileSystem, exit_guard
 
 if TYPE_CHECKING:
     from broken_servers import BrokenServers
@@ -123,6 +125,26 @@ def test_the_interpreter_exits_cleanly_right_after_a_read(parts: str, options: d
     ended = [run(READS[face], parts, options) for _ in range(RUNS)]
     failed = [each for each in ended if each.returncode]
     assert Counter(each.returncode for each in ended) == {0: RUNS}, failed[0].stderr
+
+
+def test_the_end_waits_for_what_was_read_where_the_file_is_gone(
+    parts: str, resident: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exit_guard, "_MOST_SECONDS", 60)
+    held = [SealedFileSystem(resident).open_input_file(f"{parts}/t/0.parquet").read_buffer(1000)]
+    order: list[str] = []
+
+    def let_go() -> None:
+        time.sleep(0.2)
+        order.append("let go")
+        held.clear()
+
+    thread = threading.Thread(target=let_go)
+    thread.start()
+    exit_guard._end()
+    order.append("ended")
+    thread.join()
+    assert order == ["let go", "ended"]
 
 
 @pytest.mark.parametrize("face", WRITES)

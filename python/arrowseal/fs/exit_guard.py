@@ -3,7 +3,8 @@
 Arrow's pools let go of file systems, files and buffers a moment after the call that used them returned. A thread that
 does so while the interpreter ends takes the process down ("terminate called without an active exception"), since it
 cannot get the GIL any more: open upstream as apache/arrow #50482, #34314, #36389. So the interpreter waits until no
-file of ours is held, and a moment longer for what cannot be seen. That was found by trying, and proves nothing.
+file of ours is held, nor what was read of it, and a moment longer for what cannot be seen. That was found by trying,
+and proves nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 import atexit
 import time
 import weakref
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _TURNS: Final = 16
 _TURN_SECONDS: Final = 0.002
@@ -29,6 +33,15 @@ _registered = False
 def wait_for(file: Any) -> None:
     """At the end of the interpreter, wait for a file that is read."""
     _watch(_reading, file)
+
+
+def lent(content: Buffer) -> memoryview:
+    """A view of content for a library's threads: the end of the interpreter waits until they have let go of it. Theirs
+    may be the last hand on it, long after the file is gone.
+    """
+    view = memoryview(content)
+    wait_for(view)
+    return view
 
 
 class Work:

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.exceptions import ObjectExistsError, PreconditionFailedError
-from arrowseal.fs.exit_guard import give_up, wait_for
+from arrowseal.fs.exit_guard import give_up, lent, wait_for
 from arrowseal.object_reader import ObjectReader
 from arrowseal.outgoing import contiguous
 
@@ -28,6 +28,9 @@ class InputFile(ObjectReader):
     def __init__(self, source: EncryptedObject) -> None:
         super().__init__(source)
         wait_for(self)
+
+    def read_buffer(self, size: int | None = -1, /) -> Buffer:
+        return lent(super().read_buffer(size))
 
     def read(self, size: int | None = -1, /) -> Buffer:  # type: ignore[override]
         return self.read_buffer(size)

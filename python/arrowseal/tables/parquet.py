@@ -28,7 +28,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.fs import exit_guard
 from arrowseal.outcomes import results
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
@@ -253,9 +252,6 @@ def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> p
     Raises `KeyError` for a column that is not there.
     """
     if source.in_memory:
-        # Its threads hold the buffer a moment longer than the call takes: an object that is gone already makes the end
-        # of the interpreter wait for them.
-        exit_guard.Work()
         return whole_file(source)
     expression = None if filters is None else pq.filters_to_expression(filters)
     footer = ParquetFooter(source, filtered=expression is not None)

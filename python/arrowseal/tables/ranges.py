@@ -52,7 +52,7 @@ class Content:
 
 def whole_file(source: Ranges) -> pa.NativeFile:
     """All of it as a file of Arrow: reads are views of one buffer."""
-    return pa.BufferReader(pa.py_buffer(source.read_at(0, source.size)))
+    return pa.BufferReader(pa.py_buffer(exit_guard.lent(source.read_at(0, source.size))))
 
 
 def tail_of(source: Ranges) -> Fetched:
@@ -103,7 +103,7 @@ class Fetched:
     def file(self) -> pa.NativeFile:
         """A file of its own position over it."""
         if self._starts == [0] and len(self._pieces[0]) == self.source.size:
-            return pa.BufferReader(pa.py_buffer(self._pieces[0]))
+            return pa.BufferReader(pa.py_buffer(exit_guard.lent(self._pieces[0])))
         file = _File(self)
         exit_guard.wait_for(file)
         return pa.PythonFile(file, mode="r")
@@ -129,7 +129,7 @@ class _File:
         length = max(0, min(length, self._size - self._position))
         content = self._fetched.read_at(self._position, length)
         self._position += length
-        return content
+        return exit_guard.lent(content)
 
     read = read_buffer
 
