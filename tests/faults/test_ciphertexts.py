@@ -74,16 +74,17 @@ def _sealed(seen: Seen, servers: BrokenServers) -> Sealed:
     return Sealed(key, headers.get(META + "x-amz-i") or headers[META + "x-amz-iv"], number or 1)
 
 
-def check_one_ciphertext(servers: BrokenServers, writes: int) -> int:
+def check_one_ciphertext(servers: BrokenServers, writes: int, sent_nothing: int = 0) -> int:
     """See that each write has its own key and IV, and each of these one ciphertext, of which all that came in are the
-    same parts or beginnings of them. Returns how many bodies came in besides the first ones.
+    same parts or beginnings of them; but for so many at most that failed before they sent anything. Returns how many
+    bodies came in besides the first ones.
     """
     found = bodies(servers)
     whole = {sealed: max(sent, key=len) for sealed, sent in found.items()}
     for sealed, sent in found.items():
         if not all(whole[sealed].startswith(body) for body in sent):
             raise TwoCiphertextsError(f"{sealed} has {len(set(sent))} ciphertexts")
-    assert len({sealed[:2] for sealed in found}) == writes
+    assert writes - sent_nothing <= len({sealed[:2] for sealed in found}) <= writes
     # What lies in the bucket is that ciphertext, part after part.
     texts: dict[tuple[str, str], bytes] = defaultdict(bytes)
     for sealed in sorted(whole):
@@ -185,7 +186,8 @@ def test_a_write_has_one_ciphertext_however_many_of_its_requests_fail(
     with ThreadPoolExecutor(4) as pool:
         written = list(pool.map(lambda number: _wrote(write, client, number), range(times)))
     assert sum(written) > times / 2
-    assert check_one_ciphertext(servers, writes=times) > 0, "something was sent again"
+    # An upload in parts may fail at its beginning, when the client's budget of retries is used up.
+    assert check_one_ciphertext(servers, times, written.count(False)) > 0, "something was sent again"
 
 
 def test_objects_of_one_data_key_have_one_ciphertext_each(servers: BrokenServers) -> None:
@@ -193,8 +195,8 @@ def test_objects_of_one_data_key_have_one_ciphertext_each(servers: BrokenServers
     servers.s3.rule = either(on("PutObject", Fault("lost-answer")), randomly(7, 0.35, FAULTS))
     jobs = [(put, number) for number in range(40)] + [(put_in_parts, number) for number in range(40, 44)]
     with client.data_key_reuse(), ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda job: _wrote(job[0], client, job[1]), jobs))
-    assert check_one_ciphertext(servers, writes=len(jobs)) > 0
+        written = list(pool.map(lambda job: _wrote(job[0], client, job[1]), jobs))
+    assert check_one_ciphertext(servers, len(jobs), written.count(False)) > 0
     assert len({sealed.encrypted_data_key for sealed in bodies(servers)}) == 1
 
 
