@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from broken_bodies import FaultProxy
+from broken_servers import BrokenServers
 
 from arrowseal import Client, RetryOptions, TransferOptions
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 PART = 2**20
 LANE = os.environ.get("ARROWSEAL_TEST_LANE", "auto")
 """What carries the requests of clients that make their S3 client themselves."""
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[BrokenServers]:
+    """An S3 in memory and a strict KMS, for the tests of one file."""
+    servers = BrokenServers()
+    yield servers
+    servers.close()
 
 
 @pytest.fixture(scope="session")

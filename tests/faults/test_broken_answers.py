@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from broken_bodies import Fault
-from broken_servers import BrokenServers
 from fault_rules import always, on
 
 from arrowseal.exceptions import KmsUnavailableError, ObjectNotFoundError, StoreUnavailableError, TransferError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from broken_servers import BrokenServers
 
     from arrowseal import Client
 
@@ -24,13 +23,6 @@ STALLED = Fault("stall", 4)
 
 def named(fault: Fault) -> str:
     return f"{fault.kind}-{fault.at}"
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[BrokenServers]:
-    servers = BrokenServers()
-    yield servers
-    servers.close()
 
 
 @pytest.fixture(scope="module")

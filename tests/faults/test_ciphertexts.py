@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 import pytest
 from broken_bodies import Fault, part_of
-from broken_servers import BrokenServers
 from fault_rules import either, on, randomly
 
 import arrowseal
@@ -25,9 +24,10 @@ from arrowseal.exceptions import ArrowSealError
 from arrowseal.store import Payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from broken_bodies import Seen
+    from broken_servers import BrokenServers
 
     Write = Callable[[Client, int], object]
 
@@ -154,13 +154,6 @@ WRITES: dict[str, tuple[Write, int]] = {
     "a table in parts": (write_a_table, 6),
     "a small table": (write_a_small_table, 20),
 }
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[BrokenServers]:
-    servers = BrokenServers()
-    yield servers
-    servers.close()
 
 
 @pytest.fixture

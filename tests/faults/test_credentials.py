@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from broken_bodies import Fault, operation_of
-from broken_servers import BrokenServers
 from fault_rules import always
 
 import arrowseal
@@ -20,23 +19,17 @@ from arrowseal import Client, RetryOptions, TransferOptions
 from arrowseal.exceptions import ClockSkewError, CredentialsError, ExpiredCredentialsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from broken_bodies import Rule
+    from broken_servers import BrokenServers
 
     MakeClient = Callable[..., Client]
 
 URL = "s3://bucket/o"
 CONTENT = os.urandom(11 * 2**20)
 EXPIRED = Fault("status", 400, "ExpiredToken")
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[BrokenServers]:
-    servers = BrokenServers()
-    yield servers
-    servers.close()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from broken_bodies import Fault
-from broken_servers import BrokenServers
 from fault_rules import always
 
 from arrowseal.exceptions import (
@@ -25,19 +24,14 @@ from arrowseal.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from broken_servers import BrokenServers
+
     from arrowseal import Client
 
 MIB = 2**20
 URL, PATH = "s3://bucket/dir/o", "/bucket/dir/o"
 CONTENT = random.Random(6).randbytes(11 * MIB + 12_345)
 BUSY = Fault("status", 503)
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[BrokenServers]:
-    servers = BrokenServers()
-    yield servers
-    servers.close()
 
 
 @pytest.fixture

@@ -9,24 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from broken_bodies import Fault
-from broken_servers import BrokenServers
 from fault_rules import either, on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from broken_servers import BrokenServers
 
     from arrowseal import Client
 
 URL = "s3://bucket/o"
 CONTENT = os.urandom(5 * 2**20 + 1000)
 LOST = [Fault("lost-answer"), Fault("truncate", 0), Fault("truncate", 60), Fault("reset", 10)]
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[BrokenServers]:
-    servers = BrokenServers()
-    yield servers
-    servers.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from broken_bodies import operation_of, part_of
-from broken_servers import BrokenServers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from broken_servers import BrokenServers
 
     Run = Callable[..., subprocess.Popen[str]]
 
@@ -31,13 +32,6 @@ client = arrowseal.Client(
     sys.argv[1], region_name="eu-west-1", endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3], transfer=transfer
 )
 """
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[BrokenServers]:
-    servers = BrokenServers()
-    yield servers
-    servers.close()
 
 
 @pytest.fixture

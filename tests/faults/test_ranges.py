@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from broken_bodies import Fault
-from broken_servers import BrokenServers
 from fault_rules import always, on
 
 from arrowseal import PLAIN, Client, CommitmentPolicy, TransferOptions
@@ -23,7 +22,7 @@ from arrowseal.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from broken_servers import BrokenServers
 
     from arrowseal.objects import EncryptedObject
 
@@ -31,13 +30,6 @@ MIB, S = 2**20, 2**16
 SIZE = 11 * MIB + 12_345
 URL, PATH, INDEX = "s3://bucket/dir/o", "/bucket/dir/o", "/bucket/dir/_arrowseal.o.index"
 CONTENT = random.Random(6).randbytes(SIZE)
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[BrokenServers]:
-    servers = BrokenServers()
-    yield servers
-    servers.close()
 
 
 @pytest.fixture

@@ -10,14 +10,15 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from broken_bodies import Fault
-from broken_servers import BrokenServers
 from fault_rules import always, on
 
 import arrowseal
 from arrowseal.exceptions import AuthenticationError, StoreError, StoreUnavailableError, TransferError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from broken_servers import BrokenServers
 
     from arrowseal import Client
 
@@ -42,13 +43,6 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, pd.DataFrame):
         return pa.Table.from_pandas(one).equals(pa.Table.from_pandas(other))
     return bool(one.equals(other))
-
-
-@pytest.fixture(scope="module")
-def listening() -> Iterator[BrokenServers]:
-    servers = BrokenServers()
-    yield servers
-    servers.close()
 
 
 @pytest.fixture(scope="module", params=["boto3", "obstore"])
