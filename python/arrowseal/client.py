@@ -196,7 +196,7 @@ class Client(Configured):
         request = self._reader.request(location, *asked)
         shown = self._progress(progress)
         with self.counters.operation("get", location) as operation, tracked(operation, shown, "reading", location):
-            return self._reader.read(request, operation, verify_checksum=verify_checksum)
+            return self._reader.whole(request, operation, verify_checksum=verify_checksum).content
 
     def object(
         self,

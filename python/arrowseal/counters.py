@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 from arrowseal.extras import require
 from arrowseal.kms_counts import KmsCalls
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Section = Literal["kms", "s3", "crypto", "decode"]
+_SECTIONS: Final[tuple[Section, ...]] = get_args(Section)
 
 MAX_RECORDS = 100_000
 """Rows kept by default, some 40 MB; the oldest go first."""
@@ -195,10 +196,7 @@ class Operation:
             self.stored_bytes,
             time.perf_counter() - self._wall,
             time.process_time() - self._cpu,
-            self._seconds("kms"),
-            self._seconds("s3"),
-            self._seconds("crypto"),
-            self._seconds("decode"),
+            *[0.0 if timed is None else timed.seconds for timed in map(self._sections.get, _SECTIONS)],
             self._most_held,
             self.requests,
             self.kms_calls,

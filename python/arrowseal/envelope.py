@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from arrowseal.legacy import LegacyWord
     from arrowseal.location import ObjectLocation
 
+_COMMITTING: Final = Format.V3.value
 _ALLOWING: Final = "commitment_policy=arrowseal.CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT"
 
 
@@ -79,8 +80,9 @@ def admit(
             f"{location}: its encrypted data key lies in an instruction file. If objects with instruction files are "
             "expected here, read with instruction_files=True, or a suffix"
         )
-    _admit_legacy(location, encrypted, rules)
-    if rules.commitment_policy.requires_committed_reads and encrypted.format != Format.V3.value:
+    if encrypted.cbc or encrypted.wrap in LEGACY_WRAPS:
+        _admit_legacy(location, encrypted, rules)
+    if encrypted.format != _COMMITTING and rules.commitment_policy.requires_committed_reads:
         raise CommitmentPolicyError(
             f"{location}: format {encrypted.format} has no key commitment and commitment policy "
             f"{rules.commitment_policy.value} requires it. If objects of this format are expected here, read with "
@@ -118,8 +120,6 @@ def _admit_plain(location: ObjectLocation, stored_bytes: int, rules: ReadRules) 
 
 
 def _admit_legacy(location: ObjectLocation, encrypted: EncryptedMetadata, rules: ReadRules) -> None:
-    if not encrypted.cbc and encrypted.wrap not in LEGACY_WRAPS:
-        return
     legacy: dict[LegacyWord, str] = {}
     if encrypted.cbc:
         legacy["content"] = "its content is AES-CBC, which proves nothing about what it opens to"

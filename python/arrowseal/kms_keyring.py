@@ -59,7 +59,7 @@ class _Unwrapping:
         self._requests = KmsRequests(kms, grant_tokens, renew)
         self._grant_tokens = tuple(grant_tokens)
         self._cache = cache
-        self._policy = policy
+        self._policy = policy and policy.name  # an enumeration hashes by a function of Python, for each object
 
     def unwrap(
         self, metadata: EncryptedMetadata, location: ObjectLocation, operation: Operation

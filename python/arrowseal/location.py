@@ -39,8 +39,7 @@ class ObjectLocation:
     @property
     def is_index(self) -> bool:
         """Whether this is where the segment index of another object lies."""
-        name = self.name
-        return name.startswith(INDEX_BEFORE) and name.endswith(INDEX_BEHIND)
+        return self.key.endswith(INDEX_BEHIND) and self.name.startswith(INDEX_BEFORE)
 
     @property
     def suffixes(self) -> list[str]:

@@ -133,9 +133,9 @@ def parse(metadata: Mapping[str, str], instruction: Mapping[str, str] | None = N
         raise MetadataError(f"the metadata name {doubled} occurs twice")
     if instruction is not None:
         joined = _with_instruction(fields, instruction)
-        parser = _parser(tuple(joined))
+        parser = _parser(frozenset(joined))
         return None if parser is None else replace(parser(joined, words=False), instruction_file=True)
-    parser = _parser(tuple(fields))
+    parser = _parser(frozenset(fields))
     return None if parser is None else parser(fields, words=True)
 
 
@@ -175,11 +175,11 @@ class _Parser(Protocol):
 
 
 @functools.lru_cache(maxsize=256)
-def _parser(names: tuple[str, ...]) -> _Parser | None:
+def _parser(names: frozenset[str]) -> _Parser | None:
     """What parses fields of these names, which mostly are the same for many objects, and alone say what format it is;
     None for names of no format. Raises `MetadataError` for those that are mixed or missing.
     """
-    present = _FORMAT_NAMES.intersection(names)
+    present = _FORMAT_NAMES & names
     exclusive = present & _EXCLUSIVE
     if len(exclusive) > 1:
         raise MetadataError(f"the metadata mixes formats: {_listed(exclusive)}")
@@ -196,7 +196,7 @@ def _parser(names: tuple[str, ...]) -> _Parser | None:
         return lambda fields, **_: EncryptedMetadata("V3", fields[CONTENT], "", b"", b"", None, {}, True)
     if present:
         raise MetadataError(f"the metadata is incomplete: {_listed(present)} without an encrypted data key")
-    if _LENGTHS.intersection(names):
+    if _LENGTHS & names:
         # The one trace that V1 and V2 writers with instruction files leave in the object itself.
         return lambda *_, **__: EncryptedMetadata("V2", "", "", b"", b"", None, {}, True)
     return None
@@ -384,11 +384,12 @@ def _encode(value: bytes) -> str:
 
 def _decode(fields: Mapping[str, str], name: str, size: int | None = None) -> bytes:
     """Canonical base64 only: no spaces, no URL alphabet, no stray bits, so that one value has one spelling."""
+    text = fields[name]
     try:
-        decoded = binascii.a2b_base64(fields[name], strict_mode=True)
+        decoded = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         raise MetadataError(f"{name} is not base64") from None
-    if not decoded or _encode(decoded) != fields[name]:
+    if not decoded or binascii.b2a_base64(decoded, newline=False) != text.encode():
         raise MetadataError(f"{name} is empty or not canonical base64")
     if size is not None and len(decoded) != size:
         raise MetadataError(f"{name} has {len(decoded)} bytes, not {size}")

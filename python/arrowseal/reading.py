@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from arrowseal.store import StoredObject
 
 _USUAL_ARM: Final = CSE()
+_SUITE_IDS: Final = {one.name: one.suite.id for one in Format}
 
 
 class LargerError(Exception):
@@ -68,7 +68,7 @@ class Unlocked:
     def of_core(self) -> tuple[_core.DataKey, int, bytes, bytes | None, int]:
         """What the openers of AES-GCM in the core take."""
         told, data_key = self.encrypted, self.materials.data_key
-        return data_key, Format[told.format].suite.id, told.message_id, told.commitment, self.stored_bytes
+        return data_key, _SUITE_IDS[told.format], told.message_id, told.commitment, self.stored_bytes
 
     def opener(self) -> _core.Opener | _core.CbcOpener:
         """What opens the object as a whole."""
@@ -175,16 +175,12 @@ class Reader:
             self._usual[allow_plaintext] = request
         return request
 
-    def read(
-        self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False
-    ) -> PlaintextBuffer | UnauthenticatedBuffer:
-        """The object, whole and as the request demands it. Raises what `Client.get` does."""
-        return self.whole(request, operation, verify_checksum=verify_checksum).content
-
     def whole(
         self, request: ReadRequest, operation: Operation, *, verify_checksum: bool = False, most: int | None = None
     ) -> Whole:
-        """The same, and what S3 says of it. Raises `LargerError` if more than `most` bytes are stored."""
+        """The object, whole and as the request demands it. Raises what `Client.get` does, and `LargerError` if it has
+        more than `most` bytes.
+        """
         try:
             return self._read_once(request, operation, verify_checksum, most)
         except (AuthenticationError, ChecksumMismatchError, PreconditionFailedError):
@@ -227,7 +223,7 @@ class Reader:
         self, request: ReadRequest, operation: Operation, verify_checksum: bool, most: int | None = None
     ) -> Whole:
         download = Download(self.store, request.location, request.arguments, operation, self._options.transfer)
-        with contextlib.closing(download):
+        try:
             stored = download.stored
             if most is not None and stored.stored_bytes > most:
                 raise LargerError
@@ -249,6 +245,8 @@ class Reader:
                         _compare(buffer, expected, stored, operation)
             finally:
                 operation.release(stored.stored_bytes)
+        finally:
+            download.close()
         operation.plaintext_bytes += len(buffer)
         operation.stored_bytes += stored.stored_bytes
         return Whole(stored, buffer, kms_key_arn)

@@ -78,8 +78,7 @@ class ObstoreStore(LeanStore):
     def __init__(self, endpoints: Callable[[], LearntEndpoints], renew: Renew = lambda *_: None) -> None:
         super().__init__(endpoints, renew)
         self._lock = threading.Lock()
-        self._stores: dict[BucketEndpoint, Any] = {}
-        self._stores_of: LearntEndpoints | None = None
+        self._stores: dict[str, tuple[BucketEndpoint, Any]] = {}
         self._neighbours = _Neighbours()
 
     def get(
@@ -110,12 +109,13 @@ class ObstoreStore(LeanStore):
         endpoint = endpoints.of(location.bucket)
         if endpoint is None or _Runtime.lost or not _carries(location.key):
             return None
-        with self._lock:
-            if self._stores_of is not endpoints:
-                self._stores, self._stores_of = {}, endpoints
-            if endpoint not in self._stores:
-                self._stores[endpoint] = _made(endpoint, location.bucket, endpoints)
-            return self._stores[endpoint]
+        made = self._stores.get(location.bucket)
+        if made is None or made[0] is not endpoint:  # learnt anew, with the credentials of then
+            with self._lock:
+                made = self._stores.get(location.bucket)
+                if made is None or made[0] is not endpoint:
+                    made = self._stores[location.bucket] = endpoint, _made(endpoint, location.bucket, endpoints)
+        return made[1]
 
     def _fetch(
         self,

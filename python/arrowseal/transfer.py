@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -235,7 +236,9 @@ class Download(Transfer):
     ) -> None:
         super().__init__(store, location, arguments, operation, options)
         self._first: Body | None
-        self.stored, self._first = store.repeat(operation, lambda: self.request(0, options.part_bytes, etag))
+        self._budget = store.budget()
+        first = partial(self.request, 0, options.part_bytes, etag)
+        self.stored, self._first = store.repeat(operation, first, self._budget)
 
     def close(self) -> None:
         """Give up what is left of the first body."""
@@ -245,17 +248,17 @@ class Download(Transfer):
 
     def receive(self, receiver: Receiver[Buffer_co]) -> Buffer_co:
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
-        size, budget = self.stored.stored_bytes, self.store.budget()
+        size = self.stored.stored_bytes
         self.operation.progress.begin(size)
         if 0 < size <= AT_ONCE and self._first is not None:
             body, self._first = self._first, None
-            content = self.at_once(0, size, body, budget)
+            content = self.at_once(0, size, body, self._budget)
             if content is not None:
                 with self.operation.timed("crypto"):
                     return receiver.receive(content)
         first, *others = ranges(size, self.options, ranged=self.stored.ranged)
         if not others:
-            self.part(receiver, first, self._first, budget)
+            self.part(receiver, first, self._first, self._budget)
         else:
             bodies = [self._first, *(None for _ in others)]
             self.side_by_side(
