@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -62,7 +63,10 @@ class ObjectReader(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         self._check_open()
         with self._lock:
-            start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+            starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}
+            if whence not in starts:
+                raise ValueError(f"{self.url}: whence is 0 for the start, 1 for here or 2 for the end, not {whence!r}")
+            start = starts[whence]
             if start + offset < 0:
                 raise ValueError(f"{self.url}: there is nothing before the start: {start + offset}")
             self._position = start + offset
@@ -90,6 +94,10 @@ class ObjectReader(io.RawIOBase):
             with memoryview(content) as source:
                 view[: len(source)] = source
                 return len(source)
+
+    def write(self, _: Any, /) -> int:
+        """Raises `io.UnsupportedOperation`."""
+        raise io.UnsupportedOperation(f"{self.url}: opened to read: mode 'wb' writes it anew")
 
     def close(self) -> None:
         if not self.closed:
@@ -119,8 +127,12 @@ class _Ahead:
         self._expected = -1
         self._step = _FIRST_AHEAD
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
 
     def read(self, offset: int, length: int) -> Buffer:
+        if self._process != os.getpid():  # a forked child has none of the threads, and waits for them in vain
+            self._process, self._pool = os.getpid(), None
+            self._drop()
         follows = offset == self._expected
         self._expected = offset + length
         if length == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import threading
 import warnings
 import weakref
@@ -38,7 +39,8 @@ class ObjectWriter(io.RawIOBase):
 
     Content of one part (`TransferOptions.part_bytes`) goes with one request. Longer content is sealed part by part, GIL
     released, and up to `TransferOptions.concurrency` parts are on their way while the next one is filled. Memory: that
-    many parts and one more, whatever the size. Calls from several threads wait for each other.
+    many parts and one more, whatever the size. Calls from several threads wait for each other. Once parts are on their
+    way, a forked child cannot go on with it: two contents would be sealed by one key stream.
 
     >>> with client.open("s3://lake/log.csv", "wb") as file:  # doctest: +SKIP
     ...     for line in lines:
@@ -70,6 +72,7 @@ class ObjectWriter(io.RawIOBase):
         self._position = 0
         self._result: PutResult | None = None
         self._at_exit: weakref.finalize[..., ObjectWriter] | None = None
+        self._process = os.getpid()
 
     @property
     def result(self) -> PutResult | None:
@@ -87,12 +90,17 @@ class ObjectWriter(io.RawIOBase):
     def tell(self) -> int:
         return self._position
 
+    def readinto(self, _: Any, /) -> int:
+        """Raises `io.UnsupportedOperation`."""
+        raise io.UnsupportedOperation(f"{self.url}: opened to write: mode 'rb' reads what was committed")
+
     def write(self, data: Buffer, /) -> int:
         """Take all of a contiguous buffer, which may be changed afterwards; returns its size in bytes.
 
         Raises:
             SizeLimitError: the format takes no more; the write is aborted.
             KmsError, StoreError, CredentialsError: a part could not be sealed or sent; the write is aborted.
+            UncommittedWriteError: it was begun by the process that this one was forked from.
             ValueError: it was committed, aborted or closed.
         """
         content, size = contiguous(data)
@@ -236,6 +244,11 @@ class ObjectWriter(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError(f"{self.url}: this writer was " + ("committed" if self._result else "closed"))
+        if self._sealing is not None and os.getpid() != self._process:
+            raise UncommittedWriteError(
+                f"{self.url}: the process that this one was forked from has begun to send it, and alone may go on: "
+                "open it after the fork"
+            )
 
     def _end(self) -> None:
         self._part = None

@@ -82,6 +82,7 @@ class Upload:
         self._parts: list[WrittenPart] = []
         self._sent = 0
         self._stop = threading.Event()
+        self._lock = threading.Lock()
         self._unanswered: timedelta | None = None
         self._process = os.getpid()
 
@@ -144,7 +145,11 @@ class Upload:
             return  # a forked child leaves its parent's upload alone
         self._stop.set()
         self._finish()
-        upload_id, self._upload_id = self._upload_id, None
+        self._give_up()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            upload_id, self._upload_id = self._upload_id, None
         if upload_id is None:
             return
         try:
@@ -178,11 +183,14 @@ class Upload:
                 raise
 
         # On a thread that Ctrl-C does not strike. Whatever was begun, `abort` finds its id here, also if who waits for
-        # it was interrupted before there was anything to wait for.
+        # it was interrupted before there was anything to wait for. If it was interrupted while this thread was started,
+        # `abort` knows nothing of it, and has been here already.
         self._upload_id = upload_id = self._store.repeat(self._operation, call)
         _open_here.add(upload_id)
         if since is not None:
             self._unanswered = timedelta(seconds=time.monotonic() - since) + _CLOCK_STEP
+        if self._stop.is_set():
+            self._give_up()
         return upload_id
 
     def _give_up_unanswered(self, upload_id: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -82,6 +83,27 @@ def test_ctrl_c_before_anybody_waits_for_an_upload_that_has_begun_leaves_no_uplo
     monkeypatch.setattr("arrowseal.upload.ThreadPoolExecutor", Struck)
     with pytest.raises(KeyboardInterrupt):
         servers.client().put("s3://bucket/o", bytes(LARGE))
+    assert servers.s3.count("CreateMultipartUpload") == servers.s3.count("AbortMultipartUpload") == 1
+    assert not servers.s3.server.open_uploads
+
+
+def test_ctrl_c_while_the_thread_of_an_upload_is_started_leaves_no_upload(
+    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def struck(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("arrowseal-write"):
+            begun.append(thread)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", struck)
+    with pytest.raises(KeyboardInterrupt), servers.client().open("s3://bucket/o", "wb") as file:
+        file.write(bytes(LARGE))
+    for thread in begun:
+        thread.join()
     assert servers.s3.count("CreateMultipartUpload") == servers.s3.count("AbortMultipartUpload") == 1
     assert not servers.s3.server.open_uploads
 
@@ -280,6 +302,60 @@ def test_an_upload_that_a_parent_has_open_is_left_alone_by_its_children(servers:
     """
     finished(run(code))
     assert servers.client().get("s3://bucket/o") == bytes(LARGE)
+
+
+def test_a_child_seals_nothing_under_the_key_stream_of_its_parent(servers: BrokenServers, run: Run) -> None:
+    code = """
+        import pytest
+        from arrowseal._core import DataKey, PartBuffer, Sealer
+        from arrowseal.exceptions import UncommittedWriteError
+
+        file = client.open("s3://bucket/o", "wb")
+        small = client.open("s3://bucket/small", "wb")
+        sealer = Sealer(DataKey.generate(), 0x73)
+        file.write(bytes(11 * 2**20))
+        small.write(b"of both")
+        child = os.fork()
+        if child == 0:
+            with pytest.raises(UncommittedWriteError, match="s3://bucket/o: the process that this one was forked from"):
+                file.write(bytes(11 * 2**20 * 2))
+            with pytest.raises(ValueError, match="closed"):
+                file.commit()
+            with pytest.raises(ValueError, match="another process"):
+                sealer.seal_range(b"child", 0, 5, last=True)
+            small.commit()  # of which nothing was sealed when it was forked
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        file.commit()
+        small.commit()
+        sealer.seal_range(b"parent", 0, 6, last=True)
+    """
+    finished(run(code))
+    client = servers.client()
+    assert client.get("s3://bucket/o") == bytes(LARGE)
+    assert client.get("s3://bucket/small") == b"of both"
+    assert servers.s3.count("UploadPart") == 3
+
+
+def test_a_child_reads_on_in_a_file_of_its_parent(servers: BrokenServers, run: Run) -> None:
+    content = bytes(range(256)) * (12 * MIB // 256)
+    servers.client().put("s3://bucket/o", content)
+    code = """
+        import signal
+
+        file = client.open("s3://bucket/o", "rb")
+        read = [file.read(300_000) for _ in range(5)]  # by now it reads ahead, on a thread
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+        while piece := file.read(300_000):
+            read.append(piece)
+        assert b"".join(read) == bytes(range(256)) * (12 * 2**20 // 256)
+        if child == 0:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    """
+    finished(run(code))
 
 
 def test_writers_that_the_garbage_collector_finds_under_other_calls_are_aborted(

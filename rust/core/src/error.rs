@@ -43,6 +43,8 @@ pub enum Error {
     TooLong,
     /// A range that is claimed already: its key stream covers one plaintext only.
     Overlap,
+    /// Sealing in a forked child what its parent began: both would cover the same range.
+    OtherProcess,
     /// The ranges do not yet make up the whole message.
     Incomplete,
     /// The message has its tag already.
@@ -85,6 +87,7 @@ impl fmt::Display for Error {
             Self::SegmentSize => "segments of an index have a power of two from 2^15 to 2^22 bytes",
             Self::TooLong => "the range lies outside the message, or the message is larger than the format allows",
             Self::Overlap => "the range overlaps one that is claimed already",
+            Self::OtherProcess => "the message was begun by another process, which alone may go on with it",
             Self::Incomplete => "ranges of the message are missing",
             Self::Finished => "the message is finished already",
             Self::LengthMismatch => "input and output differ in length",

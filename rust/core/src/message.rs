@@ -20,10 +20,11 @@ pub const TAG_BYTES: usize = 16;
 /// Seals the segments of one message.
 ///
 /// Borders between segments lie at multiples of 16 bytes. A segment is claimed before it is sealed and stays claimed even
-/// if sealing fails: one key stream, one plaintext.
+/// if sealing fails: one key stream, one plaintext. Hence only one process seals: a forked child has a ledger of its own.
 pub struct MessageSealer {
     cipher: SegmentCipher,
     ledger: Mutex<Ledger>,
+    process: u32,
 }
 
 /// Opens the segments of one message. What it opens is **not proven** until [`MessageOpener::finish`] has said so; who
@@ -43,14 +44,15 @@ impl MessageSealer {
     /// # Errors
     /// [`Error::KeyToOpenOnly`], [`Error::WeakKey`], [`Error::Cipher`].
     pub fn new(key: ContentKey) -> Result<Self> {
-        Ok(Self { cipher: SegmentCipher::for_known_tags(key.not_to_open_only()?)?, ledger: Mutex::default() })
+        let cipher = SegmentCipher::for_known_tags(key.not_to_open_only()?)?;
+        Ok(Self { cipher, ledger: Mutex::default(), process: std::process::id() })
     }
 
     /// Seals the segment at `offset` in place.
     ///
     /// # Errors
-    /// [`Error::Overlap`], [`Error::Misaligned`], [`Error::TooLong`], [`Error::Finished`], all before a byte is touched;
-    /// [`Error::Cipher`].
+    /// [`Error::OtherProcess`], [`Error::Overlap`], [`Error::Misaligned`], [`Error::TooLong`], [`Error::Finished`], all
+    /// before a byte is touched; [`Error::Cipher`].
     pub fn seal_in_place(&self, offset: u64, segment: &mut [u8]) -> Result<()> {
         self.seal(offset, Text::InPlace(segment))
     }
@@ -96,6 +98,9 @@ impl MessageSealer {
     }
 
     fn seal(&self, offset: u64, text: Text<'_>) -> Result<()> {
+        if self.process != std::process::id() {
+            return Err(Error::OtherProcess);
+        }
         let length = text.len();
         lock(&self.ledger).claim(offset, length)?;
         let partial = self.cipher.seal(offset, text)?;

@@ -29,6 +29,7 @@ pub(crate) fn exception(error: Error) -> PyErr {
         | Error::SegmentSize
         | Error::TooLong
         | Error::Overlap
+        | Error::OtherProcess
         | Error::Incomplete
         | Error::Finished
         | Error::LengthMismatch
