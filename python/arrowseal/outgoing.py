@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import selectors
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal import _core
@@ -13,8 +16,6 @@ from arrowseal.metadata import RESERVED_NAMES
 from arrowseal.suites import MAX_CONTENT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _PIECE_BYTES: Final = 2**20  # of a file, read at a time
 # Given elsewhere in the call, or a function of the plaintext: a checksum of it would leak what it says.
 _NOT_THE_CALLERS: Final = {"Bucket", "Key", "Body", "ContentLength", "ContentMD5", "WriteOffsetBytes"}
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def contiguous(data: Any) -> tuple[Buffer, int]:
@@ -45,11 +49,25 @@ def contiguous(data: Any) -> tuple[Buffer, int]:
 
 
 def read_piece(file: Any) -> bytes:
-    """The next piece of a binary file; empty at its end. Raises `ConfigurationError` for a file in text mode."""
-    content = file.read(_PIECE_BYTES)
+    """The next piece of a binary file, waited for where it comes from a pipe that does not block; empty at its end.
+    Raises `ConfigurationError` for a file in text mode, or one that has nothing now and cannot be waited for.
+    """
+    while (content := file.read(_PIECE_BYTES)) is None:
+        _wait_for(file)
     if isinstance(content, str):
         raise ConfigurationError("the file is open in text mode: open it with 'rb'")
     return content or b""
+
+
+def _wait_for(file: Any) -> None:
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(file, selectors.EVENT_READ)
+            selector.select()
+    except (OSError, ValueError):
+        raise ConfigurationError(
+            "the file has nothing to read at the moment, and is not at its end: give one that blocks"
+        ) from None
 
 
 def remaining_bytes(file: Any) -> int | None:
@@ -112,12 +130,23 @@ def copy_arguments(encryption: Encryption | None, *, reading: bool = False) -> d
 
 
 def split_metadata(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The arguments without `Metadata`, and the user metadata. Raises `ConfigurationError` for reserved names."""
+    """The arguments without `Metadata`, and the user metadata. Raises `ConfigurationError` for reserved names, and for
+    what no header can say.
+    """
     metadata: Any = arguments.pop("Metadata", {})
+    if not isinstance(metadata, Mapping):
+        raise ConfigurationError(f"user metadata is a mapping of strings to strings, not {type(metadata).__name__}")
     reserved = sorted(name for name in metadata if str(name).lower() in RESERVED_NAMES)
     if reserved:
         raise ConfigurationError(f"user metadata must not use {', '.join(reserved)}: the encryption formats do")
     for name, value in metadata.items():
         if not isinstance(name, str) or not isinstance(value, str) or not (name + value).isascii():
             raise ConfigurationError(f"user metadata maps ASCII strings to ASCII strings; {name!r} does not")
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"user metadata goes in headers, and {name!r} is no name of one")
+    if len({name.lower() for name in metadata}) < len(metadata):
+        raise ConfigurationError("two names of the user metadata differ in case only, and S3 keeps one of them")
+    for name, value in {**arguments, **metadata}.items():
+        if isinstance(value, str) and _CONTROL.search(value):
+            raise ConfigurationError(f"{name!r} has a control character or the end of a line, and goes in a header")
     return arguments, dict(metadata)

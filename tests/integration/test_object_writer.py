@@ -6,6 +6,8 @@ import gc
 import io
 import os
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,6 +187,13 @@ def test_conditions_hold_for_objects_in_parts_too(v3_client: Client, raw_s3: Any
         ({"mode": "ab"}, "mode 'ab'"),
         ({"mode": "w"}, "mode 'w'"),
         ({"s3_additional_kwargs": {"NoSuchArgument": 1}}, "NoSuchArgument"),
+        ({"s3_additional_kwargs": {"Metadata": None}}, "not NoneType"),
+        ({"s3_additional_kwargs": {"Metadata": ["team"]}}, "not list"),
+        ({"s3_additional_kwargs": {"Metadata": {"team": "a\nb"}}}, "'team' has a control character"),
+        ({"s3_additional_kwargs": {"Metadata": {"a:b": "x"}}}, "'a:b' is no name"),
+        ({"s3_additional_kwargs": {"Metadata": {"": "x"}}}, "'' is no name"),
+        ({"s3_additional_kwargs": {"Metadata": {"team": "1", "Team": "2"}}}, "differ in case only"),
+        ({"s3_additional_kwargs": {"ContentType": "text/csv\r\nx-evil: 1"}}, "'ContentType' has a control character"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_request(
@@ -192,6 +201,46 @@ def test_what_cannot_be_is_refused_before_any_request(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         v3_client.open(f"s3://{bucket}/o", **arguments)
+
+
+def test_a_pipe_that_does_not_block_is_waited_for(v3_client: Client, bucket: str) -> None:
+    to_read, to_write = os.pipe()
+    os.set_blocking(to_read, False)
+
+    def slowly() -> None:
+        with os.fdopen(to_write, "wb", buffering=0) as pipe:
+            for piece in (b"x" * 1000, b"y" * 1000):
+                time.sleep(0.1)
+                pipe.write(piece)
+
+    with ThreadPoolExecutor(1) as pool, os.fdopen(to_read, "rb") as file:
+        pool.submit(slowly)
+        v3_client.put(f"s3://{bucket}/o", file)
+    assert v3_client.get(f"s3://{bucket}/o") == b"x" * 1000 + b"y" * 1000
+
+
+def test_a_file_that_has_nothing_now_and_cannot_be_waited_for_becomes_no_object(
+    v3_client: Client, raw_s3: Any, bucket: str
+) -> None:
+    class Empty(io.RawIOBase):
+        def read(self, _: int = -1) -> None:
+            return None
+
+    with pytest.raises(ConfigurationError, match="not at its end"):
+        v3_client.put(f"s3://{bucket}/o", Empty())  # type: ignore[arg-type]
+    assert left_over(raw_s3, bucket) == ([], 0)
+
+
+def test_files_do_one_thing_and_refuse_the_other_as_files_do(v3_client: Client, bucket: str) -> None:
+    with v3_client.open(f"s3://{bucket}/o", "wb") as file:
+        file.write(b"1")
+        with pytest.raises(io.UnsupportedOperation, match="opened to write"):
+            file.read()
+    with v3_client.open(f"s3://{bucket}/o", "rb") as there:
+        with pytest.raises(io.UnsupportedOperation, match="opened to read"):
+            there.write(b"2")
+        with pytest.raises(ValueError, match="whence"):
+            there.seek(0, 9)
 
 
 def test_text_is_refused_and_nothing_stays(v3_client: Client, raw_s3: Any, bucket: str) -> None:
