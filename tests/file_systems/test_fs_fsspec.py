@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 import fsspec.parquet
+import numpy as np
 import pyarrow as pa
 import pyarrow.fs
 import pytest
@@ -18,17 +19,22 @@ from broken_bodies import Fault
 from seen import requests
 
 import arrowseal
-from arrowseal import Client, TransferOptions
+from arrowseal import CSE, PLAIN, Client, TransferOptions
 from arrowseal.exceptions import (
     ConfigurationError,
     LocationError,
     NoKeyError,
+    NotEncryptedError,
     StoreAccessDeniedError,
 )
 from arrowseal.fs import S3CseFileSystem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from broken_servers import BrokenServers
+
+    from arrowseal.encryption import Encryption
 
 TABLE = pa.table({"n": range(1000), "k": ["x", "y"] * 500})
 
@@ -203,6 +209,57 @@ def test_what_is_moved_onto_or_into_itself_stays(fs: S3CseFileSystem, lake: str)
         fs.mv(f"{lake}/t", f"{lake}/t/b", recursive=True)
     fs.mv(f"{lake}/t", f"{lake}/t2", recursive=True)
     assert fs.find(lake) == [f"{lake}/t2/a"]
+
+
+@pytest.mark.parametrize("arm", [PLAIN, CSE(encryption_context={"team": "w"})], ids=["PLAIN", "CSE under a context"])
+def test_its_encryption_is_that_of_all_that_it_reads_and_writes(
+    lake: str, resident: Client, travelling: Client, tmp_path: Path, arm: Encryption
+) -> None:
+    fs = S3CseFileSystem(client=resident, encryption=arm)
+    (tmp_path / "local").write_bytes(b"1")
+    fs.pipe_file(f"{lake}/piped", b"1")
+    fs.put_file(str(tmp_path / "local"), f"{lake}/put")
+    fs.touch(f"{lake}/touched")
+    with fs.open(f"{lake}/written", "wb") as file:
+        file.write(b"1")
+    heads = [resident.head(f"s3://{path}") for path in fs.find(lake)]
+    assert {(head.encryption, head.context_keys) for head in heads} == {
+        ("PLAIN", ()) if arm is PLAIN else ("CSE V3", ("team",))
+    }
+    assert fs.cat(fs.find(lake)) == {
+        f"{lake}/{name}": b"" if name == "touched" else b"1" for name in ("piped", "put", "touched", "written")
+    }
+    there = pickle.loads(pickle.dumps(S3CseFileSystem(client=travelling, encryption=arm)))
+    assert there.cat_file(f"{lake}/piped") == b"1"
+
+
+def test_what_is_told_to_file_systems_of_event_loops_is_passed_over(options: dict[str, Any], lake: str) -> None:
+    fs, path = fsspec.core.url_to_fs(f"s3cse://{lake}/a", asynchronous=True, loop=None, batch_size=8, **options)
+    fs.pipe_file(path, b"1")
+    assert fs.cat_file(path) == b"1"
+    assert fs == fsspec.filesystem("s3cse", **options)
+
+
+def test_ranges_are_given_in_whatever_can_be_gone_through(fs: S3CseFileSystem, lake: str) -> None:
+    fs.pipe_file(f"{lake}/a", bytes(range(100)))
+    for kind in (tuple, np.array, iter):
+        assert fs.cat_ranges([f"{lake}/a"] * 2, kind([1, 10]), kind([3, 12])) == [b"\x01\x02", b"\x0a\x0b"]
+
+
+def test_files_are_found_by_what_their_paths_begin_with(fs: S3CseFileSystem, lake: str) -> None:
+    for name in ("t/part-1", "t/part-2", "t/other"):
+        fs.pipe_file(f"{lake}/{name}", b"1")
+    assert fs.find(f"{lake}/t", prefix="part-") == [f"{lake}/t/part-1", f"{lake}/t/part-2"]
+
+
+def test_an_object_too_short_to_be_sealed_has_no_size_and_is_refused(
+    fs: S3CseFileSystem, lake: str, resident: Client
+) -> None:
+    resident.put(f"s3://{lake}/plain.csv", b"a,b\n1,2\n", encryption=PLAIN)
+    (listed,) = fs.ls(lake)
+    assert listed["size"] is None
+    with pytest.raises(NotEncryptedError):
+        fs.cat_file(listed["name"])
 
 
 def test_content_is_never_older_than_the_opening(fs: S3CseFileSystem, lake: str, resident: Client) -> None:

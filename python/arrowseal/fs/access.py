@@ -11,6 +11,7 @@ from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import locate, locate_prefix
 
 if TYPE_CHECKING:
+    from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.client import Client
     from arrowseal.location import ObjectLocation
     from arrowseal.object_writer import ObjectWriter
@@ -56,6 +57,14 @@ class Access:
         arguments: dict[str, Any] = self._known(_WRITING) | keywords
         writer: ObjectWriter = self.client.open(location_of(path), mode, **arguments)  # type: ignore[call-overload]
         return writer
+
+    def get(self, path: str, **keywords: Any) -> PlaintextBuffer | UnauthenticatedBuffer:
+        """All of the object at a path. Raises what `Client.get` does."""
+        return self.client.get(location_of(path), **self._known(_READING) | keywords)
+
+    def put(self, path: str, content: Any, **keywords: Any) -> None:
+        """Write the object at a path at once. Raises what `Client.put` does."""
+        self.client.put(location_of(path), content, **self._known(_WRITING) | keywords)
 
     def head_keywords(self) -> dict[str, Any]:
         """What `Client.head` takes of the keywords."""

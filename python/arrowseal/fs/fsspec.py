@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
 
 from arrowseal.exceptions import ConfigurationError, ObjectExistsError, ObjectNotFoundError, PreconditionFailedError
-from arrowseal.fs.access import Access, location_of, reference
+from arrowseal.fs.access import Access, reference
 from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.fs.storage_options import client_of, storage_options_of
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _EXPIRY_SECONDS: Final = 1.0
 _HINTS: Final = {"default_cache", "default_block_size", "default_fill_cache", "fill_cache"}
 """What libraries tell the file systems that they know about caches; there is none of that kind here."""
+_OF_LOOPS: Final = {"asynchronous", "loop", "batch_size"}
+"""What they tell those of fsspec that run in an event loop. For this one fsspec has a wrapper that does."""
 
 
 class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
@@ -76,7 +79,8 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(use_listings_cache=False)
-        self.access = Access.through(client_of(client, options), encryption=encryption)
+        told = {name: value for name, value in options.items() if name not in _OF_LOOPS}
+        self.access = Access.through(client_of(client, told), encryption=encryption)
         lasting = math.inf if listings_expiry_time is None else listings_expiry_time
         self._expiry = lasting if use_listings_cache else 0.0
         self._tree = Tree(self.access)
@@ -118,10 +122,10 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     # What is there
 
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
+    def info(self, path: str, version_id: str | None = None, **_: Any) -> dict[str, Any]:
         """Of a file or directory: `name`, `type`, `size`, `LastModified`, `mtime`, `ETag`, `VersionId`."""
         path = self._strip_protocol(path)
-        entry = self._tree.lately(path, self._expiry)
+        entry = self._tree.version(path, version_id) if version_id else self._tree.lately(path, self._expiry)
         if entry is None:
             raise ObjectNotFoundError(f"s3://{path}: no such object, and none below it")
         return _info(entry)
@@ -136,9 +140,17 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return [_info(entry) for entry in ordered] if detail else [entry.path for entry in ordered]
 
     def find(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_: Any
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        detail: bool = False,
+        prefix: str = "",
+        **_: Any,
     ) -> Any:
-        """All files below a path, by one listing; with `maxdepth`, by one for each directory, side by side."""
+        """All files below a path, by one listing; with `maxdepth`, by one for each directory, side by side. With a
+        `prefix`, those that begin with it below the path.
+        """
         path = self._strip_protocol(path)
         if maxdepth is not None and maxdepth < 1:
             raise ConfigurationError("maxdepth is at least 1")
@@ -149,6 +161,8 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
             entries, root = None, None
         every = [*([root] if root else ()), *(entries or ())]
         found = [entry for entry in every if withdirs or not entry.is_directory]
+        if prefix:
+            found = [entry for entry in found if entry.path.startswith(f"{path}/{prefix}")]
         infos = {entry.path: _info(entry) for entry in sorted(found, key=lambda entry: entry.path)}
         return infos if detail else list(infos)
 
@@ -237,7 +251,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """The bytes of a file, or of a slice of it."""
         path = self._strip_protocol(path)
         if start is None and end is None:
-            return bytes(self.access.client.get(location_of(path), **keywords))
+            return bytes(self.access.get(path, **keywords))
         with self._tree.open(path, **keywords) as source:
             begin, stop, _ = slice(start, end).indices(source.size)
             return bytes(source.read_at(begin, max(0, stop - begin)))
@@ -256,8 +270,8 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         What lies close together is fetched together in any case: `max_gap` is not needed.
         """
         del max_gap
-        begins = starts if isinstance(starts, list) else [starts] * len(paths)
-        stops = ends if isinstance(ends, list) else [ends] * len(paths)
+        begins = list(starts) if isinstance(starts, Iterable) else [starts] * len(paths)
+        stops = list(ends) if isinstance(ends, Iterable) else [ends] * len(paths)
         if not len(paths) == len(begins) == len(stops):
             raise ConfigurationError("cat_ranges takes as many starts and ends as paths")
         wanted: dict[str, list[int]] = {}
@@ -290,7 +304,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if mode == "create":
             keywords["if_none_match"] = "*"
         try:
-            self.access.client.put(location_of(path), value, **keywords)
+            self.access.put(path, value, **keywords)
         except PreconditionFailedError as error:
             if mode != "create":
                 raise
@@ -376,7 +390,8 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 
 def _restore(access: Access, expiry: float) -> S3CseFileSystem:
-    return S3CseFileSystem(client=access.client, listings_expiry_time=expiry)
+    arm = access.keywords.get("encryption")
+    return S3CseFileSystem(client=access.client, encryption=arm, listings_expiry_time=expiry)
 
 
 def _info(entry: Entry) -> dict[str, Any]:

@@ -53,8 +53,9 @@ class Tree:
     file that a listing named, which may take a small object whole.
 
     A listing tells the size that is stored, and not whether an object is encrypted. Whatever is read here carries a tag
-    of 16 bytes; so without `allow_plaintext`, the size of what can be read is the stored one less 16. With it a listing
-    leaves sizes open, and `entry` asks for the object's metadata.
+    of 16 bytes; so without `allow_plaintext`, the size of what can be read is the stored one less 16, and what is
+    shorter has none: a file of 0 bytes would be passed over, where it has to be refused. With it a listing leaves sizes
+    open, and `entry` asks for the object's metadata.
 
     S3 has no directories. One that was made and is empty is remembered here, and nowhere else. Objects whose keys end
     in `/`, by which other tools mark directories, are taken for that, and left alone.
@@ -78,9 +79,13 @@ class Tree:
         self.recent.keep([found] if found else [])
         return found
 
-    def _file(self, path: str) -> Entry | None:
+    def version(self, path: str, version_id: str) -> Entry | None:
+        """A version of a file, as it is; None if there is none of that id."""
+        return self._file(bare(path), version_id)
+
+    def _file(self, path: str, version_id: str | None = None) -> Entry | None:
         try:
-            head = self.access.client.head(location_of(path), **self.access.head_keywords())
+            head = self.access.client.head(location_of(path), version_id=version_id, **self.access.head_keywords())
         except ObjectNotFoundError:
             return None
         return Entry(path, False, head.plaintext_bytes, head.last_modified, head.etag, head.version_id)
@@ -185,7 +190,8 @@ class Tree:
         path = f"{row.location.bucket}/{row.location.key}"
         if row.is_prefix or path.endswith("/"):
             return Entry(path.rstrip("/"), is_directory=True)
-        size = None if self.access.plain else max(0, row.stored_bytes - _TAG_BYTES)
+        readable = not self.access.plain and row.stored_bytes >= _TAG_BYTES
+        size = row.stored_bytes - _TAG_BYTES if readable else None
         return Entry(path, False, size, row.last_modified, row.etag)
 
 
