@@ -20,6 +20,7 @@ from arrowseal import ObjectLocation
 from arrowseal.exceptions import (
     ColumnNotFoundError,
     ConfigurationError,
+    LocationError,
     ObjectNotFoundError,
 )
 from lake import Lake, named, pq_bytes, trips
@@ -182,6 +183,11 @@ def test_what_names_hide_is_not_read(lake: Lake) -> None:
         ("s3://lake/t/[!b]*/[12].*", ["t/a/1.parquet", "t/a/2.csv"]),
         (["s3://lake/t/b/c/4.parquet", "s3://lake/t/a/1.parquet"], ["t/b/c/4.parquet", "t/a/1.parquet"]),
         (["s3://lake/t/b/", "s3://lake/t/*/1.*", "s3://lake/t/a/1.parquet"], ["t/b/c/4.parquet", "t/a/1.parquet"]),
+        (["s3://lake/t/a/1.parquet", "s3://lake/t/a/1.parquet"], ["t/a/1.parquet", "t/a/1.parquet"]),
+        (
+            ["s3://lake/t/a/", "s3://lake/t/**", "s3://lake/t/a/2.csv", "s3://lake/t/a/2.csv"],
+            ["t/a/1.parquet", "t/a/2.csv", "t/ab/3.parquet", "t/b/c/4.parquet", "t/a/2.csv"],
+        ),
         (ObjectLocation("lake", "t/b/"), ["t/b/c/4.parquet"]),
     ],
 )
@@ -189,6 +195,18 @@ def test_prefixes_patterns_and_lists(lake: Lake, source: Any, expected: list[str
     lake.put(dict.fromkeys(("t/a/1.parquet", "t/a/2.csv", "t/ab/3.parquet", "t/b/c/4.parquet", "t2/5.parquet"), b""))
     found = sa.dataset(source, client=lake.client)
     assert found.files == [f"s3://lake/{key}" for key in expected]
+
+
+def test_a_file_that_is_named_twice_is_read_twice_as_by_pyarrow(lake: Lake, tmp_path: Path) -> None:
+    write(pa.table({"n": [1, 2]}), tmp_path / "a.parquet")
+    lake.seal(tmp_path, "t/")
+    ours = sa.dataset(["s3://lake/t/a.parquet"] * 2, client=lake.client).to_table()
+    assert ours.equals(ds.dataset([tmp_path / "a.parquet"] * 2).to_table())
+
+
+def test_a_pattern_that_is_none_is_refused(lake: Lake) -> None:
+    with pytest.raises(LocationError, match=r"y=\[z-a\].*no pattern"):
+        sa.dataset("s3://lake/t/y=[z-a]/*", client=lake.client)
 
 
 def test_a_location_is_no_pattern(lake: Lake) -> None:

@@ -263,6 +263,8 @@ def test_versions_are_read(client: Client, raw_s3: Any, bucket: str) -> None:
     assert read["n"].to_pylist() == [1, 3]
     one = sa.dataset(f"s3://{bucket}/t/a.parquet", version_id=first.version_id, client=client).to_table()
     assert one["n"].to_pylist() == [1]
+    with pytest.raises(ConfigurationError, match=r"t/c\.parquet, which is no object of the dataset"):
+        sa.dataset(f"s3://{bucket}/t/", version_id={f"s3://{bucket}/t/c.parquet": "1"}, client=client)
 
 
 def test_it_travels_by_reference(local_servers: LocalServers, local_environ: dict[str, str], bucket: str) -> None:

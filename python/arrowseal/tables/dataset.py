@@ -273,6 +273,9 @@ def _versions(version_id: str | Mapping[str, str] | None, found: Sequence[Found]
     if version_id is None:
         return {}
     if not isinstance(version_id, str):
+        strangers = sorted(version_id.keys() - {str(one.location) for one in found})
+        if strangers:
+            raise ConfigurationError(f"version_id= names {strangers[0]}, which is no object of the dataset")
         return dict(version_id)
     if len(found) > 1:
         raise ConfigurationError(f"version_id= is that of one object, and there are {len(found)}: give it by URL")

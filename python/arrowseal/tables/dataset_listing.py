@@ -81,7 +81,8 @@ def find(
 
     A prefix is `s3://bucket/path/`, or without the slash if there is no such object; in a pattern `*`, `?` and `[...]`
     stay within one level and `**` goes through all. The path of an object begins below the prefix, below what comes
-    before the first special character of a pattern, and at the bucket in a list; `base_dir` says otherwise.
+    before the first special character of a pattern, and at the bucket in a list; `base_dir` says otherwise. What a list
+    names twice is there twice; what several of its prefixes and patterns find is there once.
 
     Raises `ObjectNotFoundError` if there are none, `LocationError` for what is no location.
     """
@@ -89,10 +90,9 @@ def find(
     if isinstance(source, Sequence) and not isinstance(source, str):
         if not source:
             raise LocationError("no object named: the list is empty")
-        several = [found for one in source for found in _named(client, one, chosen)]
+        several = _of_list(client, source, chosen)
         shown = str(source[0]) if len(source) == 1 else f"{source[0]} and {len(source) - 1} more"
-        unique = list({found.location: found for found in several}.values())
-        objects = [_below(found, base_dir or "") for found in unique]
+        objects = [_below(found, base_dir or "") for found in several]
     else:
         shown = str(source)
         objects = _of_one(client, source, chosen)
@@ -115,12 +115,22 @@ def _base_key(base_dir: str) -> str:
     return key and key.strip("/") + "/"
 
 
-def _named(client: Client, url: Url, selection: Selection) -> list[Found]:
-    """What one entry of a list stands for: an object, unless it is a prefix by its slash, or a pattern."""
-    location = locate_prefix(url)
-    if isinstance(url, ObjectLocation) or not (location.key.endswith("/") or _SPECIAL.search(location.key)):
-        return [Found(locate(location), location.key)]
-    return _of_one(client, url, selection)
+def _of_list(client: Client, urls: Sequence[Url], selection: Selection) -> list[Found]:
+    """An entry is an object, unless it is a prefix by its slash, or a pattern."""
+    objects: list[Found] = []
+    come_upon: set[ObjectLocation] = set()
+    for url in urls:
+        location = locate_prefix(url)
+        if not isinstance(url, ObjectLocation) and (location.key.endswith("/") or _SPECIAL.search(location.key)):
+            there = {found.location for found in objects}
+            new = [found for found in _of_one(client, url, selection) if found.location not in there]
+            come_upon.update(found.location for found in new)
+            objects += new
+        elif location in come_upon:
+            come_upon.remove(location)  # that one is meant
+        else:
+            objects.append(Found(locate(location), location.key))
+    return objects
 
 
 def _of_one(client: Client, url: Any, selection: Selection) -> list[Found]:
@@ -147,7 +157,11 @@ def _of_pattern(client: Client, location: ObjectLocation, selection: Selection) 
     first = _SPECIAL.search(location.key)
     literal = location.key[: first.start()] if first else location.key
     base = literal[: literal.rfind("/") + 1]
-    matches = re.compile(_regex(location.key), re.DOTALL).fullmatch
+    try:
+        matches = re.compile(_regex(location.key), re.DOTALL).fullmatch
+    except re.error as error:
+        message = f"{location} is no pattern ({error}): give an ObjectLocation for an object of that name"
+        raise LocationError(message) from None
     listed: Iterable[ListedObject] = client.list(ObjectLocation(location.bucket, literal))
     return [
         _found(entry, path)
