@@ -11,7 +11,7 @@ from arrowseal.encryption import PLAIN, Encryption, Plain
 from arrowseal.exceptions import ConfigurationError, ObjectChangedError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
 from arrowseal.listing import told
-from arrowseal.location import Url, locate, locate_prefix
+from arrowseal.location import Url, locate, locate_prefix, version_arguments
 from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.opening import Opening, make_index, open_object
@@ -275,7 +275,7 @@ class Client(Configured):
         """
         location = locate(url, bucket=bucket, key=key)
         arm = encryption if isinstance(encryption, Plain) else PLAIN
-        arguments = arm.read_arguments() | ({"VersionId": version_id} if version_id else {})
+        arguments = arm.read_arguments() | version_arguments(version_id)
         with self.counters.operation("head", location) as operation:
             stored = self._store.head(location, operation, arguments=arguments)
             try:
@@ -389,9 +389,9 @@ class Client(Configured):
         """Delete an object, unless one version is named with its segment index and, where the client looks for those,
         instruction file. One that does not exist is no error, as in S3.
         """
-        location = locate(url, bucket=bucket, key=key)
+        location, arguments = locate(url, bucket=bucket, key=key), version_arguments(version_id)
         with self.counters.operation("delete", location) as operation:
-            self._store.delete(location, operation, arguments={"VersionId": version_id} if version_id else {})
+            self._store.delete(location, operation, arguments=arguments)
             if version_id is None:
                 delete_along(self._store, location, self._options.instruction_files, operation)
 

@@ -99,6 +99,24 @@ def locate_prefix(url: Url | None = None, *, bucket: str | None = None, key: str
     return ObjectLocation(bucket, key)
 
 
+def version_arguments(version_id: str | None) -> dict[str, str]:
+    """The argument of boto3 for a call about one version of an object, none for None.
+
+    Raises `ConfigurationError` for an empty id: that is what an empty field of a frame gives, and it would name the
+    object itself, to be deleted perhaps.
+
+    >>> version_arguments("3sL4kqtJ")
+    {'VersionId': '3sL4kqtJ'}
+    """
+    if version_id is None:
+        return {}
+    if not isinstance(version_id, str) or not version_id:
+        raise ConfigurationError(
+            f"version_id={version_id!r} names no version: give the id of one, or leave it out for the latest"
+        )
+    return {"VersionId": version_id}
+
+
 def check_suffix(instruction_files: bool | str) -> str | None:
     """The suffix that `instruction_files=` says: None for False, `".instruction"` for True, or a suffix of one's own.
 

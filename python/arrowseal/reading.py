@@ -22,7 +22,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.head import encryption_label
 from arrowseal.legacy import check_legacy
-from arrowseal.location import INSTRUCTION_SUFFIX
+from arrowseal.location import INSTRUCTION_SUFFIX, version_arguments
 from arrowseal.store import Payload
 from arrowseal.suites import AnyContext, Format
 from arrowseal.transfer import Download
@@ -169,7 +169,7 @@ class Reader:
         )
         if not rules.allow_plaintext:
             keyring.check_read(location)
-        arguments = (no_cse or PLAIN).read_arguments() | ({"VersionId": version_id} if version_id else {})
+        arguments = (no_cse or PLAIN).read_arguments() | version_arguments(version_id)
         request = ReadRequest(location, arguments, rules, keyring)
         if silent and not self._keyrings.differ:
             self._usual[allow_plaintext] = request

@@ -265,6 +265,9 @@ def test_versions_are_read(client: Client, raw_s3: Any, bucket: str) -> None:
     assert one["n"].to_pylist() == [1]
     with pytest.raises(ConfigurationError, match=r"t/c\.parquet, which is no object of the dataset"):
         sa.dataset(f"s3://{bucket}/t/", version_id={f"s3://{bucket}/t/c.parquet": "1"}, client=client)
+    for empty in ("", {f"s3://{bucket}/t/a.parquet": ""}):  # what a missing field of a frame gives
+        with pytest.raises(ConfigurationError, match="version_id=''"):
+            sa.dataset(f"s3://{bucket}/t/a.parquet", version_id=empty, client=client).to_table()
 
 
 def test_it_travels_by_reference(local_servers: LocalServers, local_environ: dict[str, str], bucket: str) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -261,6 +262,14 @@ def test_versions_are_read_by_their_id(client: Client, raw_s3: Any, bucket: str)
     client.put(bucket=bucket, key="o", data=b"second")
     assert client.get(bucket=bucket, key="o", version_id=first.version_id) == b"first"
     assert client.head(bucket=bucket, key="o", version_id=first.version_id).version_id == first.version_id
+
+
+def test_an_empty_version_id_is_refused_before_any_request_as_it_would_name_the_latest(client: Client) -> None:
+    nowhere = "s3://there-is-no-such-bucket/o"
+    reads = (client.get, client.object, client.head, partial(client.open, mode="rb"))
+    for call in (*reads, client.delete):
+        with pytest.raises(ConfigurationError, match="version_id=''"):
+            call(nowhere, version_id="")
 
 
 def test_the_encryption_of_a_write_is_chosen_by_client_by_value_or_by_keyword(

@@ -117,7 +117,7 @@ class Files:
     def open(self, found: Found, counted: Operation | None) -> EncryptedObject:
         """The object of a file, pinned; the size that a listing told saves a request."""
         version = self.version_ids.get(str(found.location))
-        keywords = dict(self.keywords) | ({"version_id": version} if version else {})
+        keywords = dict(self.keywords) | ({} if version is None else {"version_id": version})
         return self.client.object(found.location, size_hint=found.stored_bytes, counted=counted, **keywords)
 
     def schema(self, found: Found, counted: Operation | None = None) -> pa.Schema:
