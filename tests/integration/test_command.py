@@ -120,6 +120,23 @@ def test_one_that_fails_in_a_tree_does_not_stop_the_others(run: Run, s3: Any, fo
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["good"]
 
 
+def test_a_key_that_names_no_file_in_a_tree_does_not_stop_the_others(
+    run: Run, s3: Any, folder: str, tmp_path: Path
+) -> None:
+    for name in ("good", "good too"):
+        run("cp", "-", f"{folder}/{name}", stdin=b"good")
+    odd = (f"{folder}//x", f"{folder}/../evil")
+    for url in odd:
+        s3.copy_object(
+            Bucket="arrowseal", Key=key(url), CopySource={"Bucket": "arrowseal", "Key": key(f"{folder}/good")}
+        )
+    told = run("cp", folder, "back", "--recursive", code=1).stderr.decode().splitlines()
+    assert len(told) == len(odd)
+    for url in odd:
+        assert any(f"download failed: {url} to back: the key" in line and "would leave back" in line for line in told)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["back", "good", "good too"]
+
+
 def test_a_failed_read_leaves_no_file_and_touches_none(run: Run, s3: Any, folder: str, tmp_path: Path) -> None:
     run("cp", "-", f"{folder}/a", stdin=b"a" * 1000)
     stored = s3.get_object(Bucket="arrowseal", Key=key(f"{folder}/a"))

@@ -47,6 +47,8 @@ class Transfer:
     source: Place
     target: Place
     stored_bytes: int = 0
+    refused: LocationError | None = None
+    """Why there is no target of that name: what `run` raises."""
 
     def __str__(self) -> str:
         local = isinstance(self.source, Path), isinstance(self.target, Path)
@@ -56,6 +58,8 @@ class Transfer:
     def run(self, client: Client, arms: Arms, progress: ProgressOption = False) -> None:
         """Do it. A file appears whole or not at all, like an object."""
         encryption, reading = arms
+        if self.refused is not None:
+            raise self.refused
         if isinstance(self.source, Path):
             assert isinstance(self.target, ObjectLocation)  # noqa: S101 - by construction
             with self.source.open("rb") as file:
@@ -141,7 +145,15 @@ def _tree(client: Client, source: str, target: str) -> Iterator[Transfer]:
         if isinstance(goal, ObjectLocation):
             yield Transfer(origin, ObjectLocation(goal.bucket, goal.key + name), stored_bytes)
         else:
-            yield Transfer(origin, _below(goal, name), stored_bytes)
+            yield _download(origin, goal, name, stored_bytes)
+
+
+def _download(origin: Place, directory: Path, name: str, stored_bytes: int) -> Transfer:
+    """One object of a tree. Its name may be odd, which must not keep all others from being copied."""
+    try:
+        return Transfer(origin, _below(directory, name), stored_bytes)
+    except LocationError as error:
+        return Transfer(origin, directory, stored_bytes, refused=error)
 
 
 def _sources(client: Client, source: str) -> Iterator[tuple[Place, str, int]]:
