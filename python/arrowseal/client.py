@@ -369,10 +369,10 @@ class Client(Configured):
         origin, goal = locate(source), locate(target)
         self._keyrings.check_moved(origin, goal)
         reading = copy_arguments(source_encryption, reading=True)
-        if origin == goal:
-            return
         with self.counters.operation("move", goal) as operation:
             before = self._store.head(origin, operation, arguments=reading)
+            if origin == goal:
+                return
             self.copy(origin, goal, encryption=encryption, source_encryption=source_encryption)
             if self._store.head(origin, operation, arguments=reading).etag != before.etag:
                 raise ObjectChangedError(f"{origin}: overwritten while it was moved to {goal}: it stays where it was")

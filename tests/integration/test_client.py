@@ -17,7 +17,13 @@ import pytest
 
 import arrowseal
 from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, Client, CommitmentPolicy, ObjectLocation
-from arrowseal.exceptions import ConfigurationError, NotEncryptedError, PreconditionFailedError, StoreError
+from arrowseal.exceptions import (
+    ConfigurationError,
+    NotEncryptedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+)
 from doubles import StrictKms, http_answer
 
 if TYPE_CHECKING:
@@ -262,6 +268,14 @@ def test_versions_are_read_by_their_id(client: Client, raw_s3: Any, bucket: str)
     client.put(bucket=bucket, key="o", data=b"second")
     assert client.get(bucket=bucket, key="o", version_id=first.version_id) == b"first"
     assert client.head(bucket=bucket, key="o", version_id=first.version_id).version_id == first.version_id
+
+
+def test_moving_an_object_onto_itself_leaves_it_and_one_that_is_not_there_is_told(client: Client, bucket: str) -> None:
+    client.put(f"s3://{bucket}/o", b"content")
+    client.move(f"s3://{bucket}/o", f"s3://{bucket}/o")
+    assert client.get(f"s3://{bucket}/o") == b"content"
+    with pytest.raises(ObjectNotFoundError, match="missing"):
+        client.move(f"s3://{bucket}/missing", f"s3://{bucket}/missing")
 
 
 def test_an_empty_version_id_is_refused_before_any_request_as_it_would_name_the_latest(client: Client) -> None:
