@@ -14,7 +14,7 @@ import pytest
 from kills import Killed, dying_at
 
 import memory_s3
-from arrowseal.exceptions import KmsKeyMismatchError
+from arrowseal.exceptions import ConfigurationError, KmsKeyMismatchError
 from arrowseal.operations import rewrap, rewrapping
 
 if TYPE_CHECKING:
@@ -101,6 +101,32 @@ def test_what_the_report_of_a_killed_run_names_is_not_asked_for_again(lake: Lake
     for frame in frames:
         assert rewrap("s3://lake/a/", to_key=new_key, client=lake.client, resume=frame).count("already") == 6
     assert lake.asked("HeadObject") == []
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)), b"\n", b'{"path": 1}\n', b'{"state": "done"}\n{"pa'])
+def test_a_file_that_is_no_report_is_not_resumed_from_and_not_appended_to(
+    lake: Lake, new_key: str, tmp_path: Path, content: bytes
+) -> None:
+    lake.put({"a/1": b"x"})
+    file = tmp_path / "notes"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="notes has no row of a report"):
+        rewrap("s3://lake/a/", to_key=new_key, client=lake.client, report=file, resume=file)
+    assert file.read_bytes() == content
+    assert reads(lake.make_client(), "a/1") == b"x"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"path": "s3://lake/a/1", "sta', b'{"path": "s3://lake/a/1", "sta\n'])
+def test_a_report_that_was_killed_before_its_first_row_was_whole_is_resumed_from(
+    lake: Lake, new_key: str, tmp_path: Path, content: bytes
+) -> None:
+    lake.put({"a/1": b"x"})
+    file = tmp_path / "report"
+    file.write_bytes(content)
+    report = rewrap("s3://lake/a/", to_key=new_key, client=lake.client, report=file, resume=file)
+    assert report.count("done") == 1
+    again = rewrap("s3://lake/a/", to_key=new_key, client=lake.make_client(), report=file, resume=file)
+    assert again.count("already") == 1
 
 
 def test_an_object_that_was_written_after_the_killed_run_is_looked_at_again(lake: Lake, new_key: str) -> None:

@@ -137,6 +137,10 @@ Resume: TypeAlias = "JobReport | str | os.PathLike[str] | Any"
 """A report, a frame of one, or the path of a file of JSON lines."""
 
 
+_BEGINNING: Final = b'{"path": "s3://'
+"""How each line of such a file begins."""
+
+
 class Journal:
     """A file to which each row is appended when it is known, as a line of JSON; with no path it keeps nothing.
 
@@ -175,16 +179,21 @@ def earlier_results(resume: Resume | None, asked: str) -> Mapping[str, ObjectRes
     if isinstance(resume, JobReport):
         results: Iterable[ObjectResult] = resume.results
     elif isinstance(resume, str | os.PathLike):
-        results = _of_lines(Path(resume).read_bytes())
+        results = _of_file(Path(resume))
     else:
         results = _of_frame(resume)
     return {str(result.location): result for result in results if result.asked == asked}
 
 
-def _of_lines(content: bytes) -> Iterable[ObjectResult]:
+def _of_file(path: Path) -> Sequence[ObjectResult]:
+    content, results = path.read_bytes(), []
     for line in content.split(b"\n"):
         with contextlib.suppress(ValueError, KeyError, TypeError):  # torn when its writer was killed
-            yield _result(json.loads(line))
+            results.append(_result(json.loads(line)))
+    # Rows would be appended to whatever it is. One whose writer was killed at its first row is a report still.
+    if content and not results and not content.startswith(_BEGINNING[: len(content)]):
+        raise ConfigurationError(f"{path} has no row of a report: resume= takes the file that report= named before")
+    return results
 
 
 def _of_frame(frame: Any) -> Sequence[ObjectResult]:
