@@ -22,8 +22,11 @@ MAX_CHARACTERS: Final = 65_536
 _ENCODED_WORD: Final = re.compile(r"=\?[Uu][Tt][Ff]-8\?([BbQq])\?([^?\s]*)\?=")
 
 
-def parse_flat(text: str, name: str, *, numbers: Collection[str] = ()) -> dict[str, str]:
-    """The entries of a flat JSON object of strings; those named in `numbers` may also be whole numbers.
+def parse_flat(
+    text: str, name: str, *, numbers: Collection[str] = (), nullable: Collection[str] = ()
+) -> dict[str, str]:
+    """The entries of a flat JSON object of strings; those named in `numbers` may also be whole numbers, and those in
+    `nullable` null, which is left out.
 
     Raises `MetadataError`, which calls the text by `name` and repeats nothing of it.
     """
@@ -35,15 +38,15 @@ def parse_flat(text: str, name: str, *, numbers: Collection[str] = ()) -> dict[s
         raise MetadataError(f"{name} is not JSON") from None
     if not isinstance(pairs, _Pairs):
         raise MetadataError(f"{name} is not a JSON object")
+    if len({entry for entry, _ in pairs}) < len(pairs):
+        raise MetadataError(f"{name} names an entry twice")
     entries: dict[str, str] = {}
     for entry, value in pairs:
-        if entry in entries:
-            raise MetadataError(f"{name} names an entry twice")
         if isinstance(value, _Number) and entry in numbers:
             entries[entry] = value.text
         elif isinstance(value, str):
             entries[entry] = value
-        else:
+        elif value is not None or entry not in nullable:
             raise MetadataError(f"{name} is not a flat JSON object of strings")
     return entries
 

@@ -24,7 +24,15 @@ from arrowseal.exceptions import (
 )
 from arrowseal.flat_json import parse_flat
 from arrowseal.location import MAX_KEY_BYTES, ObjectLocation
-from arrowseal.metadata import INSTRUCTION_FILE, INSTRUCTION_NAMES, TAG_LEN, UNENCRYPTED_LENGTH
+from arrowseal.metadata import (
+    CONTEXT,
+    INSTRUCTION_FILE,
+    INSTRUCTION_NAMES,
+    MATDESC,
+    MATERIAL_DESCRIPTION,
+    TAG_LEN,
+    UNENCRYPTED_LENGTH,
+)
 from arrowseal.store import Payload
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 2**16
 """Larger ones are refused before they are read: RSA-4096 and 8 KB of encryption context take a seventh of it."""
 _NUMBERS: Final = {TAG_LEN, UNENCRYPTED_LENGTH}  # which the Go client takes either way
+_NULLABLE: Final = {MATDESC, CONTEXT, MATERIAL_DESCRIPTION, UNENCRYPTED_LENGTH}  # null for none, as .NET writes
 _SHARED: Final = frozenset(
     {"ACL", "ExpectedBucketOwner", "RequestPayer", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
 )
@@ -85,7 +94,7 @@ def parse(content: bytes) -> dict[str, str]:
         text = content.decode()
     except UnicodeDecodeError:
         raise MetadataError("the instruction file is not UTF-8") from None
-    return parse_flat(text, "the instruction file", numbers=_NUMBERS)
+    return parse_flat(text, "the instruction file", numbers=_NUMBERS, nullable=_NULLABLE)
 
 
 def fetch(store: RetryingStore, location: ObjectLocation, suffix: str, operation: Operation) -> dict[str, str] | None:

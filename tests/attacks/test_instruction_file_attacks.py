@@ -172,8 +172,17 @@ def test_a_name_that_occurs_twice_in_a_file_is_refused(row: Row, lake: Lake, key
     made = write(row, CONTENT, keys)
     text = json.dumps(entries(made))
     for name, value in entries(made).items():
-        doubled = f"{text[:-1]}, {json.dumps(name)}: {json.dumps(value)}}}"
-        refused(lake, reader(lake, keys, row, LENIENT[0]), with_file(made, doubled.encode()), kms=keys.kms)
+        for other in (value, None):
+            doubled = f"{text[:-1]}, {json.dumps(name)}: {json.dumps(other)}}}"
+            refused(lake, reader(lake, keys, row, LENIENT[0]), with_file(made, doubled.encode()), kms=keys.kms)
+
+
+@pytest.mark.parametrize("row", [V3_ROWS[0], V2_ROW], ids=str)
+def test_null_in_place_of_what_is_needed_is_refused(row: Row, lake: Lake, keys: Keys) -> None:
+    made = write(row, CONTENT, keys)
+    for name in entries(made).keys() - {"x-amz-t", "x-amz-matdesc"}:
+        nulled = with_file(made, entries(made) | {name: None})
+        refused(lake, reader(lake, keys, row, LENIENT[0]), nulled, kms=keys.kms)
 
 
 def test_a_file_of_a_gibibyte_is_given_up_after_its_first_64_kib(lake: Lake, keys: Keys) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -83,6 +84,19 @@ def test_each_row_is_read_by_a_client_that_allows_it(row: Row, lake: Lake, keys:
     assert (head.format, head.wrap, head.encryption) == (row.format, row.wrap, f"CSE {row.format}")
     assert head.plaintext_bytes == (len(content) if proven else None)
     assert client.is_encrypted(url)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if FILES in row.switches], ids=str)
+def test_what_is_empty_may_be_null_in_an_instruction_file(row: Row, lake: Lake, keys: Keys) -> None:
+    made = write(row, b"content", keys)
+    assert made.file is not None
+    descriptions = ["x-amz-t", "x-amz-m"] if row.format == "V3" else ["x-amz-matdesc"]
+    if row.wrap.startswith("kms"):
+        descriptions = descriptions[1:]  # the first is the encryption context, which is not empty
+    empty = dict.fromkeys([*descriptions, "x-amz-unencrypted-content-length"])
+    file = json.dumps({**json.loads(made.file), **empty}).encode()
+    url = planted(lake, Made(made.body, made.metadata, file))
+    assert lake.client(**options(row, keys)).get(url) == b"content"
 
 
 @each_row
