@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from arrowseal.boto3_bodies import Boto3Body
@@ -34,6 +35,8 @@ ReadAction = Literal["GetObject", "HeadObject"]
 Renew: TypeAlias = "Callable[[CredentialsError, float], None]"
 
 _COPY_LIMIT: Final = COPY_LIMIT
+_READING: Final = ("botocore.parsers", "urllib3.", "http.client")
+"""The modules that read answers."""
 
 
 class Boto3Store(Boto3Attributes):
@@ -207,11 +210,18 @@ class Boto3Store(Boto3Attributes):
             return credentials_error(error, str(location)) or StoreUnansweredError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"
             )
-        if isinstance(error, (HTTPError, ResponseParserError, ValueError)):
+        of_answer = isinstance(error, ValueError) and _of_an_answer(error)
+        if of_answer or isinstance(error, (HTTPError, ResponseParserError)):
             # Where an answer that refuses breaks off itself, or a date in one is none, botocore lets through what it
             # stands on.
             return StoreUnansweredError(f"{location}: {action}: the answer broke off ({type(error).__name__})")
         return None
+
+
+def _of_an_answer(error: ValueError) -> bool:
+    """Whether reading an answer raised it: hooks on the caller's session raise what they like, which is to be seen."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(module.startswith(_READING) for module in modules)
 
 
 class Boto3Request:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import arrowseal
-from arrowseal import Client
+from arrowseal import Client, RetryOptions, TransferOptions
 from arrowseal.exceptions import (
     ArrowSealError,
     BucketNotFoundError,
@@ -26,6 +26,7 @@ from arrowseal.exceptions import (
     ObjectNotFoundError,
     StoreAccessDeniedError,
     StoreError,
+    StoreUnansweredError,
     TransferError,
 )
 from doubles import http_answer
@@ -164,6 +165,40 @@ def test_each_refusal_of_s3_is_an_error_of_its_own(
         with pytest.raises(error, match="s3://lake/o") as caught:
             call("s3://lake/o")
         assert type(caught.value) is error
+
+
+def test_what_a_hook_of_the_caller_raises_comes_out_as_it_is_and_at_once(
+    local_servers: LocalServers, bucket: str
+) -> None:
+    session, asked = local_servers.session(), []
+
+    def veto(**_: Any) -> None:
+        asked.append(1)
+        raise ValueError("not while the market is open")
+
+    session.events.register("before-sign.s3", veto)
+    client = local_servers.client(session=session)
+    for call in (client.get, lambda url: client.put(url, b"x")):
+        asked.clear()
+        with pytest.raises(ValueError, match="not while the market is open"):
+            call(f"s3://{bucket}/o")
+        assert len(asked) == 1
+
+
+def test_a_date_that_is_none_is_an_answer_that_broke_off(local_servers: LocalServers, bucket: str) -> None:
+    s3, seen = local_servers.session().client("s3", endpoint_url=local_servers.s3_endpoint), []
+
+    def answer(request: Any, **_: Any) -> Any:
+        seen.append(1)
+        found = http_answer(request.url, 200)
+        found.headers["Last-Modified"] = "the day after"
+        return found
+
+    s3.meta.events.register("before-send.s3", answer)
+    options = TransferOptions(retries=RetryOptions(attempts=2, base_seconds=0.001, cap_seconds=0.01))
+    with pytest.raises(StoreUnansweredError, match="broke off"):
+        local_servers.client(s3=s3, transfer=options).head(f"s3://{bucket}/o")
+    assert len(seen) == 2
 
 
 def test_a_body_that_ends_early_hands_out_nothing(local_servers: LocalServers, client: Client, bucket: str) -> None:
