@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -38,6 +39,37 @@ def test_a_reader_that_has_enough_is_no_error(
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("cp - {url} <&-", 2, "arrowseal: standard input is closed"),
+        ("cp {url} - >&-", 2, "arrowseal: standard output is closed"),
+        ("cat {url} >&-", 2, "arrowseal: standard output is closed"),
+        ("ls {url} >&-", 0, ""),
+    ],
+)
+def test_a_stream_that_the_process_was_started_without_is_told_where_it_is_needed(
+    environment: dict[str, str], run: Run, folder: str, command: str, code: int, said: str
+) -> None:
+    url = f"{folder}/a"
+    run("cp", "-", url, stdin=b"a")
+    words = f"{shlex.join(ARROWSEAL)} {command.format(url=url)}"
+    done = subprocess.run(["/bin/sh", "-c", words], stderr=subprocess.PIPE, env=environment, check=False)
+    assert done.stderr.decode().startswith(said)
+    assert done.returncode == code
+    assert done.stderr.count(b"\n") == bool(said)
+    assert run("cat", url).stdout == b"a"
+
+
+def test_without_standard_error_messages_do_not_go_among_the_bytes(
+    environment: dict[str, str], run: Run, folder: str
+) -> None:
+    run("cp", "-", f"{folder}/a", stdin=b"a")
+    words = f"{shlex.join([*ARROWSEAL, 'cat', f'{folder}/missing', f'{folder}/a'])} 2>&-"
+    done = subprocess.run(["/bin/sh", "-c", words], stdout=subprocess.PIPE, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (1, b"a")
 
 
 def test_ctrl_c_gives_130_and_no_traceback(environment: dict[str, str], folder: str) -> None:

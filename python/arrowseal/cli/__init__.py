@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from arrowseal import exceptions
 
@@ -48,14 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(words)
         arguments.command = command
         code = int(arguments.run(arguments))
-        sys.stdout.flush()  # a closed pipe shows here rather than at the exit of the interpreter
+        if sys.stdout is not None:  # as it is for a process that was started without one (`>&-`)
+            sys.stdout.flush()  # a closed pipe shows here rather than at the exit of the interpreter
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong argument
         return stop.code if isinstance(stop.code, int) else MISUSED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (exceptions.ArrowSealError, OSError) as error:
         say(describe(error))
@@ -66,7 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def say(message: str) -> None:
     """One line on standard error, with the name of the command."""
-    print(f"arrowseal: {message}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # as it may be; print would take standard output for it
+        print(f"arrowseal: {message}", file=sys.stderr, flush=True)
+
+
+def opened(stream: TextIO | None, name: str) -> TextIO:
+    """Standard input or output. Raises `ConfigurationError` if the process was started without it."""
+    if stream is None:
+        raise exceptions.ConfigurationError(f"standard {name} is closed: name a file in place of -, or leave it open")
+    return stream
 
 
 def describe(error: Exception) -> str:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from arrowseal.cli import DONE, FAILED, describe, sse
+from arrowseal.cli import DONE, FAILED, describe, opened, sse
 from arrowseal.cli.connection import connect
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, LocationError, StoreError
 from arrowseal.location import ObjectLocation, locate, locate_prefix
@@ -78,9 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
     arms = _arms(arguments)
     shown = not arguments.quiet and not arguments.no_progress and attached() and find_spec("tqdm") is not None
     if source == STREAM:
-        client.put(locate(target), sys.stdin.buffer, encryption=arms.target, progress=shown)
+        client.put(locate(target), opened(sys.stdin, "input").buffer, encryption=arms.target, progress=shown)
         return DONE
     if target == STREAM:
+        opened(sys.stdout, "output")  # or the object is fetched for nothing
         write_stdout(client.get(locate(source), encryption=arms.source, progress=shown))
         return DONE
     transfers = list(_tree(client, source, target) if recursive else [_single(source, target)])
@@ -262,11 +263,12 @@ def write_file(path: Path, content: Buffer) -> None:
 
 def write_stdout(content: Buffer) -> None:
     """Write bytes to standard output, all of them: unbuffered (PYTHONUNBUFFERED), one write may take only some."""
-    sys.stdout.flush()
+    stream = opened(sys.stdout, "output")
+    stream.flush()
     rest = memoryview(content)
     while rest:
-        rest = rest[sys.stdout.buffer.write(rest) :]
-    sys.stdout.buffer.flush()
+        rest = rest[stream.buffer.write(rest) :]
+    stream.buffer.flush()
 
 
 def is_url(text: str) -> bool:

@@ -95,7 +95,8 @@ def _exports(servers: LocalServers) -> str:
 def _run_command(command: list[str], servers: LocalServers) -> int:
     """Run a command on the servers; its exit code, 128 and the signal's number if one ended it."""
     environment = {name: value for name, value in os.environ.items() if name not in FOREIGN} | servers.environ
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     try:
         process = subprocess.Popen(command, env=environment)  # noqa: S603 - what the user asked for
     except FileNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.cli import DONE, FAILED, copy, describe, say, sse
@@ -110,7 +109,6 @@ def _ls(arguments: argparse.Namespace) -> int:
     if arguments.summarize:
         objects = [row for row in rows if not row.is_prefix]
         print(f"\nTotal Objects: {len(objects)}\n   Total Size: {size(sum(row.stored_bytes for row in objects))}")
-    sys.stdout.flush()
     return DONE if rows or not prefix.key else FAILED
 
 
