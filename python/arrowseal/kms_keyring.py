@@ -183,7 +183,9 @@ class KmsKeyring(_Unwrapping):
                     f"{location}: ReEncrypt works within one Region, and {to_key} is of another one than {key_id}: "
                     "name keys of one Region (of a multi-Region key its replica there), or write the object anew"
                 )
-            answer: tuple[bytes, str, str] = self._requests.ask("ReEncrypt", key_id, location, operation, call)
+            answer: tuple[bytes, str, str] = self._requests.ask(
+                "ReEncrypt", key_id, location, operation, call, to_key=to_key
+            )
             return answer
 
         found: tuple[bytes, str, str] = self._first(under)

@@ -110,12 +110,14 @@ class KmsRequests:
         location: ObjectLocation,
         operation: Operation,
         call: Callable[[KMSClient, str], Any],
+        *,
+        to_key: str | None = None,
     ) -> Any:
-        """What `call` answers, a tuple that ends in the ARN of the key that KMS used: the one that was named. Raises
-        `KmsError`s, `CredentialsError`.
+        """What `call` answers, a tuple that ends in the ARN of the key that KMS used: the one that was named. Errors
+        name it, and `to_key` where the call takes two. Raises `KmsError`s, `CredentialsError`.
         """
         known = self._arns.get(key_id, key_id)
-        subject = f"{location}: KMS {action} under {known}"
+        subject = f"{location}: KMS {action} " + (f"under {known}" if to_key is None else f"from {known} to {to_key}")
         result = self._retried(action, region_of(known), known, subject, operation, lambda kms: call(kms, known))
         if KEY_ARN.fullmatch(known) and result[-1] != known:
             raise KmsKeyMismatchError(f"{subject}: KMS used another key, {result[-1]}")

@@ -226,6 +226,14 @@ def test_reencrypt_tries_the_keys_in_their_order_and_stays_within_a_region() -> 
         KmsKeyring(kms_of(home), None).reencrypt(written(server), new, HERE, operation())
 
 
+def test_a_reencrypt_that_fails_names_both_keys_as_either_may_be_the_wrong_one() -> None:
+    kms: Any = StrictKms()
+    server, old = MemoryS3(), kms.create_key()
+    Client(old, kms=kms, s3=s3_in_memory(server)).put("s3://lake/o", b"content")
+    with pytest.raises(KmsKeyNotFoundError, match=f"KMS ReEncrypt from {old} to alias/nope: no such key"):
+        KmsKeyring(kms_of(kms), old).reencrypt(written(server), "alias/nope", HERE, operation())
+
+
 def test_calls_are_counted_by_api_and_key(s3: Any) -> None:
     kms: Any = StrictKms()
     key = kms.create_key("alias/tables")
