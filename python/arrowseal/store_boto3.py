@@ -35,7 +35,7 @@ ReadAction = Literal["GetObject", "HeadObject"]
 Renew: TypeAlias = "Callable[[CredentialsError, float], None]"
 
 _COPY_LIMIT: Final = COPY_LIMIT
-_READING: Final = ("botocore.parsers", "urllib3.", "http.client")
+_READING: Final = ("botocore.parsers", "urllib3.", "http.client", "arrowseal.store_lean")
 """The modules that read answers."""
 
 
