@@ -162,6 +162,10 @@ QUERIES: dict[str, Any] = {
     "text": lambda frame: frame.filter(pl.col("text").str.ends_with("1") | (pl.col("city") == "Paris")),
     "groups": lambda frame: frame.group_by("year").agg(pl.col("n").sum()).sort("year"),
     "count": lambda frame: frame.select(pl.len()),
+    "index": lambda frame: frame.with_row_index().select("index"),
+    "index of rows": lambda frame: frame.with_row_index().slice(150, 100).select("index"),
+    "index of the last": lambda frame: frame.with_row_index().tail(3).select("index"),
+    "indexed": lambda frame: frame.with_row_index().select(pl.len()),
 }
 
 

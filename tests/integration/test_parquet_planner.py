@@ -202,6 +202,16 @@ def test_a_filter_that_no_row_group_fits_fetches_nothing_but_the_footer(
     assert log.fetched_bytes == 0, "the tail is what an object is opened with"
 
 
+def test_rows_are_numbered_and_counted_by_the_footer_alone(
+    url: str, resident: Client, log: ReadLog, content: bytes
+) -> None:
+    numbered = spl.scan_parquet(url, client=resident).with_row_index("r")
+    plt.assert_frame_equal(numbered.select("r").collect(), pl.DataFrame(WIDE).with_row_index("r").select("r"))
+    assert numbered.select(pl.len()).collect().item() == ROWS
+    assert before_the_footer(log, content) == []
+    assert log.fetched_bytes == 0, "the tail is what an object is opened with"
+
+
 def test_waves_of_row_groups_give_the_same(url: str, resident: Client, log: ReadLog, monkeypatch: Any) -> None:
     monkeypatch.setattr("arrowseal.tables.parquet.WAVE_BYTES", 300_000)
     assert sa.read_table(url, columns=TWO, client=resident).equals(WIDE.select(TWO))

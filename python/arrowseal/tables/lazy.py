@@ -47,7 +47,24 @@ class Query(NamedTuple):
             frame = frame.slice(*self.rows)
         for each in self.filters:
             frame = frame.filter(each.expr)
+        if self.columns is not None and not self.columns:
+            return rows_alone(frame.select(require("polars", "polars").len()).collect().item())
         return (frame if self.columns is None else frame.select(self.columns)).collect()
+
+    def span(self, count: int) -> tuple[int, int]:
+        """Where the rows that are left of so many begin, and end."""
+        if self.rows is None:
+            return 0, count
+        offset, length = self.rows
+        begin = offset if offset >= 0 else count + offset
+        end = max(0, min(count, begin + length))
+        return min(max(0, begin), end), end
+
+
+def rows_alone(count: int) -> pl.DataFrame:
+    """So many rows without a column, for a query that needs to know of them and of nothing in them."""
+    frame: pl.DataFrame = require("polars", "polars").DataFrame(height=count)
+    return frame
 
 
 class Filter(NamedTuple):
@@ -242,7 +259,7 @@ def _resolved(resolver: Any, readers: Any, lazy: LazyTable) -> pl.LazyFrame:
 
         def n_rows_in_file(self, limit: int | None = None) -> int:
             del limit
-            return sum(frame.height for frame in lazy.run(Query(lazy.schema().names()[:1])))
+            return sum(frame.height for frame in lazy.run(Query([])))
 
         def collect_batches(
             self, *, columns: Sequence[str], pre_slice: tuple[int, int] | None, filters: Sequence[Any], **_: object

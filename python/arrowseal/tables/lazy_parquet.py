@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from arrowseal.extras import require
 from arrowseal.tables.formats import TableFormat
-from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query
+from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query, rows_alone
 from arrowseal.tables.parquet import ParquetFooter, fetched_waves
 from arrowseal.tables.sparse_file import is_available, sparse_file
 
@@ -53,11 +53,14 @@ class OpenedParquet(Opened):
     def frames(self, query: Query) -> Iterator[pl.DataFrame]:
         """What a query asks for, wave by wave."""
         columns = self.schema.names() if query.columns is None else query.columns
-        if self.footer is None or not columns or not set(columns) <= set(self.schema):
+        if self.footer is None or not set(columns) <= set(self.schema) or (query.filters and not columns):
             yield query.of(self._scan(self._content()))
             return
         footer, starts = self.footer, self._starts(self.footer)
-        begin, end = _rows(query.rows, starts[-1])
+        begin, end = query.span(starts[-1])
+        if not columns:
+            yield rows_alone(end - begin)
+            return
         groups = [
             group
             for group in self._groups(footer, pruning(query.filters, self.schema))
@@ -111,14 +114,6 @@ class OpenedParquet(Opened):
 def _is_rare(kind: Any) -> bool:
     # Decimals are converted in any case, times of day are where the libraries differ.
     return bool(kind.is_decimal() or kind == require("polars", "polars").Time)
-
-
-def _rows(rows: tuple[int, int] | None, count: int) -> tuple[int, int]:
-    if rows is None:
-        return 0, count
-    offset, length = rows
-    begin = offset if offset >= 0 else count + offset
-    return max(0, begin), max(0, min(count, begin + length))
 
 
 def _runs(groups: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -17,7 +17,7 @@ from arrowseal.tables.dataset_frames import FrameScan
 from arrowseal.tables.dataset_partitions import polars_type
 from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
-from arrowseal.tables.lazy import LazyTable, Opened, Query
+from arrowseal.tables.lazy import LazyTable, Opened, Query, rows_alone
 from arrowseal.tables.lazy_parquet import pruning
 
 if TYPE_CHECKING:
@@ -144,16 +144,18 @@ class LazyDataset(LazyTable):
         polars = require("polars", "polars")
         schema = self.schema()
         names = schema.names() if query.columns is None else list(query.columns)
-        # Without columns there would be no rows to count either.
-        read = names or schema.names()[:1]
-        scan = self._dataset.scanner(read, pruning(query.filters, schema) if query.rows is None else None)
+        if not names:
+            begin, end = query.span(self._dataset.count_rows())
+            yield rows_alone(end - begin)
+            return
+        scan = self._dataset.scanner(names, pruning(query.filters, schema) if query.rows is None else None)
         yield polars.DataFrame(schema={name: schema[name] for name in names})
-        if query.rows is None and names:
+        if query.rows is None:
             yield from _waited_for(FrameScan(scan, query, schema).frames())
             return
         for table in _joined(_sliced(scan, query.rows)):
             frame: pl.DataFrame = polars.from_arrow(table, rechunk=False)
-            yield frame.select(names) if names else frame
+            yield frame.select(names)
 
     def open(self, source: Ranges) -> Opened:
         """Not for many objects: `run` does without."""
