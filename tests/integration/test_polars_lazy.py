@@ -6,6 +6,7 @@ import datetime as dt
 import sys
 import threading
 import traceback
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -175,6 +176,70 @@ def test_partitions_are_objects_in_the_places_where_polars_puts_files(
     assert {str(result.location) for result in results} == {str(location) for location in keys.values()}
     for key, location in keys.items():
         assert bytes(resident.get(location)) == files[key].read_bytes()
+
+
+# Of each type two or more values, of which some are alike but for their last digits, and a null.
+KEYS: dict[str, pl.Series] = {
+    "datetimes": pl.Series([1, 2, 1_577_836_800_000_000_000, None]).cast(pl.Datetime("ns")),
+    "microseconds": pl.Series([0, 1, None]).cast(pl.Datetime("us")),
+    "milliseconds": pl.Series([0, 1, None]).cast(pl.Datetime("ms")),
+    "zoned": pl.Series([0, 1, None]).cast(pl.Datetime("us", "Europe/Paris")),
+    "seconds of a day": pl.Series([0, 10**9, None]).cast(pl.Time),
+    "binary": pl.Series([b"ab", b"a'b", b"", None]),
+    "floats": pl.Series([1.0, 0.1, 1e300, 1e-10, -0.5, float("inf"), float("nan"), None]),
+    "single": pl.Series([0.1, 1.5, None], dtype=pl.Float32),
+    "decimals": pl.Series([Decimal("1.50"), Decimal("-2.00"), None]),
+    "long": pl.Series([10**30, None], dtype=pl.Int128),
+    "yes": pl.Series([True, False, None]),
+    "categories": pl.Series(["a b", "c", None], dtype=pl.Categorical),
+    "text": pl.Series([*("x" + chr(code) for code in range(32, 127)), "ü", "", None]),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_of_every_type_are_named_as_polars_names_them(
+    kind: str, lake: str, resident: Client, tmp_path: Any
+) -> None:
+    frame = pl.DataFrame({"key": KEYS[kind], "n": range(len(KEYS[kind]))})
+    spl.sink_parquet(frame.lazy(), pl.PartitionBy(f"s3://{lake}/out", key="key"), client=resident)
+    frame.lazy().sink_parquet(pl.PartitionBy(tmp_path, key="key"))
+    files = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    assert len(files) == frame.height
+    keys = {row.location.key.removeprefix("out/"): row.location for row in resident.list(f"s3://{lake}/out/")}
+    assert {key: bytes(resident.get(location)) for key, location in keys.items()} == files
+
+
+@pytest.mark.parametrize("kind", SINKS)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pl.Series([1, 2, 1_000_000_001, None]).cast(pl.Time),
+        pl.Series([1, 2, 86_400_000_000_000, None]).cast(pl.Duration("ns")),
+        pl.Series([b"\xff", b"\xfe", b"x", None]),
+        pl.Series([[1, 2], [1], [], None]),
+    ],
+    ids=lambda keys: str(keys.dtype),
+)
+def test_no_row_is_lost_to_keys_of_which_polars_would_write_a_part_or_nothing(
+    keys: pl.Series, kind: str, lake: str, resident: Client
+) -> None:
+    sink, read = SINKS[kind]
+    frame = pl.DataFrame({"key": keys, "n": range(4)})
+    results = sink(frame.lazy(), pl.PartitionBy(f"s3://{lake}/out", key="key", include_key=False), client=resident)
+    rows = [read(str(result.location), client=resident)["n"].to_list() for result in results]
+    assert sorted(rows) == [[0], [1], [2], [3]]
+
+
+def test_files_of_one_name_are_refused_and_nothing_is_written(lake: str, resident: Client) -> None:
+    where = pl.PartitionBy(f"s3://{lake}/out", key="key", file_path_provider=lambda _: "all.pq")
+    for sink, _ in SINKS.values():
+        with pytest.raises(ConfigurationError, match=r"out/all\.pq, and one of them lost"):
+            sink(KEYED.lazy(), where, client=resident)
+    null = pl.DataFrame({"key": ["__HIVE_DEFAULT_PARTITION__", None]})
+    with pytest.raises(ConfigurationError, match="one of them lost"):
+        spl.sink_parquet(null.lazy(), pl.PartitionBy(f"s3://{lake}/out", key="key"), client=resident)
+    assert resident.list(f"s3://{lake}") == []
+    assert resident.uploads(f"s3://{lake}") == []
 
 
 def test_files_of_at_most_so_many_rows_under_names_of_ones_own(lake: str, resident: Client) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.extras import require
 from arrowseal.location import locate, locate_prefix
 from arrowseal.suites import V3, Format
 from arrowseal.tables.sink import Sink
@@ -22,12 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    import polars as pl
+
+    from arrowseal.location import ObjectLocation
     from arrowseal.object_writer import ObjectWriter
     from arrowseal.tables.formats import TableFormat
     from arrowseal.writing import PutResult
 
 COMMITS_AT_A_TIME: Final = 8
 _HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+_KEPT: Final = "!\"#$&'()*+,;<>?@[\\]^`{|}"
+"""What polars leaves as it is in values, besides letters, digits and `_.-~`."""
 _EXTENSIONS: Final = {"json": "jsonl"}  # as polars names them
 
 
@@ -73,6 +79,7 @@ class _Writers:
         self._where = where
         self._provider = where._pl_partition_by.file_path_provider  # noqa: SLF001
         self._writers: list[ObjectWriter] = []
+        self._locations: set[ObjectLocation] = set()
         self._lock = threading.Lock()
         self.context = copy_context()
 
@@ -90,6 +97,13 @@ class _Writers:
         if not path:
             raise ConfigurationError("file_path_provider= has to give a path below the base path, as text")
         location = locate(f"{self._base}/{path.lstrip('/')}")
+        with self._lock:
+            if location in self._locations:
+                raise ConfigurationError(
+                    f"two files of the partitions would be {location}, and one of them lost: file_path_provider= has "
+                    f"to give each a path of its own"
+                )
+            self._locations.add(location)
         writer: ObjectWriter = self.context.copy().run(self._place.client.open, location, "wb", **self._place.keywords)
         with self._lock:
             self._writers.append(writer)
@@ -112,16 +126,24 @@ class _Writers:
             writer.abort()
 
     def _hive_path(self, args: Any) -> str:
-        values: dict[str, Any] = args.partition_keys.row(0, named=True) if args.partition_keys.width else {}
-        parts = [
-            f"{quote(name, safe='')}={_HIVE_NULL if value is None else quote(_text(value), safe='')}"
-            for name, value in values.items()
-        ]
+        parts = [f"{quote(values.name, safe='')}={_text_of(values)}" for values in args.partition_keys.get_columns()]
         return "/".join([*parts, f"{args.index_in_partition:08x}.{self._extension}"])
 
 
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _text_of(values: pl.Series) -> str:
+    """The one value of a key, as polars writes it into paths; with all of it where polars leaves some out, or has no
+    text for it.
+    """
+    polars = require("polars", "polars")
+    value: str | None
+    try:
+        if values.dtype == polars.Time:  # nanoseconds, of which polars writes whole seconds: two keys were one file
+            value = values.dt.to_string("%H:%M:%S%.f").item()
+        else:
+            value = (values.dt.to_string() if values.dtype == polars.Duration else values.cast(polars.String)).item()
+    except polars.exceptions.PolarsError:
+        value = str(values.item())
+    return _HIVE_NULL if value is None else quote(value, safe=_KEPT)
 
 
 def _sharing_data_keys(place: TableObject) -> AbstractContextManager[None]:
