@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -113,6 +114,28 @@ def test_the_arguments_of_polars_work(stored: Any, lake: str, resident: Client) 
         f"s3://{lake}/b.parquet", schema={**FRAME.schema, "more": pl.Int8}, missing_columns="insert", client=resident
     )
     assert more.select("more", "n").head(1).collect().rows() == [(None, 0)]
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("other", ["b", "column_0", "0"])
+def test_a_column_without_a_name_has_none_in_frames(
+    engine: Any, other: str, lake: str, resident: Client, tmp_path: Any
+) -> None:
+    plain, ours = tmp_path / "a.parquet", f"s3://{lake}/a.parquet"
+    pl.DataFrame({"": [1.0, 2.0], other: [3.0, 4.0]}).write_parquet(plain)
+    pl.DataFrame({other: [5.0]}).write_parquet(tmp_path / "b.parquet")
+    for name in ("a", "b"):
+        resident.put(f"s3://{lake}/{name}.parquet", (tmp_path / f"{name}.parquet").read_bytes())
+    for query in (
+        lambda scan, one, two: scan(one),
+        lambda scan, one, two: scan(one).filter(pl.col("") > 1).select(""),
+        lambda scan, one, two: scan([one]),
+        lambda scan, one, two: scan([one]).slice(1, 2),
+        lambda scan, one, two: scan([one, two], missing_columns="insert"),
+    ):
+        expected = query(pl.scan_parquet, plain, tmp_path / "b.parquet").collect()
+        read = query(partial(spl.scan_parquet, client=resident), ours, f"s3://{lake}/b.parquet").collect(engine=engine)
+        plt.assert_frame_equal(read, expected)
 
 
 def test_errors_of_a_scan_are_those_of_a_read(lake: str, resident: Client) -> None:

@@ -20,6 +20,7 @@ from arrowseal.extras import require
 from arrowseal.tables.dataset_partitions import constant
 from arrowseal.tables.dataset_pieces import AT_ONCE_BYTES
 from arrowseal.tables.formats import TableFormat
+from arrowseal.tables.polars_frames import frame_of
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
 
@@ -118,9 +119,7 @@ class FrameScan:
         )
         # Making a frame takes longer than copying a small table.
         together = pa.concat_tables(tables)
-        yield require("polars", "polars").from_arrow(
-            together.combine_chunks() if len(few) > 1 else together, rechunk=False
-        )
+        yield frame_of(together.combine_chunks() if len(few) > 1 else together)
 
     def _by_polars(self, few: list[_Undecoded], wanted: Wanted) -> pl.DataFrame | None:
         """The frame of several files; None if it would not be what the schema says, or there is none."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from arrowseal.exceptions import ObjectChangedError
 from arrowseal.extras import require
+from arrowseal.tables.polars_frames import rows_alone
 from arrowseal.tables.ranges import Content
 
 if TYPE_CHECKING:
@@ -59,12 +60,6 @@ class Query(NamedTuple):
         begin = offset if offset >= 0 else count + offset
         end = max(0, min(count, begin + length))
         return min(max(0, begin), end), end
-
-
-def rows_alone(count: int) -> pl.DataFrame:
-    """So many rows without a column, for a query that needs to know of them and of nothing in them."""
-    frame: pl.DataFrame = require("polars", "polars").DataFrame(height=count)
-    return frame
 
 
 class Filter(NamedTuple):

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from arrowseal.extras import require
 from arrowseal.tables.formats import TableFormat
-from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query, rows_alone
+from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query
 from arrowseal.tables.parquet import ParquetFooter, fetched_waves
+from arrowseal.tables.polars_frames import frame_of, rows_alone
 from arrowseal.tables.sparse_file import is_available, sparse_file
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class OpenedParquet(Opened):
                 table = footer.open(fetched.file(), {}).read_row_groups(plan.row_groups, columns)
                 first, last = starts[plan.row_groups[0]], starts[plan.row_groups[-1] + 1]
                 kept = table.slice(max(0, begin - first), table.num_rows - max(0, begin - first) - max(0, last - end))
-                yield require("polars", "polars").from_arrow(kept, rechunk=False).select(columns)
+                yield frame_of(kept).select(columns)
                 continue
             with sparse_file(fetched, tail) as file:
                 for first, last in _runs(plan.row_groups):
@@ -91,7 +92,7 @@ class OpenedParquet(Opened):
         if not all(kind.is_numeric() or kind.is_temporal() for kind in kinds) or any(map(_is_rare, kinds)):
             return False
         fields = pa.schema([footer.schema.field(name) for name in columns])
-        alike: bool = require("polars", "polars").from_arrow(fields.empty_table()).dtypes == kinds
+        alike: bool = frame_of(fields.empty_table()).dtypes == kinds
         return alike
 
     def _content(self) -> bytes:

@@ -17,8 +17,9 @@ from arrowseal.tables.dataset_frames import FrameScan
 from arrowseal.tables.dataset_partitions import polars_type
 from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
-from arrowseal.tables.lazy import LazyTable, Opened, Query, rows_alone
+from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_parquet import pruning
+from arrowseal.tables.polars_frames import frame_of, rows_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,8 +136,7 @@ class LazyDataset(LazyTable):
         """The names and types of the columns; the first file is asked for them."""
         with self._lock:
             if self._schema is None:
-                empty = require("polars", "polars").from_arrow(self._dataset.schema.empty_table())
-                self._schema = empty.schema
+                self._schema = frame_of(self._dataset.schema.empty_table()).schema
             return self._schema
 
     def run(self, query: Query) -> Frames:
@@ -154,8 +154,7 @@ class LazyDataset(LazyTable):
             yield from _waited_for(FrameScan(scan, query, schema).frames())
             return
         for table in _joined(_sliced(scan, query.rows)):
-            frame: pl.DataFrame = polars.from_arrow(table, rechunk=False)
-            yield frame.select(names)
+            yield frame_of(table).select(names)
 
     def open(self, source: Ranges) -> Opened:
         """Not for many objects: `run` does without."""

@@ -1,0 +1,30 @@
+"""Frames of polars where its own way of making them would lose something: names of columns, or rows without any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from arrowseal.extras import require
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+
+def frame_of(table: pa.Table) -> pl.DataFrame:
+    """The table as a frame, of the same names and chunks."""
+    from_arrow = require("polars", "polars").from_arrow
+    frame: pl.DataFrame
+    if "" not in table.column_names:
+        frame = from_arrow(table, rechunk=False)
+        return frame
+    # polars would name that column by its place, as another may be named.
+    frame = from_arrow(table.rename_columns([str(place) for place in range(table.num_columns)]), rechunk=False)
+    frame.columns = table.column_names
+    return frame
+
+
+def rows_alone(count: int) -> pl.DataFrame:
+    """So many rows without a column, for a query that needs to know of them and of nothing in them."""
+    frame: pl.DataFrame = require("polars", "polars").DataFrame(height=count)
+    return frame
