@@ -30,12 +30,14 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.tables.dataset_faces import READ_KEYWORDS, reads_datasets, writes_datasets
-from arrowseal.tables.formats import TableFormat
+from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
 from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns, reads_columns
 from arrowseal.tables.lazy_whole import LazyWhole
@@ -44,7 +46,7 @@ from arrowseal.tables.polars_datasets import read_parquets, scan_parquets, write
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, sinks, writes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     import polars as pl
     from typing_extensions import Buffer
@@ -79,8 +81,22 @@ _COLUMNS = ("columns",)
 _OF_DATASETS = tuple(name for name in READ_KEYWORDS if name != "chunked")
 
 
-def _columns_there(read: Callable[..., pl.DataFrame]) -> Callable[[Buffer, ObjectLocation, Arguments], Collection[str]]:
-    return lambda content, _, arguments: read(bytes(content), **(arguments | {"columns": None, "n_rows": 0})).columns
+_STREAMED: Final = frozenset({"gzip", "bz2", "zstd"})
+
+
+def _csv_of(content: Buffer, location: ObjectLocation, arguments: Arguments) -> bytes:
+    """The bytes for polars, which tells how they are compressed by themselves, except where it has pyarrow read them,
+    which goes by the name.
+    """
+    compression = compression_of(location) if arguments.get("use_pyarrow") else None
+    if compression not in _STREAMED:
+        return bytes(content)
+    with pa.CompressedInputStream(pa.py_buffer(content), compression) as stream:
+        return bytes(stream.read())
+
+
+def _csv_columns(content: Buffer, location: ObjectLocation, arguments: Arguments) -> Collection[str]:
+    return pl.read_csv(_csv_of(content, location, arguments), **(arguments | {"columns": None, "n_rows": 0})).columns
 
 
 @reads_datasets(read_parquets, _OF_DATASETS)
@@ -98,12 +114,12 @@ def read_parquet(source: Ranges, arguments: Arguments) -> pl.DataFrame:
     return read_columns(source, arguments)
 
 
-@reads(pl.read_csv, TableFormat.CSV, columns=_COLUMNS, columns_there=_columns_there(pl.read_csv))
-def read_csv(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pl.DataFrame:
+@reads(pl.read_csv, TableFormat.CSV, columns=_COLUMNS, columns_there=_csv_columns)
+def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) -> pl.DataFrame:
     """`polars.read_csv` of an encrypted object. polars tells gzip, zlib and zstd by the content, whatever the key
-    says.
+    says; with `use_pyarrow`, gzip, bzip2 and zstd are told by the extension of the key.
     """
-    return pl.read_csv(bytes(content), **arguments)
+    return pl.read_csv(_csv_of(content, location, arguments), **arguments)
 
 
 @reads_parts(

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import polars.testing as plt
+import pyarrow as pa
 import pytest
 
 import arrowseal
 import arrowseal.polars as spl
 from arrowseal import PLAIN, Client
-from arrowseal.exceptions import AuthenticationError, NotEncryptedError, ObjectNotFoundError
+from arrowseal.exceptions import AuthenticationError, ColumnNotFoundError, NotEncryptedError, ObjectNotFoundError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from arrowseal.local import LocalServers
 
 
@@ -70,6 +73,19 @@ def test_compressed_text_round_trip(
     plt.assert_frame_equal(spl.read_csv(f"s3://{bucket}/a.csv.{suffix}", client=client), frame)
     spl.write_ndjson(frame, f"s3://{bucket}/a.ndjson.{suffix}", compression=compression, client=client)
     plt.assert_frame_equal(spl.read_ndjson(f"s3://{bucket}/a.ndjson.{suffix}", client=client), frame)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst", "a.csv.bz2"])
+def test_compressed_text_is_read_by_pyarrow_as_polars_has_it_read(
+    client: Client, bucket: str, frame: pl.DataFrame, name: str, tmp_path: Path
+) -> None:
+    with pa.output_stream(str(tmp_path / name)) as stream:  # which compresses by the name
+        frame.write_csv(stream)
+    client.put(f"s3://{bucket}/{name}", (tmp_path / name).read_bytes())
+    read = spl.read_csv(f"s3://{bucket}/{name}", use_pyarrow=True, client=client)
+    plt.assert_frame_equal(read, pl.read_csv(tmp_path / name, use_pyarrow=True))
+    with pytest.raises(ColumnNotFoundError, match="'zz'"):
+        spl.read_csv(f"s3://{bucket}/{name}", use_pyarrow=True, columns=["zz"], client=client)
 
 
 def test_ndjson_round_trip_with_nested_values(client: Client, bucket: str, rich: pl.DataFrame) -> None:
