@@ -175,6 +175,25 @@ def test_arguments_that_would_go_past_the_client_are_refused_by_name(face: Any, 
     assert client.calls == []
 
 
+@pytest.mark.parametrize(
+    ("face", "argument", "value", "way_out"),
+    [
+        (arrowseal.pandas.to_parquet, "partition_cols", [], "give dataset=True for many"),
+        (arrowseal.polars.write_parquet, "partition_by", [], "give dataset=True for many"),
+        (arrowseal.polars.scan_parquet, "hive_partitioning", True, "give a prefix .* or a list"),
+        (arrowseal.polars.read_parquet, "hive_schema", {"year": int}, "give a prefix .* or a list"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_partitions_of_one_object_are_refused_with_the_way_to_many(
+    face: Any, argument: str, value: Any, way_out: str
+) -> None:
+    client = MemoryClient()
+    with pytest.raises(ConfigurationError, match=way_out):
+        call(face, "s3://lake/a", client=client, **{argument: value})
+    assert client.calls == []
+
+
 def test_their_defaults_and_none_are_accepted() -> None:
     client = MemoryClient()
     frame = FRAMES["pandas"]

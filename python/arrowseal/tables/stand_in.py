@@ -54,14 +54,19 @@ WRITE_KEYWORDS: Final = _SHARED | {"s3_additional_kwargs": "Mapping[str, Any] | 
 
 _CREDENTIALS = "requests go through a client: give client=, or arrowseal.configure(...)"
 _ONE_OBJECT = "one call reads or writes one object"
+_NO_PARTITIONS = "no columns part nothing: leave it out for one object, or give dataset=True for many"
+_PARTITIONS_OF_MANY = (
+    "one object has no partitions; read_parquet and scan_parquet take them from the keys of many: give a prefix "
+    "(s3://bucket/table/) or a list of URLs, be it of one"
+)
 _NOT_TAKEN: Final = {
     "storage_options": _CREDENTIALS,
     "credential_provider": _CREDENTIALS,
     "filesystem": _CREDENTIALS,
-    "partition_cols": f"partitioned tables are not written yet, {_ONE_OBJECT}",
-    "partition_by": f"partitioned tables are not written yet, {_ONE_OBJECT}",
-    "hive_partitioning": f"partition columns are not taken from keys yet, {_ONE_OBJECT}",
-    "hive_schema": f"partition columns are not taken from keys yet, {_ONE_OBJECT}",
+    "partition_cols": _NO_PARTITIONS,
+    "partition_by": _NO_PARTITIONS,
+    "hive_partitioning": _PARTITIONS_OF_MANY,
+    "hive_schema": _PARTITIONS_OF_MANY,
     "include_file_paths": _ONE_OBJECT,
     "mode": "objects are written whole, mode 'w' only",
 }
