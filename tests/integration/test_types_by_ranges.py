@@ -109,6 +109,21 @@ def test_arrow_and_pandas_find_what_they_find_in_the_plain_file(
         pdt.assert_frame_equal(frame, pd.read_parquet(io.BytesIO(content), columns=columns, filters=filters))
 
 
+@pytest.mark.usefixtures("by_ranges")
+@pytest.mark.parametrize("filters", [pc.field(0) < 2, pc.field("back") > pc.field(0), pc.field(2) == "c"], ids=str)
+def test_a_filter_by_position_means_the_columns_of_the_file_whichever_are_asked_for(
+    filters: pc.Expression, resident: Client, lake: str
+) -> None:
+    table = pa.table({"n": range(10), "back": range(9, -1, -1), "text": list("abcdefghij")})
+    content, url = io.BytesIO(), f"s3://{lake}/a.parquet"
+    pq.write_table(table, content, row_group_size=4)
+    resident.put(url, content.getvalue())
+    for columns in (["back"], ["text"], ["text", "n"], None):
+        plain = pq.read_table(content, columns=columns, filters=filters)
+        assert sa.read_table(url, columns=columns, filters=filters, client=resident).equals(plain)
+        assert sa.scan(url, columns=columns, filters=filters, client=resident).to_table().equals(plain)
+
+
 PREDICATES: list[pl.Expr | None] = [
     None,
     pl.col("n").is_between(990, 1010),

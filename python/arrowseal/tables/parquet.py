@@ -236,6 +236,8 @@ class ParquetReader:
                 raise ConfigurationError(f"filters= goes with whole columns, and {name!r} is a field of one")
         if self.filter is None:
             return columns
+        if _by_position(self.filter):
+            return None  # positions are those of the file
         return list(dict.fromkeys([*columns, *names_of_filter(self._filters, self.filter, schema)]))
 
     def _kept(self, table: pa.Table, columns: list[str] | None) -> pa.Table:
@@ -294,13 +296,17 @@ def names_of_filter(filters: Any, expression: pc.Expression, schema: pa.Schema) 
         return [name for name in named if name in schema.names]
     text = str(expression)
     candidates = [name for name in schema.names if name in text]
-    if "FieldPath(" in text or not _binds(expression, schema, candidates):
-        return list(schema.names)  # by position, or by something that is not a name
+    if _by_position(expression) or not _binds(expression, schema, candidates):
+        return list(schema.names)  # or by something that is not a name
     for name in tuple(candidates):
         rest = [other for other in candidates if other != name]
         if _binds(expression, schema, rest):
             candidates = rest
     return candidates
+
+
+def _by_position(expression: pc.Expression) -> bool:
+    return "FieldPath(" in str(expression)
 
 
 def _binds(expression: pc.Expression, schema: pa.Schema, names: list[str]) -> bool:
