@@ -124,6 +124,17 @@ def test_a_filter_by_position_means_the_columns_of_the_file_whichever_are_asked_
         assert sa.scan(url, columns=columns, filters=filters, client=resident).to_table().equals(plain)
 
 
+@pytest.mark.parametrize("filters", [None, [("n", "<", 700)]], ids=str)
+def test_a_table_of_no_columns_has_its_rows(
+    case: tuple[str, bytes], filters: Any, resident: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, content = case
+    monkeypatch.setattr("arrowseal.tables.parquet.WAVE_BYTES", 2**12)  # a filter reads its columns in many waves
+    plain = pq.read_table(io.BytesIO(content), columns=[], filters=filters)
+    assert sa.read_table(url, columns=[], filters=filters, client=resident).equals(plain)
+    assert sa.scan(url, columns=[], filters=filters, client=resident).to_table().equals(plain)
+
+
 PREDICATES: list[pl.Expr | None] = [
     None,
     pl.col("n").is_between(990, 1010),

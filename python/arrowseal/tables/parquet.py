@@ -209,7 +209,10 @@ class ParquetReader:
             parquet = pq.ParquetFile(whole_file(source), **self._open)
             needed = self._needed(columns, parquet_names(parquet), parquet.schema_arrow)
             return self._kept(parquet.read(needed, **self._read), columns)
-        return pa.concat_tables(self.tables(ParquetFooter(source, filtered=self.filter is not None), columns))
+        tables = list(self.tables(ParquetFooter(source, filtered=self.filter is not None), columns))
+        if tables[0].num_columns == 0:  # of which concat_tables() forgets the rows
+            return pa.Table.from_batches([batch for table in tables for batch in table.to_batches()], tables[0].schema)
+        return pa.concat_tables(tables)
 
     def tables(self, footer: ParquetFooter, columns: list[str] | None) -> Iterator[pa.Table]:
         """The same wave by wave, at least one."""
