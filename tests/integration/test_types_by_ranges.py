@@ -135,6 +135,28 @@ def test_a_table_of_no_columns_has_its_rows(
     assert sa.scan(url, columns=[], filters=filters, client=resident).to_table().equals(plain)
 
 
+@pytest.mark.usefixtures("by_ranges")
+def test_a_column_that_is_asked_for_twice_is_there_twice(case: tuple[str, bytes], resident: Client) -> None:
+    url, content = case
+    for columns in (["n", "n"], ["text", "n", "text"]):
+        plain = pq.read_table(io.BytesIO(content), columns=columns)
+        assert sa.read_table(url, columns=columns, client=resident).equals(plain)
+        assert sa.scan(url, columns=columns, client=resident).to_table().equals(plain)
+
+
+@pytest.mark.usefixtures("by_ranges")
+def test_the_index_of_pandas_comes_with_the_columns_also_of_filtered_rows(resident: Client, lake: str) -> None:
+    frame = pd.DataFrame({"a": range(100), "b": range(100)}, index=pd.Index([f"i{n}" for n in range(100)], name="i"))
+    content, url = io.BytesIO(), f"s3://{lake}/a.parquet"
+    frame.to_parquet(content, row_group_size=10)
+    resident.put(url, content.getvalue())
+    for filters in (None, [("a", ">", 95)], pc.field(0) > 95):
+        options: dict[str, Any] = {"columns": ["b"], "filters": filters, "use_pandas_metadata": True}
+        plain = pq.read_table(content, **options)
+        assert sa.read_table(url, **options, client=resident).equals(plain)
+        assert sa.scan(url, **options, client=resident).to_table().equals(plain)
+
+
 PREDICATES: list[pl.Expr | None] = [
     None,
     pl.col("n").is_between(990, 1010),

@@ -244,10 +244,13 @@ class ParquetReader:
         return list(dict.fromkeys([*columns, *names_of_filter(self._filters, self.filter, schema)]))
 
     def _kept(self, table: pa.Table, columns: list[str] | None) -> pa.Table:
-        if self.filter is None:
-            return table
-        rows = table.filter(self.filter)
-        return rows if columns is None else rows.select(columns)
+        rows = table if self.filter is None else table.filter(self.filter)
+        if columns is None or (self.filter is None and len(set(columns)) == len(columns)):
+            return rows  # as pyarrow read them, each once
+        if not set(columns) <= set(rows.column_names):
+            return rows  # fields of columns are no columns of the table
+        index = _index_columns(rows.schema) if self._read.get("use_pandas_metadata") else []
+        return rows.select([*columns, *(name for name in index if name not in columns)])
 
 
 def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> pa.NativeFile:
