@@ -152,7 +152,7 @@ def write_table(
             pandas and polars, relations of DuckDB, ... A reader is read to its end.
         url: `s3://bucket/key`; or give `bucket` and `key`.
         format: as in `read_table`. Text is compressed as the extension of the key says (`.csv.gz`).
-        options: for Parquet those of `pyarrow.parquet.ParquetWriter` and `row_group_size`, for IPC those of
+        options: for Parquet those of `pyarrow.parquet.write_table` and `ParquetWriter`, for IPC those of
             `pyarrow.ipc.IpcWriteOptions`, for ORC `pyarrow.orc.ORCWriter`, for CSV `pyarrow.csv.WriteOptions`; JSON
             has none.
         client, encryption, encryption_context, kms_key_id, s3_additional_kwargs, progress: as in `Client.put`.

@@ -120,6 +120,36 @@ def test_the_options_of_pyarrow_work(client: Client, bucket: str, table: pa.Tabl
     assert pa.types.is_dictionary(read.schema.field("text").type)
 
 
+WRITER_OPTIONS: list[dict[str, Any]] = [
+    {"coerce_timestamps": "ms"},
+    {"coerce_timestamps": "ms", "allow_truncated_timestamps": True, "version": "1.0"},
+    {"data_page_size": 100, "write_page_index": True},
+    {"use_deprecated_int96_timestamps": True},
+]
+
+
+@pytest.mark.parametrize("options", WRITER_OPTIONS, ids=str)
+def test_parquet_is_written_with_the_options_of_pyarrows_own_function(
+    client: Client, bucket: str, options: dict[str, Any]
+) -> None:
+    table = pa.table({"n": range(1000), "time": pa.array(range(0, 10**6, 10**3), pa.timestamp("us"))})
+    plain = pa.BufferOutputStream()
+    pq.write_table(table, plain, **options)
+    sa.write_table(table, f"s3://{bucket}/a.parquet", client=client, **options)
+    assert bytes(client.get(f"s3://{bucket}/a.parquet")) == plain.getvalue().to_pybytes()
+    sa.write_dataset(table, f"s3://{bucket}/arrow", file_options=options, client=client)
+    [entry] = client.list(f"s3://{bucket}/arrow/")
+    written = pq.read_table(pa.BufferReader(client.get(entry.location)))
+    assert written.equals(pq.read_table(pa.BufferReader(plain.getvalue())))
+
+
+@pytest.mark.parametrize("name", ["where", "schema", "filesystem", "options", "tabel"])
+def test_where_parquet_goes_is_no_option_of_its_writer(client: Client, bucket: str, name: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        sa.write_table(pa.table({"n": [1]}), f"s3://{bucket}/a.parquet", client=client, **{name: None})
+    assert len(client.counters) == 0
+
+
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.csv", "a.json"])
 def test_tables_without_rows(client: Client, bucket: str, table: pa.Table, name: str) -> None:
     sa.write_table(table.slice(0, 0), f"s3://{bucket}/{name}", client=client)

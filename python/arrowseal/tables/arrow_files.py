@@ -25,7 +25,7 @@ from arrowseal.tables.parquet import ParquetReader
 from arrowseal.tables.ranges import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from arrowseal.location import ObjectLocation
     from arrowseal.tables.ranges import Ranges
@@ -124,8 +124,17 @@ def _arguments(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
+# The writer takes some as **options, of which only write_table() has the names.
+_PARQUET_OPTIONS = (_arguments(pq.ParquetWriter) | _arguments(pq.write_table)) - frozenset(
+    {"table", "where", "schema", "filesystem", "options", "kwargs"}
+)
+
+
 def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    known = _arguments(function) if options else frozenset()
+    _check_names(function, _arguments(function) if options else frozenset(), options)
+
+
+def _check_names(function: Callable[..., Any], known: Collection[str], options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             message = f"{function.__name__}() got an unexpected keyword argument {name!r}"
@@ -148,7 +157,7 @@ def _stream_compression(location: ObjectLocation) -> str | None:
 def _parquet_writer(options: Mapping[str, Any]) -> Callable[[pa.Table, pa.NativeFile], None]:
     rest = dict(options)
     row_group_size = rest.pop("row_group_size", None)
-    _check_options(pq.ParquetWriter, rest)
+    _check_names(pq.ParquetWriter, _PARQUET_OPTIONS, rest)
 
     def write(table: pa.Table, file: pa.NativeFile) -> None:
         with pq.ParquetWriter(file, table.schema, **rest) as writer:
