@@ -101,8 +101,8 @@ def _with_archive(arguments: Arguments, location: ObjectLocation) -> Arguments:
         return arguments
     inner, _, suffix = location.name.rpartition(".")
     named: dict[str, Any] = {"method": method, "archive_name": inner.removesuffix(".tar") or location.name}
-    if method == "tar" and suffix.lower() in {"gz", "bz2", "xz"}:
-        named["mode"] = f"w:{suffix.lower()}"
+    if method == "tar":
+        named["name"] = f"{inner}.{suffix.lower()}"  # of which pandas takes how; of mode="w:bz2" it loses the b
     return arguments | {"compression": named | (options if isinstance(options, dict) else {})}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import io
+import tarfile
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,9 @@ def test_csv_round_trip(client: Client, bucket: str, frame: pd.DataFrame) -> Non
         ("zip", b"PK"),
         ("tar", b"a.csv\0"),
         ("tar.gz", b"\x1f\x8b"),
+        ("tar.bz2", b"BZh"),
         ("tar.xz", b"\xfd7zXZ"),
+        ("TAR.GZ", b"\x1f\x8b"),
     ],
 )
 def test_text_is_compressed_and_opened_as_the_key_says(
@@ -84,6 +87,11 @@ def test_the_member_of_an_archive_is_named_after_the_key(client: Client, bucket:
     spd.to_json(frame, f"s3://{bucket}/dir/a.json.zip", client=client)
     with zipfile.ZipFile(io.BytesIO(bytes(client.get(f"s3://{bucket}/dir/a.json.zip")))) as archive:
         assert archive.namelist() == ["a.json"]
+    for suffix in ("tar", "tar.gz", "tar.bz2", "tar.xz"):
+        url = f"s3://{bucket}/dir/a.json.{suffix}"
+        spd.to_json(frame, url, client=client)
+        with tarfile.open(fileobj=io.BytesIO(bytes(client.get(url)))) as archive:
+            assert archive.getnames() == ["a.json"]
 
 
 def test_compression_that_is_named_wins_over_the_key(client: Client, bucket: str, frame: pd.DataFrame) -> None:
