@@ -144,12 +144,12 @@ def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) ->
     return pd.read_csv(_file(content), **_with_compression(arguments, location))
 
 
-def _names_no_columns(arguments: Arguments) -> bool:
+def _asks_for_all(arguments: Arguments) -> bool:
     return arguments.get("columns") is None
 
 
 def _needs_whole_parquet(arguments: Arguments) -> bool:
-    asks = not _names_no_columns(arguments) or arguments.get("filters") is not None
+    asks = not _asks_for_all(arguments) or arguments.get("filters") is not None
     return not asks or arguments.get("engine") == "fastparquet"
 
 
@@ -183,20 +183,27 @@ def read_json(
 @reads_parts(
     pd.read_feather,
     TableFormat.IPC,
-    whole=_names_no_columns,
+    whole=lambda arguments: not _names_columns(arguments),
     columns=("columns",),
     columns_there=lambda source: IpcReader({}).names(source),
 )
 def read_feather(source: Ranges, arguments: Arguments) -> pd.DataFrame:
     """`pandas.read_feather` of an encrypted object. With `columns`, only their buffers are fetched."""
-    return pd.read_feather(ipc_of_columns(source, arguments.get("columns")), **arguments)
+    columns = arguments["columns"] if _names_columns(arguments) else None
+    return pd.read_feather(ipc_of_columns(source, columns), **arguments)
+
+
+def _names_columns(arguments: Arguments) -> bool:
+    # pandas takes positions too, and none at all for all of them.
+    columns = arguments.get("columns")
+    return isinstance(columns, (list, tuple)) and bool(columns) and all(isinstance(name, str) for name in columns)
 
 
 @reads_datasets(partial(read_tables, table_format=TableFormat.ORC))
 @reads_parts(
     pd.read_orc,
     TableFormat.ORC,
-    whole=_names_no_columns,
+    whole=_asks_for_all,
     columns=("columns",),
     columns_there=lambda source: OrcReader({}).names(source),
     passes_to=orc.read_table,

@@ -20,6 +20,7 @@ import arrowseal.pandas as spd
 import arrowseal.polars as spl
 from arrowseal import Client
 from arrowseal.exceptions import ColumnNotFoundError, NotATableError
+from arrowseal.objects import EncryptedObject
 from read_log import ReadLog
 
 ROWS = 40_000
@@ -108,6 +109,20 @@ def test_ipc_in_many_batches_keeps_its_order_and_its_dictionaries(resident: Clie
     assert sa.read_table(url, columns=["c3", "kind"], client=resident).equals(table.select(["c3", "kind"]))
     frame = spd.read_feather(url, columns=["kind", "c3"], client=resident)
     pdt.assert_frame_equal(frame, table.select(["kind", "c3"]).to_pandas())
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("columns", [["c2"], ("c2", "c1"), ["c2", "c1", "c2"], [0], [1, 2], [], (), None], ids=str)
+def test_pandas_finds_the_columns_of_feather_that_it_finds_in_the_plain_file(
+    columns: Any, in_memory: bool, resident: Client, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_memory:  # a small object as if it were not held
+        monkeypatch.setattr(EncryptedObject, "in_memory", False)
+    content = io.BytesIO()
+    NOISE.slice(0, 1000).to_pandas().to_feather(content)
+    resident.put(f"s3://{lake}/a.feather", content.getvalue())
+    read = spd.read_feather(f"s3://{lake}/a.feather", columns=columns, client=resident)
+    pdt.assert_frame_equal(read, pd.read_feather(content, columns=columns))
 
 
 def test_pandas_writes_and_reads_orc(resident: Client, lake: str) -> None:
