@@ -41,13 +41,14 @@ from pyarrow import orc
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
+from arrowseal.tables.arrow_files import opened_text, stream_compression
 from arrowseal.tables.dataset_faces import reads_datasets, writes_datasets
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
 from arrowseal.tables.orc import OrcReader
 from arrowseal.tables.pandas_datasets import read_tables, read_texts, write_parquets
 from arrowseal.tables.parquet import ParquetFooter, file_ahead
-from arrowseal.tables.ranges import tail_of
+from arrowseal.tables.ranges import Content, tail_of
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, writes
 
 if TYPE_CHECKING:
@@ -176,7 +177,11 @@ def read_json(
 ) -> pd.DataFrame | pd.Series[Any] | JsonReader[Any]:
     """`pandas.read_json` of an encrypted object. `compression="infer"` goes by the extension of the key."""
     table: pd.DataFrame | pd.Series[Any] | JsonReader[Any]
-    table = pd.read_json(_file(content), **_with_compression(arguments, location))
+    if arguments.get("engine") == "pyarrow":
+        # pandas then takes no compression=, and Arrow goes by the name of a file, which a buffer has not.
+        table = pd.read_json(opened_text(Content(content), stream_compression(location)), **arguments)
+    else:
+        table = pd.read_json(_file(content), **_with_compression(arguments, location))
     return table
 
 

@@ -19,6 +19,7 @@ from arrowseal import CSE, PLAIN, SSE_S3, V2, Client, CommitmentPolicy
 from arrowseal.exceptions import (
     ColumnNotFoundError,
     CommitmentPolicyError,
+    ConfigurationError,
     EncryptionContextError,
     NotATableError,
     NotEncryptedError,
@@ -26,6 +27,8 @@ from arrowseal.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from arrowseal.local import LocalServers
 
 
@@ -185,6 +188,26 @@ def test_json_lines_and_times(client: Client, bucket: str) -> None:
     assert read["date"].tolist() == frame["date"].tolist()
     with spd.read_json(url, lines=True, chunksize=1, client=client) as chunks:
         assert [len(chunk) for chunk in chunks] == [1, 1]
+
+
+@pytest.mark.parametrize("suffix", ["json", "json.gz", "jsonl.bz2"])
+def test_every_engine_reads_json_lines(
+    client: Client, bucket: str, frame: pd.DataFrame, suffix: str, tmp_path: Path
+) -> None:
+    frame.to_json(tmp_path / f"a.{suffix}", orient="records", lines=True)
+    url = f"s3://{bucket}/a.{suffix}"
+    client.put(url, (tmp_path / f"a.{suffix}").read_bytes())
+    engines: list[Any] = ["ujson", "pyarrow"]
+    for engine in engines:
+        plain = pd.read_json(tmp_path / f"a.{suffix}", lines=True, engine=engine)
+        pdt.assert_frame_equal(spd.read_json(url, lines=True, engine=engine, client=client), plain)
+
+
+def test_json_that_pyarrow_does_not_decompress_is_refused(client: Client, bucket: str, frame: pd.DataFrame) -> None:
+    url = f"s3://{bucket}/a.json.xz"
+    spd.to_json(frame, url, orient="records", lines=True, client=client)
+    with pytest.raises(ConfigurationError, match="compressed as xz"):
+        spd.read_json(url, lines=True, engine="pyarrow", client=client)
 
 
 def test_tables_without_rows(client: Client, bucket: str, rich: pd.DataFrame) -> None:

@@ -61,9 +61,9 @@ def file_reader(table_format: TableFormat, location: ObjectLocation, options: Ma
         case TableFormat.ORC:
             return OrcReader(options)
         case TableFormat.CSV:
-            return TextReader(pa.csv.read_csv, options, _stream_compression(location))
+            return TextReader(pa.csv.read_csv, options, stream_compression(location))
         case TableFormat.JSON:
-            return TextReader(pa.json.read_json, options, _stream_compression(location))
+            return TextReader(pa.json.read_json, options, stream_compression(location))
 
 
 def file_writer(table_format: TableFormat, location: ObjectLocation, options: Mapping[str, Any]) -> Callable[..., None]:
@@ -78,14 +78,14 @@ def file_writer(table_format: TableFormat, location: ObjectLocation, options: Ma
             return partial(_write_orc, options=options)
         case TableFormat.CSV:
             write = partial(_write_csv, options=pa.csv.WriteOptions(**options))
-            return partial(_compressed, write=write, compression=_stream_compression(location))
+            return partial(_compressed, write=write, compression=stream_compression(location))
         case TableFormat.JSON:
             if options:
                 message = (
                     f"write_table() got an unexpected keyword argument {next(iter(options))!r}: JSON has no options"
                 )
                 raise TypeError(message)
-            return partial(_compressed, write=_write_json, compression=_stream_compression(location))
+            return partial(_compressed, write=_write_json, compression=stream_compression(location))
 
 
 class TextReader:
@@ -104,15 +104,11 @@ class TextReader:
         names: list[str] = self.read(source, None).column_names
         return names
 
-    def _text(self, source: Ranges) -> pa.NativeFile:
-        file = whole_file(source)
-        return file if self._compression is None else pa.CompressedInputStream(file, self._compression)
-
     def read(self, source: Ranges, columns: list[str] | None) -> pa.Table:
-        if self._parse is pa.json.read_json and not self._text(source).read(1):
+        if self._parse is pa.json.read_json and not opened_text(source, self._compression).read(1):
             table = pa.table({})  # no lines, no rows: what is written for an empty table
         else:
-            table = self._parse(self._text(source), **self._options)
+            table = self._parse(opened_text(source, self._compression), **self._options)
         if columns is None:
             return table
         _expect(columns, table.column_names)  # select() takes positions too
@@ -147,7 +143,14 @@ def _expect(columns: list[str], names: list[str]) -> None:
             raise KeyError(name)
 
 
-def _stream_compression(location: ObjectLocation) -> str | None:
+def opened_text(source: Ranges, compression: str | None) -> pa.NativeFile:
+    """The text as a file of Arrow, decompressed while it is read."""
+    file = whole_file(source)
+    return file if compression is None else pa.CompressedInputStream(file, compression)
+
+
+def stream_compression(location: ObjectLocation) -> str | None:
+    """How text is compressed. Raises `ConfigurationError` for a compression that pyarrow does not know."""
     compression = compression_of(location)
     if compression is not None and compression not in _ARROW_COMPRESSIONS:
         raise ConfigurationError(f"{location}: pyarrow reads and writes no text compressed as {compression}")
