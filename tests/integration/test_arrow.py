@@ -26,7 +26,7 @@ from arrowseal import PLAIN, Client
 from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, NotEncryptedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -360,8 +360,36 @@ def test_maps_are_objects_in_json(client: Client, bucket: str) -> None:
     assert read.to_pylist() == [{"m": {"k": 1}}, {"m": None}]
 
 
-def test_a_column_without_a_name_and_a_format_that_is_no_word_are_refused(client: Client, bucket: str) -> None:
-    with pytest.raises(ConfigurationError, match="give it a name"):
-        sa.write_table(pa.chunked_array([[1]]), f"s3://{bucket}/a.parquet", client=client)
+COLUMNS = [pa.array([1]), pa.chunked_array([[1]]), pd.Series([1], name="n"), pl.Series("n", [1])]
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{type(column).__module__}.{type(column).__name__}")
+def test_a_column_is_no_table(client: Client, bucket: str, column: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not a column of type int64: give it a name"):
+        sa.write_table(column, f"s3://{bucket}/a.parquet", client=client)
+    for data in (column, [column]):
+        with pytest.raises(ConfigurationError, match="not a column of type int64: give it a name"):
+            sa.write_dataset(data, f"s3://{bucket}/d", client=client)
+    assert len(client.counters) == 0
+
+
+@pytest.mark.parametrize("column", [pa.array([{"n": 1}]), pl.Series([{"n": 1}])], ids=["pyarrow", "polars"])
+def test_a_column_of_structs_is_a_table(client: Client, bucket: str, column: Any) -> None:
+    sa.write_table(column, f"s3://{bucket}/a.parquet", client=client)
+    assert sa.read_table(f"s3://{bucket}/a.parquet", client=client).to_pydict() == {"n": [1]}
+
+
+def test_a_stream_that_fails_in_its_rows_fails_with_its_own_error(client: Client, bucket: str) -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        raise pa.ArrowInvalid("no more")
+        yield
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema({"n": pa.int64()}), batches())
+    with pytest.raises(pa.ArrowInvalid, match="no more"):
+        sa.write_table(OnlyAStream(reader), f"s3://{bucket}/a.parquet", client=client)
+    assert not client.exists(f"s3://{bucket}/a.parquet")
+
+
+def test_a_format_that_is_no_word_is_refused(client: Client, bucket: str) -> None:
     with pytest.raises(ConfigurationError, match="not a table format"):
         sa.read_table(f"s3://{bucket}/a", format=3, client=client)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import functools
 import inspect
 import json
 import math
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +26,7 @@ from arrowseal.tables.parquet import ParquetReader
 from arrowseal.tables.ranges import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from arrowseal.location import ObjectLocation
     from arrowseal.tables.ranges import Ranges
@@ -242,16 +243,15 @@ def as_table(source: Any) -> pa.Table:
     """A table of anything that speaks Arrow, without views, which not every reader knows (polars exports them).
 
     Raises:
-        ConfigurationError: it does not speak Arrow.
+        ConfigurationError: it does not speak Arrow, or is one column of no name.
     """
     if isinstance(source, pa.RecordBatchReader):
         table = source.read_all()
     elif isinstance(source, pa.RecordBatch):
         table = pa.Table.from_batches([source])
-    elif isinstance(source, pa.ChunkedArray) and not pa.types.is_struct(source.type):
-        raise ConfigurationError(f"a table is expected, not a column of type {source.type}: give it a name first")
     elif isinstance(source, pa.Table) or hasattr(source, "__arrow_c_stream__") or hasattr(source, "__arrow_c_array__"):
-        table = pa.table(source)
+        with columns_expected():
+            table = pa.table(source)
     else:
         raise ConfigurationError(
             f"a table is expected: pyarrow, a frame, or anything with __arrow_c_stream__, not {type(source).__name__}"
@@ -260,6 +260,18 @@ def as_table(source: Any) -> pa.Table:
         [column.with_type(_without_views(column.type)) for column in table.schema], table.schema.metadata
     )
     return table if schema.equals(table.schema) else table.cast(schema)
+
+
+@contextmanager
+def columns_expected() -> Iterator[None]:
+    """What is imported within has columns. Raises `ConfigurationError` where it is one itself: a series, an array."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        _, of_type, kind = str(error).partition("non-struct type ")  # all that tells it from errors of the rows
+        if not of_type:
+            raise
+        raise ConfigurationError(f"a table is expected, not a column of type {kind}: give it a name first") from None
 
 
 def _without_views(kind: pa.DataType) -> pa.DataType:

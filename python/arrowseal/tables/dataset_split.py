@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.tables.arrow_files import as_table
+from arrowseal.tables.arrow_files import as_table, columns_expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +51,10 @@ def rows_of(data: Any, schema: pa.Schema | None) -> Rows:
         return _of_reader(data, schema)
     if isinstance(data, (pa.Table, pa.RecordBatch)) or _is_pandas(data):
         return _of_table(as_table(data), schema)
-    if isinstance(data, (pa.Array, pa.ChunkedArray)) and not pa.types.is_struct(data.type):
-        raise ConfigurationError(f"a table is expected, not a column of type {data.type}: give it a name first")
     if hasattr(data, "__arrow_c_stream__"):
-        return _of_reader(pa.RecordBatchReader.from_stream(data), schema)
+        with columns_expected():
+            reader = pa.RecordBatchReader.from_stream(data)
+        return _of_reader(reader, schema)
     if hasattr(data, "__arrow_c_array__"):
         return _of_table(as_table(data), schema)
     if hasattr(data, "collect_batches"):
