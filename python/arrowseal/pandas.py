@@ -125,6 +125,7 @@ _PICKS_FROM_CSV = frozenset(
         "iterator",
         "engine",
         "skipfooter",
+        "memory_map",
     }
 )
 
@@ -140,8 +141,11 @@ def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) ->
     """`pandas.read_csv` of an encrypted object.
 
     `compression="infer"` goes by the extension of the key. With `chunksize` or `iterator` the object is fetched and
-    proven as a whole, then parsed chunk by chunk; what pandas raises on a later chunk is its own.
+    proven as a whole, then parsed chunk by chunk; what pandas raises on a later chunk is its own. `memory_map` changes
+    nothing: the content is in memory.
     """
+    if arguments.get("engine") != "pyarrow":  # which pandas refuses to map
+        arguments = {name: value for name, value in arguments.items() if name != "memory_map"}
     return pd.read_csv(_file(content), **_with_compression(arguments, location))
 
 

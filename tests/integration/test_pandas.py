@@ -7,6 +7,7 @@ import gzip
 import io
 import tarfile
 import zipfile
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,6 +114,23 @@ def test_every_engine_reads_csv(client: Client, bucket: str, engine: Any) -> Non
     frame = pd.DataFrame({"n": [1, 2], "text": ["a", "b"]})
     spd.to_csv(frame, f"s3://{bucket}/a.csv.gz", index=False, client=client)
     pdt.assert_frame_equal(spd.read_csv(f"s3://{bucket}/a.csv.gz", engine=engine, client=client), frame)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
+def test_a_memory_map_reads_what_is_in_memory_already(client: Client, bucket: str, suffix: str, tmp_path: Path) -> None:
+    pd.DataFrame({"n": [1, 2], "text": ["a", "b"]}).to_csv(tmp_path / f"a.{suffix}", index=False)
+    url = f"s3://{bucket}/a.{suffix}"
+    client.put(url, (tmp_path / f"a.{suffix}").read_bytes())
+    engines: list[Any] = ["c", "python"]
+    for engine in engines:
+        plain = pd.read_csv(tmp_path / f"a.{suffix}", memory_map=True, engine=engine)
+        pdt.assert_frame_equal(spd.read_csv(url, memory_map=True, engine=engine, client=client), plain)
+    for path in (str(tmp_path / f"a.{suffix}"), url):
+        read: Any = partial(spd.read_csv, client=client) if path == url else pd.read_csv
+        with pytest.raises(ValueError, match="'memory_map' option is not supported"):
+            read(path, memory_map=True, engine="pyarrow")
+    with pytest.raises(ColumnNotFoundError, match="'zz'"):
+        spd.read_csv(url, memory_map=True, usecols=["zz"], client=client)
 
 
 def test_the_arguments_of_read_csv_work(client: Client, bucket: str, frame: pd.DataFrame) -> None:

@@ -149,7 +149,7 @@ def test_a_nested_field_that_does_not_exist_is_named_too() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"engine": "bogus"}, "Unknown engine: bogus"), ({"memory_map": True}, "memory_map=True is only supported")],
+    [({"engine": "bogus"}, "Unknown engine: bogus"), ({"on_bad_lines": "bogus"}, "Argument bogus is invalid")],
 )
 def test_a_wrong_value_of_an_argument_stays_the_error_of_the_library(options: dict[str, Any], message: str) -> None:
     client = MemoryClient(object=CSV)
