@@ -141,7 +141,9 @@ def _check(
     if protection == "sse-s3" and kms_key_id is not None:
         raise ConfigurationError("a KMS key means nothing to SSE-S3, whose key is that of S3")
     if protection != "sse-s3" and kms_key_id is None and not (protection == "sse-kms" and engine in ("spark", "s3a")):
-        raise ConfigurationError(f"{engine} with {protection} needs the KMS key: give kms_key_id=")
+        raise ConfigurationError(
+            f"{engine} with {protection} needs the KMS key: give kms_key_id=, or --kms-key-id on the command line"
+        )
     if kms_key_id is not None and not _KEY.fullmatch(kms_key_id):
         raise ConfigurationError(f"{kms_key_id!r} is no KMS key: an id, an ARN or an alias such as 'alias/tables'")
     if region is not None and not re.fullmatch(r"[a-z]{2}[a-z0-9-]+-\d", region):

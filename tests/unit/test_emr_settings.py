@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -15,6 +17,7 @@ from arrowseal.exceptions import ConfigurationError
 
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 S3A = "fs.s3a.encryption."
+README = Path(__file__).parents[2] / "README.md"
 
 
 def spark(text: str) -> dict[str, str]:
@@ -143,4 +146,14 @@ def test_the_command_prints_every_engine_that_has_settings(capsys: pytest.Captur
     ]
     assert "glue: Glue's security configurations have no client-side encryption" in shown.err
     assert main(shlex.split("emr config --for cse")) == 2
+    assert "--kms-key-id" in capsys.readouterr().err
     assert set(get_args(Engine)) == {"spark", "s3a", "emrfs", "glue"}
+
+
+def test_the_commands_of_the_readme_print_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = re.findall(r"`arrowseal (emr config --for [^`]*)`", README.read_text(encoding="utf-8"))
+    for command in commands:
+        words = [KEY if word in ("KEY", "ARN") else word for word in shlex.split(command)]
+        assert main(words) == 0, command
+        assert KEY in capsys.readouterr().out
+    assert len(commands) == 3
