@@ -153,6 +153,17 @@ def test_compression_and_index_are_passed_on(here: Path, lake: Lake) -> None:
     assert spd.read_parquet("s3://lake/w/").index.name == "n"
 
 
+def test_arguments_that_pandas_hands_on_by_name_are_handed_on(here: Path, lake: Lake) -> None:
+    frame = pd.DataFrame({"n": range(20), "year": [2012, 2013] * 10})
+    written = spd.to_parquet(frame, "s3://lake/w", partition_cols=["year"], row_group_size=4, write_statistics=False)
+    for file in written:
+        assert file.metadata.num_row_groups == 3
+        assert file.metadata.row_group(0).column(0).statistics is None
+    assert list(spd.read_parquet("s3://lake/w/", partitioning=None, use_threads=False).columns) == ["n"]
+    with pytest.raises(TypeError, match="'no_such_option'"):
+        spd.to_parquet(frame, "s3://lake/w", partition_cols=["year"], no_such_option=1)
+
+
 QUERIES: dict[str, Any] = {
     "all": lambda frame: frame,
     "projection": lambda frame: frame.select("text", "year"),

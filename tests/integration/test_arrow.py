@@ -138,9 +138,11 @@ def test_parquet_is_written_with_the_options_of_pyarrows_own_function(
     sa.write_table(table, f"s3://{bucket}/a.parquet", client=client, **options)
     assert bytes(client.get(f"s3://{bucket}/a.parquet")) == plain.getvalue().to_pybytes()
     sa.write_dataset(table, f"s3://{bucket}/arrow", file_options=options, client=client)
-    [entry] = client.list(f"s3://{bucket}/arrow/")
-    written = pq.read_table(pa.BufferReader(client.get(entry.location)))
-    assert written.equals(pq.read_table(pa.BufferReader(plain.getvalue())))
+    spd.to_parquet(table.to_pandas(), f"s3://{bucket}/pandas", dataset=True, client=client, **options)
+    for name in ("arrow", "pandas"):
+        [entry] = client.list(f"s3://{bucket}/{name}/")
+        written = pq.read_table(pa.BufferReader(client.get(entry.location)))
+        assert written.replace_schema_metadata().equals(pq.read_table(pa.BufferReader(plain.getvalue())))
 
 
 @pytest.mark.parametrize("name", ["where", "schema", "filesystem", "options", "tabel"])

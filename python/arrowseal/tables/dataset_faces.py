@@ -116,7 +116,7 @@ def _taught(
         if not says_so:
             return face(*args, **kwargs, **given)
         arguments.pop(where, None)
-        for parameter in parameters:
+        for parameter in signature.parameters.values():
             if parameter.kind is Parameter.VAR_KEYWORD:
                 arguments |= arguments.pop(parameter.name, {})
         if source is None:
