@@ -58,17 +58,19 @@ class _DiffersError(Exception):
 
 
 class FrameScan:
-    """The rows of a scan as frames in the types of `schema`, the columns of the query; filters may be applied.
+    """The rows of a scan as frames in the types of `schema`, the columns of the query; filters may be applied. What
+    paths say of `held` columns is in the files as well.
 
     polars decodes on the thread that takes the frames, never on those that fetch: they could wait for threads of polars
     that wait for them.
     """
 
-    def __init__(self, scan: DatasetScan, query: Query, schema: pl.Schema) -> None:
+    def __init__(self, scan: DatasetScan, query: Query, schema: pl.Schema, held: frozenset[str] = frozenset()) -> None:
         self._scan = scan
         self._query = query
         self._schema = {name: schema[name] for name in query.columns or schema.names()}
         self._dataset_schema = schema
+        self._held = held
         self._as_told = True
         """Whether files are as the schema says, so that polars need not look into the first of them for theirs."""
 
@@ -157,9 +159,8 @@ class FrameScan:
         scan, known = require("polars", "polars").scan_parquet, wanted.strict.known
         if self._as_told:
             columns = self._dataset_schema if known is not None else wanted.own.names
-            of_files = {
-                name: self._dataset_schema[name] for name in columns if name not in wanted.partition_schema.names
-            }
+            of_paths = set(wanted.partition_schema.names) - self._held
+            of_files = {name: self._dataset_schema[name] for name in columns if name not in of_paths}
             extra = "ignore" if known is None else "raise"
             as_told: pl.LazyFrame = scan(contents, schema=of_files, extra_columns=extra)
             return as_told

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 _INTEGER: Final = re.compile(r"-?\d+")
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _EVERYTHING: Final = pc.scalar(True)
 
 
@@ -54,13 +53,6 @@ class Partitions:
 def arrow_type(values: set[str]) -> pa.DataType:
     """What pyarrow takes the values of a partition column for."""
     return pa.int32() if all(_INTEGER.fullmatch(v) and -(2**31) <= int(v) < 2**31 for v in values) else pa.string()
-
-
-def polars_type(values: set[str]) -> pa.DataType:
-    """What polars takes them for."""
-    if all(_INTEGER.fullmatch(value) and -(2**63) <= int(value) < 2**63 for value in values):
-        return pa.int64()
-    return pa.date32() if all(_DATE.fullmatch(value) for value in values) else pa.string()
 
 
 def partitions_of(
@@ -152,10 +144,13 @@ def _inferred(values: Mapping[str, set[str | None]], type_of: Callable[[set[str]
     return pa.schema([(name, type_of(found) if found else pa.string()) for name, found in given.items()])
 
 
-def partitioning_to_write(given: Any, flavor: str | None, schema: pa.Schema) -> ds.Partitioning | None:
+def partitioning_to_write(
+    given: Any, flavor: str | None, schema: pa.Schema, *, keeps_keys: bool = False
+) -> ds.Partitioning | None:
     """How a table of that schema is parted: `given` is a `Partitioning` with a schema, or names of columns, which
     become directories `name=value` (`flavor="hive"`), or bare values (`"directory"`), or the beginning of names
-    (`"filename"`); None for not at all. Raises `ConfigurationError` for what cannot be.
+    (`"filename"`); None for not at all. With `keeps_keys` files hold these columns too. Raises
+    `ConfigurationError` for what cannot be.
     """
     if isinstance(given, ds.PartitioningFactory):
         raise ConfigurationError("give pyarrow.dataset.partitioning(...) a schema: what is written needs its types")
@@ -170,7 +165,7 @@ def partitioning_to_write(given: Any, flavor: str | None, schema: pa.Schema) -> 
     missing = [name for name in names if name not in schema.names]
     if missing:
         raise ConfigurationError(f"the table has no column {missing[0]!r} to part it by: it has {schema.names}")
-    if len(names) >= len(schema.names):
+    if len(names) >= len(schema.names) and not keeps_keys:
         raise ConfigurationError("at least one column has to be left that the table is not parted by")
     if isinstance(given, ds.Partitioning):
         return given

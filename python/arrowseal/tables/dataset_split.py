@@ -108,9 +108,11 @@ def _fitted(table: pa.Table, schema: pa.Schema | None) -> pa.Table:
     return table.select(schema.names).cast(schema)
 
 
-def splitter(names: Sequence[str]) -> Callable[[pa.Table], Iterator[tuple[dict[str, pa.Scalar], pa.Table]]]:
-    """A function that takes the rows of a table apart by the values of columns, which it leaves out; the rows of a
-    part keep their order.
+def splitter(
+    names: Sequence[str], *, keeps_keys: bool = False
+) -> Callable[[pa.Table], Iterator[tuple[dict[str, pa.Scalar], pa.Table]]]:
+    """A function that takes the rows of a table apart by the values of columns, which it leaves out unless it keeps
+    them; the rows of a part keep their order.
     """
     if not names:
         return lambda table: iter([({}, table)])
@@ -119,7 +121,7 @@ def splitter(names: Sequence[str]) -> Callable[[pa.Table], Iterator[tuple[dict[s
         if table.num_rows == 0:
             return
         codes, values = _codes(table, names)
-        rest = table.drop_columns(list(names))
+        rest = table if keeps_keys else table.drop_columns(list(names))
         runs = pc.run_end_encode(codes)
         if len(runs.values) == 1:
             yield values(codes[0].as_py()), rest

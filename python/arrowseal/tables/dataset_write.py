@@ -69,6 +69,7 @@ def write_dataset(
     kms_key_id: str | None = None,
     s3_additional_kwargs: Mapping[str, Any] | None = None,
     progress: ProgressOption | None = None,
+    _keeps_keys: bool = False,
 ) -> WrittenDataset:
     """Write a table as many files under a prefix, by the values of columns.
 
@@ -125,7 +126,8 @@ def write_dataset(
         base=base,
         format=table_format,
         options=dict(file_options or {}),
-        partitioning=partitioning_to_write(partitioning, partitioning_flavor, rows.schema),
+        partitioning=partitioning_to_write(partitioning, partitioning_flavor, rows.schema, keeps_keys=_keeps_keys),
+        keeps_keys=_keeps_keys,
         template=_template(basename_template, table_format, existing),
         opening={
             "mode": "xb" if existing == "error" else "wb",

@@ -45,6 +45,8 @@ class WritePlan:
     format: TableFormat
     options: Mapping[str, Any]
     partitioning: ds.Partitioning | None
+    keeps_keys: bool = False
+    """Whether files hold the columns that part them."""
     template: str
     opening: Mapping[str, Any]
     """Arguments of `Client.open`."""
@@ -85,7 +87,9 @@ class DatasetWriter:
         self._written: dict[tuple[int, int], WrittenFile] = {}
         self._plan = plan
         self._lanes = lanes
-        self._split = splitter([] if plan.partitioning is None else plan.partitioning.schema.names)
+        self._split = splitter(
+            [] if plan.partitioning is None else plan.partitioning.schema.names, keeps_keys=plan.keeps_keys
+        )
         self._parts: dict[tuple[str, str], _Part] = {}
         self._parts_by_values: dict[tuple[Any, ...], _Part] = {}
         self._open: OrderedDict[int, _Part] = OrderedDict()

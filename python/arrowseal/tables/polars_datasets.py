@@ -7,28 +7,27 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.fs import exit_guard
 from arrowseal.tables.dataset import EncryptedDataset, dataset
 from arrowseal.tables.dataset_frames import FrameScan
-from arrowseal.tables.dataset_partitions import polars_type
 from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_parquet import pruning
 from arrowseal.tables.polars_frames import frame_of, rows_alone
+from arrowseal.tables.polars_partitions import PathTypes, TypedSource, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import polars as pl
 
     from arrowseal.tables.dataset_faces import Arguments
     from arrowseal.tables.dataset_written import WrittenDataset
-    from arrowseal.tables.lazy import Frames
+    from arrowseal.tables.lazy import Filter, Frames
     from arrowseal.tables.ranges import Ranges
 
 _FRAME_BYTES: Final = 4 * 2**20
@@ -42,7 +41,7 @@ _CHANGE_NOTHING: Final = frozenset(
 def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments) -> pl.LazyFrame:
     """`scan_parquet` of many objects."""
     hive, schema = arguments.pop("hive_partitioning", None), arguments.pop("hive_schema", None)
-    arguments.pop("try_parse_hive_dates", None)
+    dates = arguments.pop("try_parse_hive_dates", True)
     hidden = arguments.pop("hidden_file_prefix", None)
     rows, index = arguments.pop("n_rows", None), arguments.pop("row_index_name", None)
     offset = arguments.pop("row_index_offset", 0)
@@ -57,12 +56,12 @@ def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, o
     found = dataset(
         source,
         format=TableFormat.PARQUET,
-        partitioning=_hive(schema) if hive or schema or (hive is None and is_directory) else None,
-        _type_of=polars_type,
+        partitioning="hive" if hive or schema or (hive is None and is_directory) else None,
+        _type_of=as_text,
         _operation=face.__name__,
         **own,
     )
-    frame = LazyDataset(found).frame()
+    frame = LazyDataset(found, PathTypes(schema or None, dates)).frame()
     frame = frame if rows is None else frame.head(rows)
     return frame if index is None else frame.with_row_index(index, offset)
 
@@ -106,6 +105,7 @@ def write_parquets(frame: Any, base_dir: Any, arguments: Arguments, own: Argumen
         max_rows_per_file=own.pop("max_rows_by_file", 0),
         max_rows_per_group=groups or 0,
         file_options=options | ({} if statistics else {"write_statistics": False}),
+        _keeps_keys=True,  # as polars does, for readers that take their types from there
         **own,
     )
 
@@ -115,43 +115,38 @@ _WRITE_NOTHING: Final = frozenset(
 )
 
 
-def _hive(schema: Any) -> Any:
-    if schema is None:
-        return "hive"
-    empty = require("polars", "polars").DataFrame(schema=schema).to_arrow()
-    names = [
-        (column.name, pa.string() if pa.types.is_large_string(column.type) else column.type) for column in empty.schema
-    ]
-    return ds.partitioning(pa.schema(names), flavor="hive")
-
-
 class LazyDataset(LazyTable):
     """A dataset as a source of polars: projection, slices and filters decide on files, row groups and columns."""
 
-    def __init__(self, found: EncryptedDataset) -> None:
+    def __init__(self, found: EncryptedDataset, types: PathTypes) -> None:
         super().__init__(SimpleNamespace(location=found.source.location), {})  # type: ignore[arg-type]
-        self._dataset = found
+        self._found = found
+        self._types = types
+        self._typed: TypedSource | None = None
 
     def schema(self) -> pl.Schema:
         """The names and types of the columns; the first file is asked for them."""
         with self._lock:
             if self._schema is None:
-                self._schema = frame_of(self._dataset.schema.empty_table()).schema
+                self._typed = self._types.of(self._found.source)
+                self._schema = frame_of(self._typed.source.schema().empty_table()).schema
             return self._schema
 
     def run(self, query: Query) -> Frames:
         """The rows, file by file, at least one frame."""
         polars = require("polars", "polars")
-        schema = self.schema()
+        schema, typed = self.schema(), self._typed
+        assert typed is not None  # noqa: S101
         names = schema.names() if query.columns is None else list(query.columns)
+        found = EncryptedDataset(typed.source)
         if not names:
-            begin, end = query.span(self._dataset.count_rows())
+            begin, end = query.span(found.count_rows())
             yield rows_alone(end - begin)
             return
-        scan = self._dataset.scanner(names, pruning(query.filters, schema) if query.rows is None else None)
+        scan = found.scanner(names, _pruning(query.filters, schema, found.schema) if query.rows is None else None)
         yield polars.DataFrame(schema={name: schema[name] for name in names})
         if query.rows is None:
-            yield from _waited_for(FrameScan(scan, query, schema).frames())
+            yield from _waited_for(FrameScan(scan, query, schema, typed.held).frames())
             return
         for table in _joined(_sliced(scan, query.rows)):
             yield frame_of(table).select(names)
@@ -163,6 +158,19 @@ class LazyDataset(LazyTable):
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
         """Not for many objects either."""
         raise NotImplementedError
+
+
+def _pruning(filters: Sequence[Filter], schema: pl.Schema, of_arrow: pa.Schema) -> Any:
+    """The filter of pyarrow that keeps at least what these keep; None also where pyarrow knows no such comparison, of
+    which polars says what it has to say.
+    """
+    expression = pruning(filters, schema)
+    try:
+        if expression is not None:
+            of_arrow.empty_table().filter(expression)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return None
+    return expression
 
 
 def _waited_for(frames: Frames) -> Iterator[pl.DataFrame]:

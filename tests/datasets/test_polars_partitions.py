@@ -1,0 +1,190 @@
+"""Partitions as polars has them: a round trip keeps types and places, and paths say to us what they say to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import polars.testing as plt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import arrowseal.arrow as sa
+import arrowseal.polars as spl
+from arrowseal import using
+from arrowseal.exceptions import ConfigurationError
+from lake import Lake, pq_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _by_default(lake: Lake) -> Iterator[None]:
+    with using(lake.client):
+        yield
+
+
+KEYS = {
+    "text of digits": pl.Series(["01234", "00001", None, "01234"]),
+    "text": pl.Series(["a b/ü=%", "", None, "é\nx"]),
+    "integers": pl.Series([1, -2, None, 1]),
+    "small integers": pl.Series([1, -2, None, 1], dtype=pl.Int8),
+    "large integers": pl.Series([2**63, 1, None, 1], dtype=pl.UInt64),
+    "booleans": pl.Series([True, False, None, True]),
+    "floats": pl.Series([1.5, 2.0, None, 1e30]),
+    "short floats": pl.Series([0.1, 2.0, None, 1e30], dtype=pl.Float32),
+    "decimals": pl.Series([Decimal("1.50"), Decimal("-2.00"), None, Decimal("1.50")], dtype=pl.Decimal(10, 2)),
+    "dates": pl.Series([dt.date(2013, 1, 2), dt.date(1899, 1, 2), None, dt.date(2013, 1, 2)]),
+    "datetimes": pl.Series(
+        [dt.datetime(2013, 1, 2, 3, 4, 5, 6), dt.datetime(2013, 1, 2), None, dt.datetime(2013, 1, 2)]
+    ),
+    "milliseconds": pl.Series([dt.datetime(2013, 1, 2, 3), None], dtype=pl.Datetime("ms")),
+    "categories": pl.Series(["x", "y", None, "x"], dtype=pl.Categorical),
+    "enums": pl.Series(["x", "y", None, "x"], dtype=pl.Enum(["y", "x", "z"])),
+}
+ONLY_IN_FILES = {
+    "times": pl.Series([dt.time(1, 2), dt.time(3, 4, 5, 6), None, dt.time(1, 2)]),
+    "binary": pl.Series([b"x/", b"\xc3\xa9", None, b"x/"]),
+    "zones": pl.Series([dt.datetime(2013, 7, 2, 3), None], dtype=pl.Datetime("us", "America/New_York")),
+}
+
+
+def frame_of(keys: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame({"n": range(len(keys)), "key": keys, "x": [at / 3 for at in range(len(keys))]})
+
+
+@pytest.mark.parametrize("kind", [*KEYS, *ONLY_IN_FILES])
+def test_a_round_trip_by_partitions_keeps_types_values_and_the_order_of_columns(lake: Lake, kind: str) -> None:
+    frame = frame_of((KEYS | ONLY_IN_FILES)[kind])
+    spl.write_parquet(frame, "s3://lake/t/", partition_by=["key"])
+    plt.assert_frame_equal(spl.read_parquet("s3://lake/t/").sort("n"), frame)
+    plt.assert_frame_equal(
+        spl.read_parquet("s3://lake/t/", columns=["key"]), frame.select("key"), check_row_order=False
+    )
+    first = frame["key"][0]
+    kept = spl.scan_parquet("s3://lake/t/").filter(pl.col("key") == pl.lit(first, frame.schema["key"])).collect()
+    plt.assert_frame_equal(kept.sort("n"), frame.filter(pl.col("key") == pl.lit(first, frame.schema["key"])))
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_what_we_write_by_partitions_polars_reads_and_the_other_way_round(
+    lake: Lake, tmp_path: Path, kind: str
+) -> None:
+    frame = frame_of(KEYS[kind])
+    spl.write_parquet(frame, "s3://lake/ours/", partition_by=["key"])
+    lake.unseal("ours/", tmp_path / "ours")
+    plt.assert_frame_equal(pl.read_parquet(f"{tmp_path}/ours/").sort("n"), frame)
+    frame.write_parquet(f"{tmp_path}/theirs/", partition_by=["key"])
+    lake.seal(tmp_path / "theirs", "theirs/")
+    plt.assert_frame_equal(spl.read_parquet("s3://lake/theirs/").sort("n"), frame)
+
+
+def test_a_sink_by_partitions_is_read_as_it_was(lake: Lake) -> None:
+    frame = pl.DataFrame({"zip": ["01234", "00001"], "n": [1, 2]})
+    spl.sink_parquet(frame.lazy(), pl.PartitionBy("s3://lake/t/", key="zip"))
+    plt.assert_frame_equal(spl.read_parquet("s3://lake/t/").sort("n"), frame)
+    plt.assert_frame_equal(spl.scan_parquet("s3://lake/t/").filter(pl.col("zip") == "01234").collect(), frame.head(1))
+
+
+def test_a_filter_on_text_of_digits_asks_for_its_files_only(lake: Lake) -> None:
+    frame = pl.DataFrame({"zip": ["01234", "00001", "1234"], "n": [1, 2, 3]})
+    spl.write_parquet(frame, "s3://lake/t/", partition_by=["zip"])
+    scan = spl.scan_parquet("s3://lake/t/")
+    scan.collect_schema()
+    lake.forget()
+    assert scan.filter(pl.col("zip") == "01234").collect()["n"].to_list() == [1]
+    assert lake.asked("GetObject") == ["t/zip=01234/part-0.parquet"]
+
+
+def test_a_frame_may_be_parted_by_all_of_its_columns(lake: Lake) -> None:
+    frame = pl.DataFrame({"a": ["x", "y", "x"], "b": [1, 2, 1]})
+    spl.write_parquet(frame, "s3://lake/t/", partition_by=["a", "b"])
+    plt.assert_frame_equal(spl.read_parquet("s3://lake/t/"), frame, check_row_order=False)
+    assert spl.scan_parquet("s3://lake/t/").filter(pl.col("b") == 1).collect().height == 2
+    with pytest.raises(ConfigurationError, match="at least one column"):
+        sa.write_dataset(frame, "s3://lake/u", partitioning=["a", "b"])
+
+
+TEXTS = [
+    ["1", "2"],
+    ["007", "-1"],
+    ["+1"],
+    ["1", "x"],
+    ["1", "1.5"],
+    ["1e5", ".5", "5."],
+    ["nan", "NaN", "inf"],
+    ["true", "false"],
+    ["True"],
+    ["true", "1"],
+    ["2013-01-02", "2013-01-03"],
+    ["2013-01-02", "x"],
+    ["2013-13-02"],
+    ["02%2F01%2F2013"],
+    ["2013-01-02", "2013-01-02 03%3A04%3A05"],
+    ["2013-01-02 03%3A04%3A05.000006", "2013-01-02T03%3A04%3A05"],
+    ["2013-01-02 03%3A04%3A05.123"],
+    ["2013-01-02 03%3A04%3A05%2B00%3A00"],
+    ["", "x"],
+    ["__HIVE_DEFAULT_PARTITION__", "1"],
+    ["__HIVE_DEFAULT_PARTITION__"],
+    ["a%0Ab", "S%C3%A3o%20Paulo", "a%2Fb%3Dc"],
+    ["%22x%22", "#y", " 1", "1,2"],
+]
+
+
+@pytest.mark.parametrize("dates", [True, False])
+@pytest.mark.parametrize("texts", TEXTS, ids=",".join)
+def test_what_only_paths_say_is_what_polars_takes_it_for(
+    lake: Lake, tmp_path: Path, texts: list[str], dates: bool
+) -> None:
+    for at, text in enumerate(texts):
+        where = tmp_path / f"key={text}"
+        where.mkdir()
+        pq.write_table(pa.table({"n": [at]}), where / "a.parquet")
+    lake.seal(tmp_path, "t/")
+    read = spl.read_parquet("s3://lake/t/", try_parse_hive_dates=dates)
+    plain = pl.read_parquet(f"{tmp_path}/", try_parse_hive_dates=dates)
+    plt.assert_frame_equal(read.sort("n"), plain.sort("n"))
+
+
+@pytest.mark.parametrize(
+    "kind", [pl.Int16, pl.String, pl.Float64, pl.Categorical, pl.Decimal(10, 2), pl.Enum(["1", "2"])]
+)
+@pytest.mark.parametrize("holds_its_path", [False, True])
+def test_hive_schema_says_the_types(lake: Lake, tmp_path: Path, kind: Any, holds_its_path: bool) -> None:
+    for key in (1, 2):
+        where = tmp_path / f"key={key}"
+        where.mkdir()
+        pq.write_table(pa.table({"n": [key]} | ({"key": [str(key)]} if holds_its_path else {})), where / "a.parquet")
+    lake.seal(tmp_path, "t/")
+    for given in ({"key": kind}, {"other": pl.Int8, "key": kind}):
+        read = spl.read_parquet("s3://lake/t/", hive_schema=given)
+        plt.assert_frame_equal(read, pl.read_parquet(f"{tmp_path}/", hive_schema=given))
+
+
+def test_a_hive_schema_that_does_not_fit_the_paths_is_refused(lake: Lake) -> None:
+    lake.put({"t/key=x/a.parquet": pq_bytes(pa.table({"n": [1]}))})
+    with pytest.raises(ConfigurationError, match="'key' that hive_schema= has not"):
+        spl.read_parquet("s3://lake/t/", hive_schema={"other": pl.Int8})
+    with pytest.raises(ConfigurationError, match="hive_schema= says Int8 of 'key'"):
+        spl.read_parquet("s3://lake/t/", hive_schema={"key": pl.Int8})
+
+
+def test_the_path_says_the_value_and_the_first_file_its_type(lake: Lake, tmp_path: Path) -> None:
+    files = {"key=01": {"key": ["zz"], "n": [1]}, "key=02": {"n": [2]}, "key=03": {"key": [7], "n": [3]}}
+    for name, columns in files.items():
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table(columns), tmp_path / name / "a.parquet")
+    lake.seal(tmp_path, "t/")
+    plt.assert_frame_equal(spl.read_parquet("s3://lake/t/"), pl.read_parquet(f"{tmp_path}/"))
+
+
+def test_a_comparison_that_polars_refuses_is_refused_in_its_words(lake: Lake) -> None:
+    lake.put({"t/key=1/a.parquet": pq_bytes(pa.table({"n": [1]}))})
+    with pytest.raises(pl.exceptions.ComputeError, match="cannot compare string with numeric"):
+        spl.scan_parquet("s3://lake/t/").filter(pl.col("key") == "01").collect()
