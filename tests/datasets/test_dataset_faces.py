@@ -203,8 +203,21 @@ def test_polars_slices_from_both_ends(here: Path) -> None:
         read = spl.scan_parquet("s3://lake/t/").slice(offset, length).collect()
         plt.assert_frame_equal(read, whole.slice(offset, length))
     plt.assert_frame_equal(spl.scan_parquet("s3://lake/t/", n_rows=75).collect(), whole.head(75))
-    indexed = spl.read_parquet("s3://lake/t/", row_index_name="at", columns=["at", "n"])
-    plt.assert_frame_equal(indexed, whole.with_row_index("at").select("at", "n"))
+
+
+@pytest.mark.parametrize("columns", [None, ["n"], ["year", "n"], [0], [1, 0], [-1], "n"], ids=str)
+def test_polars_numbers_rows_before_the_columns_that_it_is_asked_for(here: Path, columns: Any) -> None:
+    arguments = {"columns": columns, "row_index_name": "at", "row_index_offset": 7}
+    ours, theirs = spl.read_parquet("s3://lake/t/", **arguments), pl.read_parquet(f"{here}/", **arguments)
+    plt.assert_frame_equal(ours, theirs)
+    assert spl.read_parquet("s3://lake/t/", **arguments, n_rows=3)["at"].to_list() == [7, 8, 9]
+    asked = spl.read_parquet("s3://lake/t/", columns=columns)
+    plt.assert_frame_equal(asked, pl.read_parquet(f"{here}/", columns=columns))
+
+
+def test_polars_knows_no_column_by_the_name_of_the_numbers(here: Path) -> None:
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        spl.read_parquet("s3://lake/t/", row_index_name="at", columns=["at", "n"])
 
 
 def test_polars_takes_partitions_of_patterns_when_it_is_told(here: Path, lake: Lake) -> None:

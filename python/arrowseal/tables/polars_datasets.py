@@ -69,10 +69,13 @@ def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, o
 def read_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments) -> pl.DataFrame:
     """`read_parquet` of many objects."""
     columns = arguments.pop("columns", None)
+    index, offset = arguments.pop("row_index_name", None), arguments.pop("row_index_offset", 0)
     frame = scan_parquets(face, source, arguments, own)
     if columns is not None:
-        names = frame.collect_schema().names()
-        frame = frame.select([names[column] if isinstance(column, int) else column for column in columns])
+        numbered = not isinstance(columns, str) and all(isinstance(column, int) for column in columns)
+        frame = frame.select(require("polars", "polars").nth(*columns) if numbered and columns else columns)
+    if index is not None:  # it comes first, and is none of the columns that are asked for
+        frame = frame.with_row_index(index, offset)
     return frame.collect()
 
 
