@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import polars.testing as plt
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 import arrowseal.arrow as sa
 import arrowseal.polars as spl
 from arrowseal import using
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from lake import Lake, pq_bytes
 
 if TYPE_CHECKING:
@@ -188,3 +189,17 @@ def test_a_comparison_that_polars_refuses_is_refused_in_its_words(lake: Lake) ->
     lake.put({"t/key=1/a.parquet": pq_bytes(pa.table({"n": [1]}))})
     with pytest.raises(pl.exceptions.ComputeError, match="cannot compare string with numeric"):
         spl.scan_parquet("s3://lake/t/").filter(pl.col("key") == "01").collect()
+
+
+@pytest.mark.parametrize("name", ["_y", ".z"])
+def test_columns_whose_names_begin_as_hidden_ones_may_part_a_frame(lake: Lake, tmp_path: Path, name: str) -> None:
+    frame = pl.DataFrame({name: [1, 2], "n": [3, 4]})
+    spl.write_parquet(frame, "s3://lake/t/", partition_by=[name])
+    lake.unseal("t/", tmp_path)
+    lake.put({"t/_SUCCESS": b"", f"t/{name}=1/.a.crc": b"x", "t/_temporary/a.parquet": b"x", "t/_a=b.parquet": b"x"})
+    read = spl.read_parquet("s3://lake/t/").sort("n")
+    plt.assert_frame_equal(read, frame)
+    plt.assert_frame_equal(read, pl.read_parquet(f"{tmp_path}/").sort("n"))
+    assert ds.dataset(tmp_path, partitioning="hive").files == []
+    with pytest.raises(ObjectNotFoundError, match=r"begin with '_' or '\.' aside: see ignore_prefixes="):
+        sa.dataset("s3://lake/t/")

@@ -165,6 +165,7 @@ def dataset(
     two_passes: bool = False,
     progress: ProgressOption | None = None,
     _type_of: Callable[[set[str]], pa.DataType] = arrow_type,
+    _shows_keys: bool = False,
     _operation: str = "dataset",
     **options: Any,
 ) -> EncryptedDataset:
@@ -215,6 +216,7 @@ def dataset(
         raise ConfigurationError("missing_columns= is 'insert' or 'raise', extra_columns= is 'ignore' or 'raise'")
     selection = Selection(
         ignore_prefixes=ignore_prefixes,
+        shows_keys=_shows_keys,
         path_suffix=path_suffix,
         path_ignore_suffix=path_ignore_suffix,
         last_modified_begin=last_modified_begin,

@@ -43,6 +43,8 @@ class Selection:
     """Which of the objects that are found belong to the dataset. Those that are named one by one always do."""
 
     ignore_prefixes: Sequence[str] = HIDDEN
+    shows_keys: bool = False
+    """Whether directories `name=value` are part of it whatever they begin with: to polars they are, to pyarrow not."""
     path_suffix: str | Sequence[str] | None = None
     path_ignore_suffix: str | Sequence[str] | None = None
     last_modified_begin: dt.datetime | None = None
@@ -59,12 +61,14 @@ class Selection:
         if not path or path.endswith(("/", _BESIDE)):
             return False
         hidden = tuple(self.ignore_prefixes)
-        if hidden and any(component.startswith(hidden) for component in path.split("/")):
+        *directories, name = path.split("/")
+        shown = (part for part in directories if not (self.shows_keys and "=" in part))
+        if hidden and any(component.startswith(hidden) for component in (*shown, name)):
             return False
-        name = listed.location.key
-        if self.path_suffix is not None and not name.endswith(_several(self.path_suffix)):
+        key = listed.location.key
+        if self.path_suffix is not None and not key.endswith(_several(self.path_suffix)):
             return False
-        if self.path_ignore_suffix is not None and name.endswith(_several(self.path_ignore_suffix)):
+        if self.path_ignore_suffix is not None and key.endswith(_several(self.path_ignore_suffix)):
             return False
         when, begin, end = listed.last_modified, self.last_modified_begin, self.last_modified_end
         return not ((begin and (when is None or when < begin)) or (end and (when is None or when > end)))
@@ -99,7 +103,9 @@ def find(
         if base_dir is not None:
             objects = [_below(found, base_dir) for found in objects]
     if not objects:
-        raise ObjectNotFoundError(f"{shown}: there are no objects of a dataset there")
+        hidden = " or ".join(repr(prefix) for prefix in chosen.ignore_prefixes)
+        beside = f", names that begin with {hidden} aside: see ignore_prefixes=" if hidden else ""
+        raise ObjectNotFoundError(f"{shown}: there are no objects of a dataset there{beside}")
     return objects, shown
 
 

@@ -58,6 +58,7 @@ def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, o
         format=TableFormat.PARQUET,
         partitioning="hive" if hive or schema or (hive is None and is_directory) else None,
         _type_of=as_text,
+        _shows_keys=True,
         _operation=face.__name__,
         **own,
     )
