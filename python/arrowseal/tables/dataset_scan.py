@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import acero
 
-from arrowseal.exceptions import ColumnNotFoundError
+from arrowseal.exceptions import ColumnNotFoundError, SchemaMismatchError
 from arrowseal.tables.dataset_counting import Answer, Underway
 from arrowseal.tables.dataset_files import Wanted
 from arrowseal.tables.dataset_flow import in_order, threads_of
@@ -143,13 +143,11 @@ class DatasetScan:
         """What is read of which files. With a schema at hand, nothing is requested for it."""
         source = self._source
         schema = source.schema(operation)
-        projected = self._projected(schema)
         members, left = source.pruned(self._filter, operation)
-        names = schema.names if isinstance(self._columns, Mapping) else projected.names
+        columns = names = self._whole_columns(schema)
         if left is not None:
             names = list(dict.fromkeys([*names, *names_of_filter(None, left, schema)]))
-        read = pa.schema([schema.field(name) for name in names], schema.metadata)
-        columns = names if isinstance(self._columns, Mapping) else projected.names
+        read = pa.schema([self._field(name, schema) for name in names], schema.metadata)
         return Wanted(read, source.partition_schema, columns, left, source.strict(schema)), members
 
     def _read(
@@ -174,11 +172,35 @@ class DatasetScan:
             return schema
         if isinstance(self._columns, Mapping):
             return self._project(schema.empty_table()).schema
-        asked = self._names() or []
-        for name in asked:
-            if name not in schema.names:
+        asked = [self._path(name, schema) for name in self._names() or []]
+        fields = [self._field(path[0], schema) for path in asked]
+        for at, (_, *inner) in enumerate(asked):
+            for name in inner:
+                fields[at] = fields[at].type.field(name)
+        return pa.schema(fields, schema.metadata)
+
+    def _whole_columns(self, schema: pa.Schema) -> list[str]:
+        """The columns, each once, that the result is made of."""
+        if self._columns is None or isinstance(self._columns, Mapping):
+            return list(schema.names)
+        return list(dict.fromkeys(self._path(name, schema)[0] for name in self._names() or []))
+
+    def _path(self, name: str, schema: pa.Schema) -> list[str]:
+        """The column of that name, or the fields of structs, `"a.b"`, that lead to one within a column."""
+        path = [name] if name in schema.names else name.split(".")
+        kind: Any = schema
+        for part in path:
+            inner = kind.names if isinstance(kind, (pa.Schema, pa.StructType)) else []
+            if part not in inner:
                 raise ColumnNotFoundError(f"{self._source.shown} has no column {name!r}: it has {schema.names}")
-        return pa.schema([schema.field(name) for name in asked], schema.metadata)
+            kind = (self._field(part, schema) if kind is schema else kind.field(part)).type
+        return path
+
+    def _field(self, name: str, schema: pa.Schema) -> pa.Field:
+        at = schema.get_all_field_indices(name)
+        if len(at) > 1:
+            raise SchemaMismatchError(f"{self._source.shown} has {len(at)} columns that are called {name!r}")
+        return schema.field(at[0])
 
     def _names(self) -> list[str] | None:
         """The columns by name; None for all."""
@@ -188,10 +210,21 @@ class DatasetScan:
 
     def _project(self, table: pa.Table) -> pa.Table:
         if not isinstance(self._columns, Mapping):
-            return table
+            names = self._names()
+            if names is None or names == table.column_names:
+                return table
+            return self._picked(table, [self._path(name, table.schema) for name in names])
         source = acero.Declaration("table_source", acero.TableSourceNodeOptions(table))
         options = acero.ProjectNodeOptions(list(self._columns.values()), list(self._columns))
         return acero.Declaration("project", options, inputs=[source]).to_table(use_threads=False)
+
+    def _picked(self, table: pa.Table, paths: list[list[str]]) -> pa.Table:
+        """The columns at these paths, by the last of their names; one may come several times."""
+        columns = [table.column(path[0]) for path in paths]
+        for at, (_, *inner) in enumerate(paths):
+            if inner:
+                columns[at] = pc.struct_field(columns[at], inner)
+        return pa.Table.from_arrays(columns, names=[path[-1] for path in paths], metadata=table.schema.metadata)
 
     def _unified_table(self) -> pa.Table:
         """All of it, where only all files together tell the schema: each of them is read once."""
@@ -200,15 +233,20 @@ class DatasetScan:
             by_path = self._filter is None or binds(self._filter, source.partition_schema)
             members = source.pruned(self._filter)[0] if by_path else list(source.members)
             picks = by_path and not isinstance(self._columns, Mapping)
-            own = Wanted(None, source.partition_schema, self._names() if picks else None)
+            own = Wanted(None, source.partition_schema, self._names_anywhere() if picks else None)
             tables = list(self._read(members, own, operation, first_alone=False))
             schema = source.unified(map(self._without_partitions, tables)) if tables else source.schema(operation)
-            columns = schema.names if isinstance(self._columns, Mapping) else self._projected(schema).names
+            columns = self._whole_columns(schema)
             wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
             fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]
             whole = _together(self._projected(schema), fitting)
             operation.rows = whole.num_rows
             return whole
+
+    def _names_anywhere(self) -> list[str] | None:
+        """The columns by name, and those that they may lie in, before it is known which there are."""
+        names = self._names()
+        return None if names is None else list(dict.fromkeys([*names, *(name.split(".")[0] for name in names)]))
 
     def _without_partitions(self, table: pa.Table) -> pa.Schema:
         columns = [column for column in table.schema if column.name not in self._source.partition_schema.names]

@@ -1,0 +1,87 @@
+"""Columns of a dataset that are asked for: fields of structs, columns twice, and names that several columns have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pandas.testing as pdt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+import arrowseal.arrow as sa
+import arrowseal.pandas as spd
+from arrowseal import using
+from arrowseal.exceptions import ColumnNotFoundError, SchemaMismatchError
+from lake import Lake, pq_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+INNER = pa.struct({"q": "int64", "r": pa.struct({"s": pa.string()})})
+FIRST = pa.table(
+    {
+        "n": pa.array([{"q": 1, "r": {"s": "x"}}, None, {"q": None, "r": None}], INNER),
+        "v": [1, 2, 3],
+        "a.b": [5, 6, 7],
+        "l": [[{"x": 1}], [], None],
+    }
+)
+
+
+@pytest.fixture
+def here(lake: Lake, tmp_path: Path) -> Iterator[Path]:
+    """A directory of plain files, of which the second has fewer columns, and the same ones in the lake."""
+    for year, table in ((2013, FIRST), (2014, FIRST.select(["v", "a.b"]))):
+        (tmp_path / f"year={year}").mkdir()
+        pq.write_table(table, tmp_path / f"year={year}" / "a.parquet")
+    lake.seal(tmp_path, "t/")
+    with using(lake.client):
+        yield tmp_path
+
+
+@pytest.mark.parametrize("unified", [False, True])
+@pytest.mark.parametrize("condition", [None, pc.field("v") < 3, pc.field("n", "q") == 1, pc.field("year") == 2013])
+@pytest.mark.parametrize(
+    "columns",
+    [["n.q"], ["n.r.s", "v"], ["n.q", "n"], ["n.q", "n.q"], ["a.b"], ["v", "v"], ["year", "v", "year"], ["n.r", "a.b"]],
+    ids=",".join,
+)
+def test_fields_of_structs_and_columns_twice_are_what_pyarrow_finds(
+    here: Path, columns: list[str], condition: Any, unified: bool
+) -> None:
+    plain = ds.dataset(here, partitioning="hive").scanner(columns=columns, filter=condition)
+    ours = sa.dataset("s3://lake/t/", unify_schemas=unified).scanner(columns, condition)
+    assert ours.to_table().equals(plain.to_table())
+    assert ours.projected_schema.equals(plain.projected_schema)
+    assert ours.to_reader().read_all().equals(plain.to_table())
+    assert ours.head(2).equals(plain.head(2))
+
+
+@pytest.mark.parametrize("columns", [["n.q"], ["n.q", "v"], ["n.r.s", "year"]], ids=",".join)
+def test_pandas_reads_fields_of_structs_as_it_does_from_a_directory(here: Path, columns: list[str]) -> None:
+    ours, plain = spd.read_parquet("s3://lake/t/", columns=columns), pd.read_parquet(here, columns=columns)
+    pdt.assert_frame_equal(ours, plain, check_categorical=False)
+
+
+@pytest.mark.parametrize("unified", [False, True])
+@pytest.mark.parametrize("name", ["n.z", "v.q", "n.q.x", "l.x", "n.", ".n", "year.x", "z"])
+def test_a_field_that_is_not_there_is_named(here: Path, name: str, unified: bool) -> None:
+    with pytest.raises(ColumnNotFoundError, match=repr(name).replace(".", r"\.")):
+        sa.dataset("s3://lake/t/", unify_schemas=unified).to_table(columns=["v", name])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_name_that_several_columns_have_is_refused_where_it_is_asked_for(lake: Lake, suffix: str) -> None:
+    of_parquet = pq_bytes(pa.Table.from_arrays([pa.array([at]) for at in (1, 2, 3)], names=["a", "a", "b"]))
+    lake.put({f"t/1.{suffix}": b"a,a,b\n1,2,3\n" if suffix == "csv" else of_parquet})
+    found = sa.dataset("s3://lake/t/", client=lake.client)
+    for asked in ({}, {"columns": ["a"]}, {"filter": pc.field("b") == 3}, {"columns": ["a", "b"]}):
+        with pytest.raises(SchemaMismatchError, match="2 columns that are called 'a'"):
+            found.to_table(**asked)
+    assert found.to_table(columns=["b"]).to_pydict() == {"b": [3]}
+    assert found.count_rows() == 1
