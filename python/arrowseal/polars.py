@@ -14,6 +14,8 @@ memory as a whole, on reads twice while polars parses: it takes `bytes` or copie
 or with `dataset=True`; by keyword come `partition_filter`, `path_suffix` and the like, as in `arrowseal.arrow.dataset`.
 `write_parquet` with `partition_by` or `dataset=True` writes many, and returns a `WrittenDataset`: see
 `arrowseal.arrow.write_dataset`.
+Files then hold the columns of `partition_by` too, as those of polars do. On reads paths say the values of such columns,
+in the types that `hive_schema` or the first file says; what paths say is not authenticated.
 
 Raises, besides what the client raises:
     LocationError: the source is local, a buffer, a list, or of another scheme.
