@@ -125,12 +125,13 @@ def _taught(
             raise ConfigurationError("give either a URL, or bucket= and key=, not both")
         return many(source, arguments, given)
 
-    rest = [parameters.pop()] if parameters[-1].kind is Parameter.VAR_KEYWORD else []
+    named = [parameter for parameter in parameters if parameter.kind is not Parameter.VAR_KEYWORD]
     added = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in ours.items()
     ]
-    call.__signature__ = signature.replace(parameters=[*parameters, *added, *rest])  # type: ignore[attr-defined]
+    rest = parameters[len(named) :]
+    call.__signature__ = signature.replace(parameters=[*named, *added, *rest])  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
 
 
