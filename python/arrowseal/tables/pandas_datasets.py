@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
@@ -34,7 +36,7 @@ def read_tables(
     face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments, *, table_format: TableFormat
 ) -> pd.DataFrame | Iterator[pd.DataFrame]:
     """Parquet and ORC: columns and filters reach the files, as in `arrowseal.arrow.dataset`. Columns of partitions are
-    categories, as pandas has them.
+    categories, as pandas has them, unless `partitioning` or `schema` say their types.
     """
     chunked = own.pop("chunked", False)
     if arguments.pop("engine", "auto") not in ("auto", "pyarrow"):
@@ -45,12 +47,14 @@ def read_tables(
     )
     own |= {name: arguments.pop(name) for name in _OF_DATASETS if name in arguments}
     unify = own.get("schema") is None
+    infers = unify and own.get("partitioning", "hive") == "hive"
     found = dataset(source, format=table_format, unify_schemas=unify, _operation=face.__name__, **own, **arguments)
     scan = found.scanner(columns, filters, batch_size=2**30)
+    categories = found.partition_schema if infers else pa.schema([])
     if not chunked:
-        return _with_categories(convert(scan.to_table()), found)
+        return convert(_encoded(scan.to_table(), categories, found))
     tables = (pa.Table.from_batches([batch]) for batch in scan.to_batches())
-    frames = (_with_categories(convert(table), found) for table in tables)
+    frames = (convert(_encoded(table, categories, found)) for table in tables)
     return frames if chunked is True else rows_at_a_time(frames, _count(chunked), _join)
 
 
@@ -146,15 +150,45 @@ def _frame(table: pa.Table, dtype_backend: Any, options: Any) -> pd.DataFrame:
     return whole
 
 
+def _encoded(table: pa.Table, categories: pa.Schema, found: EncryptedDataset) -> pa.Table:
+    """The table with these columns of partitions as dictionaries, which pandas takes for categories."""
+    encoded = []
+    for column in categories:
+        at = table.schema.get_field_index(column.name)
+        if at >= 0:
+            values = pa.array(_values(column.name, found), column.type)
+            indices = pc.index_in(table.column(at).cast(column.type), value_set=values)
+            chunks = [pa.DictionaryArray.from_arrays(chunk, values) for chunk in indices.chunks]
+            kind = pa.dictionary(pa.int32(), column.type)
+            table = table.set_column(at, column.name, pa.chunked_array(chunks, kind))
+            encoded.append(column.name)
+    return _undescribed(table, encoded)
+
+
+def _undescribed(table: pa.Table, names: list[str]) -> pa.Table:
+    """Without what the files say of these columns to pandas: it is of the values that were written, not of a path."""
+    described = table.schema.pandas_metadata
+    if not names or not described:
+        return table
+    kept = [one for one in described["columns"] if one.get("field_name", one["name"]) not in names]
+    metadata = table.schema.metadata | {b"pandas": json.dumps(described | {"columns": kept}).encode()}
+    return table.replace_schema_metadata(metadata)
+
+
 def _with_categories(frame: pd.DataFrame, found: EncryptedDataset) -> pd.DataFrame:
     pandas = require("pandas", "pandas")
     for column in found.partition_schema:
         if column.name in frame.columns:
-            values: set[Any] = {member.partition.values.get(column.name) for member in found.source.members} - {None}
             kind = column.type.to_pandas_dtype() if pa.types.is_integer(column.type) else None
-            categories = pandas.Index(sorted(values), dtype=kind)
+            categories = pandas.Index(_values(column.name, found), dtype=kind)
             frame[column.name] = frame[column.name].astype(pandas.CategoricalDtype(categories))
     return frame
+
+
+def _values(name: str, found: EncryptedDataset) -> list[Any]:
+    """All that paths say of a column, sorted."""
+    values: set[Any] = {member.partition.values.get(name) for member in found.source.members} - {None}
+    return sorted(values)
 
 
 def _join(frames: list[pd.DataFrame], *, keeps_index: bool = False) -> pd.DataFrame:
