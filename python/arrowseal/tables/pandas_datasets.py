@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
     from arrowseal.tables.formats import TableFormat
 
 _OF_DATASETS: Final = ("partitioning", "schema", "ignore_prefixes")
+_OF_WRITES: Final = (
+    "existing_data_behavior",
+    "file_visitor",
+    "max_open_files",
+    "max_partitions",
+    "max_rows_per_file",
+    "max_rows_per_group",
+    "min_rows_per_group",
+)
 _NO_SUCH: Final = {"chunksize": "chunked=", "iterator": "chunked=", "nrows": "chunked="}
 
 
@@ -108,7 +118,10 @@ def _texts(
 
 
 def write_parquets(frame: Any, base_dir: Any, arguments: Arguments, own: Arguments) -> WrittenDataset:
-    """`to_parquet` of pandas into many objects; beside what is there, unless `mode=` says otherwise."""
+    """`to_parquet` of pandas into many objects; beside what is there, unless `mode=` or `existing_data_behavior=` says
+    otherwise. Arguments that pandas hands to `pyarrow.dataset.write_dataset` go to `arrowseal.arrow.write_dataset`, the
+    others to `pyarrow.parquet.ParquetWriter`.
+    """
     pandas = require("pandas", "pandas")
     if not isinstance(frame, pandas.DataFrame):
         raise ConfigurationError(
@@ -116,7 +129,8 @@ def write_parquets(frame: Any, base_dir: Any, arguments: Arguments, own: Argumen
         )
     if arguments.pop("engine", "auto") not in ("auto", "pyarrow"):
         raise ConfigurationError("to_parquet() writes many objects by engine='pyarrow' only")
-    table = pa.Table.from_pandas(frame, preserve_index=arguments.pop("index", None))
+    schema, index = arguments.pop("schema", None), arguments.pop("index", None)
+    table = pa.Table.from_pandas(frame, schema=schema, preserve_index=index)
     columns = arguments.pop("partition_cols", None)
     names = [columns] if isinstance(columns, str) else list(columns or ())
     for name in names:  # categories that no row has are not lost in the file, but are no partition
@@ -124,16 +138,24 @@ def write_parquets(frame: Any, base_dir: Any, arguments: Arguments, own: Argumen
         if kind is not None and pa.types.is_dictionary(kind):
             at = table.schema.get_field_index(name)
             table = table.set_column(at, name, table.column(name).cast(kind.value_type))
+    own |= _of_writes(arguments, own)
     options = {"compression": arguments.pop("compression", "snappy") or "none", **arguments}
-    return write_dataset(
-        table,
-        base_dir,
-        partitioning=names,
-        mode=own.pop("mode", "append"),
-        max_rows_per_file=own.pop("max_rows_by_file", 0),
-        file_options=options,
-        **own,
-    )
+    return write_dataset(table, base_dir, partitioning=names, file_options=options, **own)
+
+
+def _of_writes(arguments: Arguments, own: Arguments) -> Arguments:
+    """What of the arguments is about which files there are, taken out of them and of ours of other names."""
+    given = {name: value for name in _OF_WRITES if (value := arguments.pop(name, None)) is not None}
+    # As pyarrow does, so that files of another call are replaced by those only that a template names.
+    given["basename_template"] = arguments.pop("basename_template", None) or f"{uuid.uuid4().hex}-{{i}}.parquet"
+    for name in ("chunk_size", "row_group_size"):
+        if (rows := arguments.pop(name, None)) is not None:
+            given["max_rows_per_group"] = rows
+    if "max_rows_by_file" in own:
+        if "max_rows_per_file" in given:
+            raise ConfigurationError("max_rows_by_file= and max_rows_per_file= say the same: give one of them")
+        given["max_rows_per_file"] = own.pop("max_rows_by_file")
+    return given if "existing_data_behavior" in given else given | {"mode": own.pop("mode", "append")}
 
 
 def _frame(table: pa.Table, dtype_backend: Any, options: Any) -> pd.DataFrame:
