@@ -188,3 +188,35 @@ def test_what_a_write_cannot_do_is_refused_before_any_request(
         spd.to_parquet(FRAME, "s3://lake/w", partition_cols=["year"], **arguments)
     assert lake.s3.log == []
     assert lake.kms_calls("GenerateDataKey") == 0
+
+
+INDEXES: dict[str, Any] = {
+    "named": pd.Index(["a", "b", "c", "d"], name="k"),
+    "without a name": pd.Index([7, 5, 3, 1]),
+    "of two levels": pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["k", "l"]),
+    "of times": pd.DatetimeIndex(["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"], name="at"),
+    "of numbers from 0": pd.RangeIndex(4),
+}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"columns": ["v"]}, {"columns": ["v"], "filters": [("w", ">", 0)]}], ids=str)
+@pytest.mark.parametrize("index", INDEXES)
+def test_the_index_comes_along_with_the_columns(
+    lake: Lake, tmp_path: Path, index: str, arguments: dict[str, Any]
+) -> None:
+    frame = pd.DataFrame({"v": range(4), "w": 1, "year": [2012, 2012, 2013, 2013]}, index=INDEXES[index])
+    here = both_written(lake, tmp_path, frame, partition_cols=["year"])
+    plain = pd.read_parquet(here, **arguments)
+    pdt.assert_frame_equal(spd.read_parquet("s3://lake/t/", **arguments), plain)
+    for rows in (1, 3):
+        chunks = list(spd.read_parquet("s3://lake/t/", chunked=rows, **arguments))
+        assert [len(chunk) for chunk in chunks] == ([1, 1, 1, 1] if rows == 1 else [3, 1])
+        joined = pd.concat(chunks, ignore_index=index == "of numbers from 0")
+        pdt.assert_frame_equal(joined, plain)
+
+
+def test_an_index_needs_no_request_of_its_own(lake: Lake) -> None:
+    spd.to_parquet(FRAME.set_index(FRAME["v"].rename("k")), "s3://lake/w", partition_cols=["year"])
+    lake.forget()
+    assert spd.read_parquet("s3://lake/w/", columns=["v"]).index.name == "k"
+    assert len(lake.asked("GetObject")) == 2

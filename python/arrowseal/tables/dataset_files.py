@@ -55,6 +55,8 @@ class Wanted:
     filter: pc.Expression | None = None
     """Which rows; None for all. Its columns are in `schema`."""
     strict: Strict = Strict()
+    pandas_index: bool = False
+    """Whether, without a schema, the columns that are the index of pandas come along."""
 
     @cached_property
     def own(self) -> pa.Schema:
@@ -71,7 +73,7 @@ class Wanted:
     def asked(self, partition: Partition) -> Asked:
         """What is taken from a file itself."""
         if self.schema is None:
-            return Asked(self.columns)
+            return Asked(self.columns, pandas_index=self.pandas_index)
         return Asked(self.own.names, self.own, self.filter, self.schema, partition.expression)
 
     def finished(self, table: pa.Table, partition: Partition, location: ObjectLocation) -> pa.Table:

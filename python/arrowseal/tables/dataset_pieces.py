@@ -17,7 +17,7 @@ from arrowseal.fs import exit_guard
 from arrowseal.object_reader import ObjectReader
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
-from arrowseal.tables.parquet import ParquetFooter, fetched_waves
+from arrowseal.tables.parquet import ParquetFooter, fetched_waves, index_columns
 from arrowseal.tables.ranges import tail_of, whole_file
 
 if TYPE_CHECKING:
@@ -62,10 +62,15 @@ class Asked:
     """All columns that the filter may name."""
     partition: pc.Expression | None = None
     """What is known to be true for each row."""
+    pandas_index: bool = False
+    """Whether the columns that are the index of pandas come along."""
 
-    def of(self, names: Collection[str]) -> list[str] | None:
-        """Those of the columns that are among the names, in their order; None for all."""
-        return None if self.columns is None else [name for name in names if name in self.columns]
+    def of(self, schema: pa.Schema) -> list[str] | None:
+        """Those of the columns that a file has, in its order; None for all."""
+        if self.columns is None:
+            return None
+        wanted = {*self.columns, *index_columns(schema)} if self.pandas_index else self.columns
+        return [name for name in schema.names if name in wanted]
 
 
 def piece_reader(table_format: TableFormat, location: ObjectLocation, options: Mapping[str, Any]) -> PieceReader:
@@ -99,10 +104,10 @@ class _Parquet:
         if source.in_memory:
             parquet = self._open(source)
             # Other files are at work beside: threads within one would only get into their way.
-            yield parquet.read(asked.of(parquet.schema_arrow.names), use_threads=source.size > AT_ONCE_BYTES)
+            yield parquet.read(asked.of(parquet.schema_arrow), use_threads=source.size > AT_ONCE_BYTES)
             return
         footer = ParquetFooter(source)
-        columns = asked.of(footer.schema.names)
+        columns = asked.of(footer.schema)
         plan = footer.plan(columns, _row_groups(footer, asked))
         for fetched, part in fetched_waves(footer, plan):
             yield footer.open(fetched.file(), self._opening()).read_row_groups(part.row_groups, columns)
@@ -136,7 +141,7 @@ class _Ipc:
 
     def pieces(self, source: Ranges, asked: Asked) -> Iterator[pa.Table]:
         reader = IpcReader(self.options)
-        columns = asked.of(reader.schema(source).names)
+        columns = asked.of(reader.schema(source))
         if columns == []:
             columns = reader.schema(source).names[:1]  # nothing but the number of rows is wanted; none would mean all
         if columns is not None or source.in_memory or source.size <= AT_ONCE_BYTES:
@@ -156,7 +161,7 @@ class _Orc:
 
     def pieces(self, source: Ranges, asked: Asked) -> Iterator[pa.Table]:
         file = orc.ORCFile(_file(source))
-        columns = asked.of(file.schema.names)
+        columns = asked.of(file.schema)
         if columns == []:
             columns = file.schema.names[:1]
         if file.nstripes == 0:

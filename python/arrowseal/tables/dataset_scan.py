@@ -18,7 +18,7 @@ from arrowseal.tables.dataset_files import Wanted
 from arrowseal.tables.dataset_flow import in_order, threads_of
 from arrowseal.tables.dataset_partitions import WHOLE
 from arrowseal.tables.dataset_source import binds
-from arrowseal.tables.parquet import names_of_filter
+from arrowseal.tables.parquet import index_columns, names_of_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +39,8 @@ Columns = Sequence[str] | Mapping[str, pc.Expression] | None
 
 class DatasetScan:
     """What of a dataset is read, to be read again and again: made by `EncryptedDataset.scanner`, with the habits of
-    `pyarrow.dataset.Scanner`. Each read is one operation in the counters.
+    `pyarrow.dataset.Scanner`. Each read is one operation in the counters. With `pandas_index`, the columns that are the
+    index of pandas come along with those that were asked for.
     """
 
     def __init__(
@@ -49,11 +50,14 @@ class DatasetScan:
         filter: pc.Expression | None,  # noqa: A002 - pyarrow's word
         batch_size: int = BATCH_ROWS,
         use_threads: bool | int | None = None,
+        *,
+        pandas_index: bool = False,
     ) -> None:
         self._source = source
         self._columns = columns
         self._filter = filter
         self._batch_size = batch_size
+        self._pandas_index = pandas_index
         self._threads = source.threads if use_threads is None else threads_of(use_threads)
 
     @property
@@ -172,7 +176,7 @@ class DatasetScan:
             return schema
         if isinstance(self._columns, Mapping):
             return self._project(schema.empty_table()).schema
-        asked = [self._path(name, schema) for name in self._names() or []]
+        asked = self._asked(schema)
         fields = [self._field(path[0], schema) for path in asked]
         for at, (_, *inner) in enumerate(asked):
             for name in inner:
@@ -183,7 +187,14 @@ class DatasetScan:
         """The columns, each once, that the result is made of."""
         if self._columns is None or isinstance(self._columns, Mapping):
             return list(schema.names)
-        return list(dict.fromkeys(self._path(name, schema)[0] for name in self._names() or []))
+        return list(dict.fromkeys(path[0] for path in self._asked(schema)))
+
+    def _asked(self, schema: pa.Schema) -> list[list[str]]:
+        """The paths of the columns by name, and of those of the index where that is to come along."""
+        paths = [self._path(name, schema) for name in self._names() or []]
+        if self._pandas_index:
+            paths += [[name] for name in index_columns(schema) if name in schema.names and [name] not in paths]
+        return paths
 
     def _path(self, name: str, schema: pa.Schema) -> list[str]:
         """The column of that name, or the fields of structs, `"a.b"`, that lead to one within a column."""
@@ -210,10 +221,10 @@ class DatasetScan:
 
     def _project(self, table: pa.Table) -> pa.Table:
         if not isinstance(self._columns, Mapping):
-            names = self._names()
-            if names is None or names == table.column_names:
+            paths = self._asked(table.schema)
+            if self._columns is None or paths == [[name] for name in table.column_names]:
                 return table
-            return self._picked(table, [self._path(name, table.schema) for name in names])
+            return self._picked(table, paths)
         source = acero.Declaration("table_source", acero.TableSourceNodeOptions(table))
         options = acero.ProjectNodeOptions(list(self._columns.values()), list(self._columns))
         return acero.Declaration("project", options, inputs=[source]).to_table(use_threads=False)
@@ -233,7 +244,8 @@ class DatasetScan:
             by_path = self._filter is None or binds(self._filter, source.partition_schema)
             members = source.pruned(self._filter)[0] if by_path else list(source.members)
             picks = by_path and not isinstance(self._columns, Mapping)
-            own = Wanted(None, source.partition_schema, self._names_anywhere() if picks else None)
+            names = self._names_anywhere() if picks else None
+            own = Wanted(None, source.partition_schema, names, pandas_index=self._pandas_index)
             tables = list(self._read(members, own, operation, first_alone=False))
             schema = source.unified(map(self._without_partitions, tables)) if tables else source.schema(operation)
             columns = self._whole_columns(schema)

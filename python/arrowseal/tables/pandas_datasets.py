@@ -17,6 +17,8 @@ from arrowseal.tables.dataset import EncryptedDataset, dataset
 from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_faces import rows_at_a_time
 from arrowseal.tables.dataset_flow import in_order
+from arrowseal.tables.dataset_scan import DatasetScan
+from arrowseal.tables.dataset_source import as_expression
 from arrowseal.tables.dataset_write import write_dataset
 
 if TYPE_CHECKING:
@@ -59,13 +61,13 @@ def read_tables(
     unify = own.get("schema") is None
     infers = unify and own.get("partitioning", "hive") == "hive"
     found = dataset(source, format=table_format, unify_schemas=unify, _operation=face.__name__, **own, **arguments)
-    scan = found.scanner(columns, filters, batch_size=2**30)
+    scan = DatasetScan(found.source, columns, as_expression(filters), 2**30, pandas_index=True)
     categories = found.partition_schema if infers else pa.schema([])
     if not chunked:
         return convert(_encoded(scan.to_table(), categories, found))
     tables = (pa.Table.from_batches([batch]) for batch in scan.to_batches())
     frames = (convert(_encoded(table, categories, found)) for table in tables)
-    return frames if chunked is True else rows_at_a_time(frames, _count(chunked), _join)
+    return frames if chunked is True else rows_at_a_time(frames, _count(chunked), _joined)
 
 
 def read_texts(
@@ -211,6 +213,12 @@ def _values(name: str, found: EncryptedDataset) -> list[Any]:
     """All that paths say of a column, sorted."""
     values: set[Any] = {member.partition.values.get(name) for member in found.source.members} - {None}
     return sorted(values)
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """The frames as one, with their index if that is more than the numbers of rows."""
+    ranges = require("pandas", "pandas").RangeIndex
+    return _join(frames, keeps_index=not all(isinstance(frame.index, ranges) for frame in frames))
 
 
 def _join(frames: list[pd.DataFrame], *, keeps_index: bool = False) -> pd.DataFrame:

@@ -269,13 +269,14 @@ def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> p
         for name in columns:
             if name not in names:
                 raise KeyError(name)
-        needed = [*columns, *_index_columns(footer.schema)]
+        needed = [*columns, *index_columns(footer.schema)]
         if expression is not None:
             needed += names_of_filter(filters, expression, footer.schema)
     return footer.fetch(footer.plan(needed, footer.row_groups(expression, as_pyarrow=True))).file()
 
 
-def _index_columns(schema: pa.Schema) -> list[str]:
+def index_columns(schema: pa.Schema) -> list[str]:
+    """The columns that pandas makes an index of."""
     described = schema.pandas_metadata or {}
     return [name for name in described.get("index_columns", ()) if isinstance(name, str)]
 
