@@ -83,6 +83,7 @@ def test_a_partition_is_the_category_that_pandas_makes_of_its_path(
         {"schema": pa.schema([("v", pa.int32()), ("year", pa.int64())])},
         {"pre_buffer": False},
         {"ignore_prefixes": ["year=2013"]},
+        {"ignore_prefixes": None, "schema": None},
         {"read_dictionary": ["text"]},
         {"coerce_int96_timestamp_unit": "ms"},
     ],
@@ -220,3 +221,11 @@ def test_an_index_needs_no_request_of_its_own(lake: Lake) -> None:
     lake.forget()
     assert spd.read_parquet("s3://lake/w/", columns=["v"]).index.name == "k"
     assert len(lake.asked("GetObject")) == 2
+
+
+@pytest.mark.parametrize("name", ["filter", "unify_schemas", "two_passes", "no_such_argument"])
+@pytest.mark.parametrize("read", [spd.read_parquet, spd.read_orc])
+def test_an_argument_that_pandas_does_not_take_is_refused_before_any_request(lake: Lake, read: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        read("s3://lake/t/", **{name: True})
+    assert lake.s3.log == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import uuid
 from contextvars import copy_context
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import orc
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
@@ -20,6 +23,7 @@ from arrowseal.tables.dataset_flow import in_order
 from arrowseal.tables.dataset_scan import DatasetScan
 from arrowseal.tables.dataset_source import as_expression
 from arrowseal.tables.dataset_write import write_dataset
+from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,9 +33,9 @@ if TYPE_CHECKING:
     from arrowseal.tables.dataset_faces import Arguments
     from arrowseal.tables.dataset_source import DatasetFile
     from arrowseal.tables.dataset_written import WrittenDataset
-    from arrowseal.tables.formats import TableFormat
 
 _OF_DATASETS: Final = ("partitioning", "schema", "ignore_prefixes")
+_PASSES_TO: Final = {TableFormat.PARQUET: pq.read_table, TableFormat.ORC: orc.read_table}
 _OF_WRITES: Final = (
     "existing_data_behavior",
     "file_visitor",
@@ -54,10 +58,12 @@ def read_tables(
     if arguments.pop("engine", "auto") not in ("auto", "pyarrow"):
         raise ConfigurationError(f"{face.__name__}() reads many objects by engine='pyarrow' only")
     columns, filters = arguments.pop("columns", None), arguments.pop("filters", None)
+    given = {name: arguments.pop(name) for name in _OF_DATASETS if name in arguments}
+    own |= {name: value for name, value in given.items() if value is not None or name == "partitioning"}
     convert = partial(
         _frame, dtype_backend=arguments.pop("dtype_backend", None), options=arguments.pop("to_pandas_kwargs", None)
     )
-    own |= {name: arguments.pop(name) for name in _OF_DATASETS if name in arguments}
+    _check(_PASSES_TO[table_format], arguments)
     unify = own.get("schema") is None
     infers = unify and own.get("partitioning", "hive") == "hive"
     found = dataset(source, format=table_format, unify_schemas=unify, _operation=face.__name__, **own, **arguments)
@@ -172,6 +178,15 @@ def _frame(table: pa.Table, dtype_backend: Any, options: Any) -> pd.DataFrame:
     backend = {} if dtype_backend is None else {"dtype_backend": dtype_backend}
     whole: pd.DataFrame = pandas.read_feather(pa.BufferReader(sink.getvalue()), **backend)
     return whole
+
+
+def _check(function: Callable[..., Any], arguments: Arguments) -> None:
+    """Raise `TypeError` for an argument that pandas cannot hand to this function either."""
+    known = inspect.signature(function).parameters
+    for name in arguments:
+        if name not in known:
+            message = f"{function.__name__}() got an unexpected keyword argument {name!r}"
+            raise TypeError(message)
 
 
 def _encoded(table: pa.Table, categories: pa.Schema, found: EncryptedDataset) -> pa.Table:
