@@ -229,3 +229,19 @@ def test_an_argument_that_pandas_does_not_take_is_refused_before_any_request(lak
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
         read("s3://lake/t/", **{name: True})
     assert lake.s3.log == []
+
+
+def test_a_dataset_of_which_no_partition_is_accepted_is_empty(lake: Lake) -> None:
+    spd.to_parquet(FRAME.assign(text="x"), "s3://lake/w", partition_cols=["year"])
+    read = spd.read_parquet("s3://lake/w/", partition_filter=lambda _: False)
+    assert read.dtypes.drop("year").equals(spd.read_parquet("s3://lake/w/").dtypes.drop("year"))
+    assert (len(read), read["year"].dtype.categories.tolist()) == (0, [])
+    assert list(spd.read_parquet("s3://lake/w/", partition_filter=lambda _: False, chunked=True)) == []
+
+
+def test_text_of_which_no_partition_is_accepted_is_empty(lake: Lake) -> None:
+    spd.to_csv(FRAME[["v"]], "s3://lake/c/year=2012/a.csv", index=False)
+    read = spd.read_csv("s3://lake/c/", partition_filter=lambda _: False)
+    assert (len(read), list(read.columns), read["v"].dtype) == (0, ["v", "year"], "int64")
+    assert read["year"].dtype.categories.tolist() == []
+    assert list(spd.read_csv("s3://lake/c/", partition_filter=lambda _: False, chunked=3)) == []

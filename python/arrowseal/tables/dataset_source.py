@@ -96,7 +96,7 @@ class DatasetSource:
             return self.given_schema
         with self._lock:
             if not self._found:
-                if self.unify_schemas:
+                if self.unify_schemas and self.members:
                     found = self.unified(self._schemas(counted))
                 else:
                     found = self.with_partitions(self.files.schema(self.first, counted))

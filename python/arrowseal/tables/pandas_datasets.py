@@ -20,18 +20,18 @@ from arrowseal.tables.dataset import EncryptedDataset, dataset
 from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_faces import rows_at_a_time
 from arrowseal.tables.dataset_flow import in_order
+from arrowseal.tables.dataset_partitions import Partition
 from arrowseal.tables.dataset_scan import DatasetScan
-from arrowseal.tables.dataset_source import as_expression
+from arrowseal.tables.dataset_source import DatasetFile, as_expression
 from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
     from arrowseal.tables.dataset_faces import Arguments
-    from arrowseal.tables.dataset_source import DatasetFile
     from arrowseal.tables.dataset_written import WrittenDataset
 
 _OF_DATASETS: Final = ("partitioning", "schema", "ignore_prefixes")
@@ -90,11 +90,14 @@ def read_texts(
     if not chunked:
         counters = found.source.files.client.counters
         with counters.operation(face.__name__, found.source.location, file_type=table_format.value) as counted:
-            frames = list(_texts(face, found, arguments, to_client))
+            members = found.source.members
+            frames = list(_texts(face, found, members or [_without_rows(found)], arguments, to_client))
             whole: pd.DataFrame = _with_categories(joined(frames), found)
+            whole = whole if members else whole.iloc[:0]
             counted.rows = len(whole)
         return whole
-    parted = (_with_categories(frame, found) for frame in _texts(face, found, arguments, to_client))
+    texts = _texts(face, found, found.source.members, arguments, to_client)
+    parted = (_with_categories(frame, found) for frame in texts)
     return parted if chunked is True else rows_at_a_time(parted, _count(chunked), joined)
 
 
@@ -103,8 +106,17 @@ _TO_READS: Final = frozenset(
 )
 
 
+def _without_rows(found: EncryptedDataset) -> DatasetFile:
+    """The file that says the columns of a dataset of which no partition was accepted."""
+    return DatasetFile(found.source.first, Partition(dict.fromkeys(found.partition_schema.names)))
+
+
 def _texts(
-    face: Callable[..., Any], found: EncryptedDataset, arguments: Arguments, to_client: Arguments
+    face: Callable[..., Any],
+    found: EncryptedDataset,
+    members: Sequence[DatasetFile],
+    arguments: Arguments,
+    to_client: Arguments,
 ) -> Iterator[pd.DataFrame]:
     versions = found.source.files.version_ids
 
@@ -116,7 +128,7 @@ def _texts(
         yield Answer(frame, int(frame.memory_usage(index=False).sum()))
 
     ordered = in_order(
-        found.source.members,
+        members,
         run,
         size_of=lambda member: member.found.stored_bytes,
         context=copy_context(),
