@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 
 import arrowseal.pandas as spd
 from arrowseal import using
-from arrowseal.exceptions import ConfigurationError, ObjectExistsError
+from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, ObjectExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -245,3 +246,19 @@ def test_text_of_which_no_partition_is_accepted_is_empty(lake: Lake) -> None:
     assert (len(read), list(read.columns), read["v"].dtype) == (0, ["v", "year"], "int64")
     assert read["year"].dtype.categories.tolist() == []
     assert list(spd.read_csv("s3://lake/c/", partition_filter=lambda _: False, chunked=3)) == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_column_that_is_not_there_is_told_from_those_that_are(lake: Lake, chunked: bool) -> None:
+    spd.to_parquet(FRAME, "s3://lake/w", partition_cols=["year"])
+
+    def read(**arguments: Any) -> None:
+        list(spd.read_parquet("s3://lake/w/", chunked=chunked, **arguments))
+
+    with pytest.raises(ColumnNotFoundError, match=re.escape("no column 'k': it has ['v', 'year']")):
+        read(columns=["k"])
+    with pytest.raises(ColumnNotFoundError, match=re.escape("no column 'k': it has ['v', 'year']")):
+        read(columns=["v", "k"], filters=[("v", "<", 3)])
+    for unknown in ([("k", "=", 1)], [("year", "=", 2012), ("k", "=", 1)]):
+        with pytest.raises(ColumnNotFoundError, match="a column of the filter is not there"):
+            read(filters=unknown)

@@ -248,6 +248,10 @@ class DatasetScan:
             own = Wanted(None, source.partition_schema, names, pandas_index=self._pandas_index)
             tables = list(self._read(members, own, operation, first_alone=False))
             schema = source.unified(map(self._without_partitions, tables)) if tables else source.schema(operation)
+            if picks and not all({name, name.split(".")[0]} & {*schema.names} for name in self._names() or []):
+                schema = source.schema(operation)  # for the error, which lists what could be asked for
+            if self._filter is not None and not by_path:
+                source.check(self._filter, schema)
             columns = self._whole_columns(schema)
             wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
             fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]

@@ -155,7 +155,7 @@ class DatasetSource:
             kept, rest = self._decided(partitions, expression), None
         else:
             schema = self.schema(counted)
-            self._check(expression, schema)
+            self.check(expression, schema)
             kept, rest = matching(partitions, expression, schema), expression
         ids = {id(partition) for partition in kept}
         return [member for member in self.members if id(member.partition) in ids], rest
@@ -171,7 +171,8 @@ class DatasetSource:
         table = pa.table([*rows, pa.array(range(len(partitions)))], names=[*self.partition_schema.names, _AT])
         return [partitions[at] for at in table.filter(expression)[_AT].to_pylist()]
 
-    def _check(self, expression: pc.Expression, schema: pa.Schema) -> None:
+    def check(self, expression: pc.Expression, schema: pa.Schema) -> None:
+        """Raise `ColumnNotFoundError` for a filter on a column that the schema does not have."""
         try:
             schema.empty_table().filter(expression)
         except pa.ArrowInvalid as error:
