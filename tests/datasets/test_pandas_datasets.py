@@ -14,7 +14,7 @@ import pytest
 
 import arrowseal.pandas as spd
 from arrowseal import using
-from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, ObjectExistsError
+from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, ObjectExistsError, SchemaMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,3 +262,38 @@ def test_a_column_that_is_not_there_is_told_from_those_that_are(lake: Lake, chun
     for unknown in ([("k", "=", 1)], [("year", "=", 2012), ("k", "=", 1)]):
         with pytest.raises(ColumnNotFoundError, match="a column of the filter is not there"):
             read(filters=unknown)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (pd.Categorical(["x", "y"]), ["z", None]),
+        (["z", None], pd.Categorical(["x", "y"])),
+        (pd.Categorical(["x", "y"]), pd.Categorical(["z", "x"], ordered=True)),
+        (pd.Categorical(["x", None]), pd.array(["z", "a"], "string[pyarrow]"), pd.Categorical(["w"])),
+        (pd.Categorical([2, 1]), [3, 4]),
+    ],
+    ids=["first", "second", "ordered", "more than two", "numbers"],
+)
+def test_categories_of_some_files_are_values_beside_those_of_others(
+    lake: Lake, tmp_path: Path, columns: tuple[Any, ...], chunked: bool
+) -> None:
+    frames = [pd.DataFrame({"kind": column}) for column in columns]
+    for at, frame in enumerate(frames):
+        frame.to_parquet(tmp_path / f"{at}.parquet")
+    lake.seal(tmp_path, "k/")
+    read = spd.read_parquet("s3://lake/k/", chunked=chunked)
+    whole = pd.concat(list(read)) if chunked else read
+    assert whole["kind"].dropna().tolist() == pd.read_parquet(tmp_path)["kind"].dropna().tolist()
+    assert whole["kind"].isna().tolist() == [missing for frame in frames for missing in frame["kind"].isna()]
+
+
+def test_categories_beside_other_values_do_not_go_together(lake: Lake) -> None:
+    lake.put({f"k/{at}.parquet": frame_bytes(column) for at, column in enumerate((pd.Categorical(["x"]), [1]))})
+    with pytest.raises(SchemaMismatchError, match="Field kind"):
+        spd.read_parquet("s3://lake/k/")
+
+
+def frame_bytes(column: Any) -> bytes:
+    return bytes(pd.DataFrame({"kind": column}).to_parquet())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
@@ -124,7 +125,7 @@ class DatasetSource:
         """One schema that fits all, with types that hold all of theirs. Raises `SchemaMismatchError`."""
         given = list(dict.fromkeys(schemas))
         try:
-            together = pa.unify_schemas(given, promote_options="permissive")
+            together = _promoted(given)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             message = f"{self.shown}: its files have columns that do not go together ({error}): give schema="
             raise SchemaMismatchError(message) from None
@@ -185,6 +186,32 @@ class DatasetSource:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
+
+
+def _promoted(schemas: list[pa.Schema]) -> pa.Schema:
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowTypeError:
+        return pa.unify_schemas(_decoded(schemas), promote_options="permissive")
+
+
+def _decoded(schemas: list[pa.Schema]) -> list[pa.Schema]:
+    """The schemas with the values of dictionaries in place of those columns that are no such dictionaries elsewhere."""
+    forms: dict[str, set[bool | None]] = {}
+    for column in chain.from_iterable(schemas):
+        if not pa.types.is_null(column.type):
+            forms.setdefault(column.name, set()).add(_ordered(column.type))
+
+    def decoded(column: pa.Field) -> pa.Field:
+        differs = _ordered(column.type) is not None and len(forms[column.name]) > 1
+        return column.with_type(column.type.value_type) if differs else column
+
+    return [pa.schema(map(decoded, schema), schema.metadata) for schema in schemas]
+
+
+def _ordered(kind: pa.DataType) -> bool | None:
+    """Whether a dictionary is ordered; None for what is none."""
+    return bool(kind.ordered) if pa.types.is_dictionary(kind) else None
 
 
 def _is_alike(one: pa.DataType, other: pa.DataType) -> bool:
