@@ -14,7 +14,13 @@ import pytest
 
 import arrowseal.pandas as spd
 from arrowseal import using
-from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, ObjectExistsError, SchemaMismatchError
+from arrowseal.exceptions import (
+    ColumnNotFoundError,
+    ConfigurationError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    SchemaMismatchError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -297,3 +303,16 @@ def test_categories_beside_other_values_do_not_go_together(lake: Lake) -> None:
 
 def frame_bytes(column: Any) -> bytes:
     return bytes(pd.DataFrame({"kind": column}).to_parquet())
+
+
+@pytest.mark.parametrize("read", [spd.read_parquet, spd.read_csv])
+def test_a_prefix_without_its_slash_is_told_how_it_is_read(lake: Lake, read: Any) -> None:
+    spd.to_parquet(FRAME, "s3://lake/w", partition_cols=["year"])
+    lake.forget()
+    with pytest.raises(ObjectNotFoundError, match=r"s3://lake/w: no such object.*; a prefix .* slash .* dataset=True$"):
+        read("s3://lake/w")
+    assert {seen.operation for seen in lake.s3.log} <= {"GetObject", "HeadObject"}
+    for arguments in ({"dataset": False}, {"version_id": "of-another-time"}):
+        with pytest.raises(ObjectNotFoundError) as caught:
+            read("s3://lake/w", **arguments)
+        assert "dataset=True" not in str(caught.value)
