@@ -249,7 +249,7 @@ class ParquetReader:
             return rows  # as pyarrow read them, each once
         if not set(columns) <= set(rows.column_names):
             return rows  # fields of columns are no columns of the table
-        index = _index_columns(rows.schema) if self._read.get("use_pandas_metadata") else []
+        index = index_columns(rows.schema) if self._read.get("use_pandas_metadata") else []
         return rows.select([*columns, *(name for name in index if name not in columns)])
 
 
