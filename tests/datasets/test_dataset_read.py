@@ -22,6 +22,7 @@ from arrowseal.exceptions import (
     ConfigurationError,
     LocationError,
     ObjectNotFoundError,
+    SchemaMismatchError,
 )
 from lake import Lake, named, pq_bytes, trips
 
@@ -229,6 +230,44 @@ def test_files_are_chosen_by_suffix_and_time(lake: Lake) -> None:
         chosen(last_modified_begin=stored + dt.timedelta(seconds=1))
     with pytest.raises(ConfigurationError, match="time zone"):
         chosen(last_modified_end=dt.datetime(2026, 1, 1))
+
+
+@pytest.mark.parametrize("flavor", ["hive", None])
+@pytest.mark.parametrize("filter_", [None, pc.field("m") == "01"])
+def test_paths_are_read_as_the_types_of_the_schema_that_is_given(
+    lake: Lake, tmp_path: Path, flavor: str | None, filter_: pc.Expression | None
+) -> None:
+    table = pa.table({"m": ["01", "02", "10"], "x": [1, 2, 3]})
+    ds.write_dataset(table, tmp_path, format="parquet", partitioning=["m"], partitioning_flavor=flavor)
+    lake.seal(tmp_path, "t/")
+    schema = pa.schema([("x", pa.int64()), ("m", pa.string())])
+    ours = sa.dataset("s3://lake/t/", schema=schema, partitioning=flavor or ["m"], client=lake.client)
+    theirs = ds.dataset(tmp_path, schema=schema, partitioning=ds.partitioning(schema.remove(0), flavor=flavor))
+    assert ours.to_table(filter=filter_).equals(theirs.to_table(filter=filter_))
+    assert ours.to_table(filter=filter_)["m"].to_pylist()[0] == "01"
+
+
+def test_paths_that_were_read_as_something_else_do_not_become_what_another_schema_says(
+    lake: Lake, tmp_path: Path
+) -> None:
+    ds.write_dataset(
+        pa.table({"m": ["01"], "x": [1]}), tmp_path, format="parquet", partitioning=["m"], partitioning_flavor="hive"
+    )
+    lake.seal(tmp_path, "t/")
+    found = sa.dataset("s3://lake/t/", client=lake.client)
+    with pytest.raises(SchemaMismatchError, match="where the dataset is made"):
+        found.replace_schema(pa.schema([("x", pa.int64()), ("m", pa.string())])).to_table()
+
+
+@pytest.mark.parametrize("columns", [None, [], ["A"], ["b"], ["b", "A"]])
+@pytest.mark.parametrize("filter_", [pc.field(0) < 2, pc.field("A") > pc.field(0)])
+def test_a_filter_by_position_means_the_columns_of_the_dataset(
+    lake: Lake, tmp_path: Path, columns: list[str] | None, filter_: pc.Expression
+) -> None:
+    write(pa.table({"a": range(10), "A": [*range(10)][::-1], "b": [*"abcdefghij"]}), tmp_path / "1.parquet")
+    lake.seal(tmp_path, "t/")
+    ours = sa.dataset("s3://lake/t/", client=lake.client).to_table(columns=columns, filter=filter_)
+    assert ours.equals(ds.dataset(tmp_path).to_table(columns=columns, filter=filter_))
 
 
 def test_columns_that_a_file_lacks_are_null_and_others_are_left_out_as_in_pyarrow(lake: Lake, tmp_path: Path) -> None:

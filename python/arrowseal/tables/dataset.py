@@ -175,7 +175,8 @@ def dataset(
         source: a prefix (`s3://lake/trips/`), a pattern (`s3://lake/trips/**/*.parquet`; `*`, `?` and `[...]` stay
             within one level), one object, or a list of them. A location instead of a URL is never a pattern.
         schema: the columns and their types; otherwise those of the first file. Columns that a file does not have are
-            null, others than these are not read, and types are converted where no value changes.
+            null, others than these are not read, and types are converted where no value changes. What paths say is
+            read as the types that it has.
         format: as in `read_table`; the extension of each file says it otherwise.
         partitioning: how paths say the values of columns: `"hive"` (`year=2013/`), names of one column for each level,
             `pyarrow.dataset.partitioning(...)`, or None. What paths say is not authenticated.
@@ -229,7 +230,7 @@ def dataset(
     files = Files(chosen, keywords, format, options, _versions(version_id, found))
     for one in {files.format_of(one): one for one in found}.values():
         files.check(one)
-    partitions = partitions_of([one.path for one in found], partitioning, _type_of)
+    partitions = partitions_of([one.path for one in found], partitioning, _type_of, schema)
     location = found[0].location if isinstance(source, Sequence) and not isinstance(source, str) else source
     return dataset_of(
         files,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs
 
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, SchemaMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,18 +56,22 @@ def arrow_type(values: set[str]) -> pa.DataType:
 
 
 def partitions_of(
-    paths: Iterable[str], partitioning: Any, type_of: Callable[[set[str]], pa.DataType] = arrow_type
+    paths: Iterable[str],
+    partitioning: Any,
+    type_of: Callable[[set[str]], pa.DataType] = arrow_type,
+    schema: pa.Schema | None = None,
 ) -> Partitions:
     """The partitions of files, by their paths below the base of their dataset.
 
     `partitioning` is what `pyarrow.dataset.dataset` takes: `"hive"`, names of fields (one for each level), a
-    `Partitioning` or a `PartitioningFactory`; None for none. Where it says no types, `type_of` does by all values: by
-    itself int32, or string as soon as one value is no int32.
+    `Partitioning` or a `PartitioningFactory`; None for none. Where it says no types, the schema of the dataset does if
+    it is given, otherwise `type_of` by all values: by itself int32, or string as soon as one value is no int32.
 
     Raises `ConfigurationError` for another partitioning, or a path that it does not fit.
     """
     paths = list(paths)
-    chosen = _partitioning(partitioning, paths, type_of)
+    types = {} if schema is None else {column.name: _value_type(column.type) for column in schema}
+    chosen = _partitioning(partitioning, paths, _Types(types, type_of))
     if chosen is None:
         return Partitions(pa.schema([]), dict.fromkeys(paths, WHOLE))
     by_name = isinstance(chosen, ds.FilenamePartitioning)
@@ -89,33 +93,46 @@ def _parsed(partitioning: ds.Partitioning, path: str) -> Partition:
     return Partition(ds.get_partition_keys(expression), expression)
 
 
-def _partitioning(
-    given: Any, paths: Sequence[str], type_of: Callable[[set[str]], pa.DataType]
-) -> ds.Partitioning | None:
+class _Types(NamedTuple):
+    """The types of partition columns, by their names or else by their values."""
+
+    given: Mapping[str, pa.DataType]
+    of_values: Callable[[set[str]], pa.DataType]
+
+    def inferred(self, values: Mapping[str, set[str | None]]) -> pa.Schema:
+        there = {name: {value for value in found if value is not None} for name, found in values.items()}
+        return pa.schema([(name, self._of(name, found)) for name, found in there.items()])
+
+    def _of(self, name: str, values: set[str]) -> pa.DataType:
+        given = self.given.get(name)
+        if given is not None:
+            return given
+        return self.of_values(values) if values else pa.string()
+
+
+def _partitioning(given: Any, paths: Sequence[str], types: _Types) -> ds.Partitioning | None:
     if given is None or isinstance(given, ds.Partitioning):
         return given
     if isinstance(given, ds.PartitioningFactory):
-        return _of_factory(given, paths, type_of)
+        return _of_factory(given, paths, types)
     if given == "hive":
-        return ds.HivePartitioning(_inferred(_hive_values(paths), type_of))
+        return ds.HivePartitioning(types.inferred(_hive_values(paths)))
     if isinstance(given, str) or not all(isinstance(name, str) for name in given):
         raise ConfigurationError(
             'partitioning= is "hive", a list of names, pyarrow.dataset.partitioning(...), or None for none'
         )
-    return ds.DirectoryPartitioning(_inferred(_directory_values(list(given), paths), type_of))
+    return ds.DirectoryPartitioning(types.inferred(_directory_values(list(given), paths)))
 
 
-def _of_factory(
-    factory: ds.PartitioningFactory, paths: Sequence[str], type_of: Callable[[set[str]], pa.DataType]
-) -> ds.Partitioning:
+def _of_factory(factory: ds.PartitioningFactory, paths: Sequence[str], types: _Types) -> ds.Partitioning:
     """What the factory would make; it does so only for files, but says what it was made of."""
     _, options = factory.__reduce__()
     schema = next((option for option in options if isinstance(option, pa.Schema)), None)
     names = next((option for option in options if isinstance(option, list)), None)
     if factory.type_name == "hive":
-        return ds.HivePartitioning(schema or _inferred(_hive_values(paths), type_of))
+        return ds.HivePartitioning(schema or types.inferred(_hive_values(paths)))
     if factory.type_name == "directory" and (schema is not None or names is not None):
-        return ds.DirectoryPartitioning(schema or _inferred(_directory_values(names or [], paths), type_of))
+        return ds.DirectoryPartitioning(schema or types.inferred(_directory_values(names or [], paths)))
     raise ConfigurationError("give pyarrow.dataset.partitioning(...) a schema: this one infers nothing here")
 
 
@@ -137,11 +154,6 @@ def _directory_values(names: list[str], paths: Iterable[str]) -> dict[str, set[s
             if segment:
                 values[name].add(unquote(segment))
     return values
-
-
-def _inferred(values: Mapping[str, set[str | None]], type_of: Callable[[set[str]], pa.DataType]) -> pa.Schema:
-    given = {name: {value for value in found if value is not None} for name, found in values.items()}
-    return pa.schema([(name, type_of(found) if found else pa.string()) for name, found in given.items()])
 
 
 def partitioning_to_write(
@@ -223,10 +235,16 @@ def accepted(partitions: Iterable[Partition], accept: Callable[[dict[str, str]],
 
 
 def constant(value: Any, kind: pa.DataType, rows: int) -> pa.Array:
-    """A column of one value."""
+    """A column of one value. Raises `SchemaMismatchError` for a value that is of another type."""
     if value is None:
         return pa.nulls(rows, kind)
     if pa.types.is_dictionary(kind):
         indices = pa.repeat(pa.scalar(0, kind.index_type), rows)
         return pa.DictionaryArray.from_arrays(indices, pa.array([value], kind.value_type), ordered=kind.ordered)
-    return pa.repeat(pa.scalar(value, kind), rows)
+    try:
+        return pa.repeat(pa.scalar(value, kind), rows)
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        raise SchemaMismatchError(
+            f"paths say a value of type {type(value).__name__} for a column that is to be {kind}: give schema= where "
+            "the dataset is made, so that they are read as that"
+        ) from None

@@ -149,8 +149,9 @@ class DatasetScan:
         schema = source.schema(operation)
         members, left = source.pruned(self._filter, operation)
         columns = names = self._whole_columns(schema)
-        if left is not None:
-            names = list(dict.fromkeys([*names, *names_of_filter(None, left, schema)]))
+        if left is not None:  # which may go by position, so that no column moves
+            named = {*names, *names_of_filter(None, left, schema)}
+            names = [name for name in schema.names if name in named]
         read = pa.schema([self._field(name, schema) for name in names], schema.metadata)
         return Wanted(read, source.partition_schema, columns, left, source.strict(schema)), members
 
