@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 from arrowseal.extras import require
+from arrowseal.fork_lock import ForkLock
 from arrowseal.kms_counts import KmsCalls
 from arrowseal.progress import SILENT, ObjectProgress
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
     from matplotlib.figure import Figure
+
+    _Lock = threading.Lock | ForkLock
 
 Section = Literal["kms", "s3", "crypto", "decode"]
 _SECTIONS: Final[tuple[Section, ...]] = get_args(Section)
@@ -97,7 +100,13 @@ COLUMNS = tuple(field.name for field in fields(OperationRecord) if field.name !=
 class Operation:
     """An operation under way. Its fields end up in its `OperationRecord`; `timed` may be used from several threads."""
 
-    def __init__(self, operation: str, location: Located, file_type: str | None = None) -> None:
+    def __init__(
+        self,
+        operation: str,
+        location: Located,
+        file_type: str | None = None,
+        make_lock: Callable[[], _Lock] = threading.Lock,
+    ) -> None:
         self.operation = operation
         self.location = location
         self.file_type = file_type
@@ -114,7 +123,7 @@ class Operation:
         self._held = 0
         self._most_held = 0
         self._sections: dict[Section, _Timed] = {}
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._started = time.time()
         self._cpu = time.process_time()
         self._wall = time.perf_counter()
@@ -213,7 +222,7 @@ class _Timed:
 
     __slots__ = ("_entered", "_inside", "_lock", "seconds")
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: _Lock) -> None:
         self.seconds = 0.0
         self._inside = 0
         self._entered = 0.0
@@ -258,7 +267,7 @@ class Counters:
 
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
         self._rows: deque[tuple[Any, ...]] = deque(maxlen=max_records)
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def operation(
         self, operation: str, location: Located, *, file_type: str | None = None
@@ -276,7 +285,7 @@ class Counters:
         outer = self._joined()
         if outer is not None:
             return outer, lambda: None
-        started = Operation(operation, location)
+        started = Operation(operation, location, make_lock=ForkLock)  # what has it may outlive a fork
         return started, lambda: self.keep(started)
 
     def _joined(self) -> Operation | None:

@@ -115,7 +115,9 @@ class UnwrappedKeys(Generic[Value]):
         return flight.value
 
     def _fresh(self, key: Hashable) -> Value | None:
-        """An entry that is young enough; all that are too old go."""
+        """An entry that is young enough. Those that are too old go: of the others, which are in the order in which KMS
+        answered, and not in that in which it was asked, as many as come before a young one.
+        """
         oldest = self._clock() - self._bounds.max_age_seconds
         while self._entries:
             first, (since, size, _) = next(iter(self._entries.items()))
@@ -124,7 +126,7 @@ class UnwrappedKeys(Generic[Value]):
             del self._entries[first]
             self._bytes -= size
         entry = self._entries.get(key)
-        return None if entry is None else entry[2]
+        return None if entry is None or entry[0] <= oldest else entry[2]
 
     def _keep(self, key: Hashable, size: int, since: float, value: Value) -> None:
         if key in self._entries:

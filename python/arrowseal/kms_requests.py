@@ -6,7 +6,6 @@ Source: API reference of AWS KMS, version 2014-11-01.
 from __future__ import annotations
 
 import re
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -24,6 +23,7 @@ from arrowseal.exceptions import (
     KmsThrottledError,
     KmsUnavailableError,
 )
+from arrowseal.fork_lock import ForkLock
 from arrowseal.materials import KEY_ARN
 from arrowseal.retries import call_kms
 from arrowseal.server_clock import clock_skew, seconds_ahead
@@ -95,7 +95,7 @@ class KmsRequests:
         self._kms = kms
         self._renew = renew
         self._arns: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self.granted: dict[str, Any] = {"GrantTokens": list(grant_tokens)} if grant_tokens else {}
         """The grant tokens, as arguments of a call."""
 

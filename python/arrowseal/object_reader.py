@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
+from arrowseal.fork_lock import ForkLock
 from arrowseal.outcomes import results
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class ObjectReader(io.RawIOBase):
         super().__init__()
         self.object: Final = source
         """What it reads; closed with the file."""
-        self._lock = threading.RLock()
+        self._lock = ForkLock(threading.RLock)
         self._position = 0
         self._ahead = _Ahead(source)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from arrowseal import _core
 from arrowseal.encryption import CSE
 from arrowseal.exceptions import SizeLimitError, UncommittedWriteError
+from arrowseal.fork_lock import ForkLock
 from arrowseal.outgoing import contiguous, read_piece
 from arrowseal.suites import MAX_CONTENT_BYTES, V2
 
@@ -62,7 +63,7 @@ class ObjectWriter(io.RawIOBase):
         self._limit = MAX_CONTENT_BYTES if isinstance(target.encryption, CSE) else None
         # Format V2 tells the length in its metadata, which goes before the first part.
         self._told = expected if isinstance(target.encryption, CSE) and target.encryption.format is V2 else None
-        self._lock = threading.RLock()
+        self._lock = ForkLock(threading.RLock)
         self._sealing: Sealing | None = None
         self._upload: Upload | None = None
         self._part: _core.PartBuffer | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 
 from arrowseal import _core
 from arrowseal.exceptions import AuthenticationError, ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
+from arrowseal.fork_lock import ForkLock
 from arrowseal.transfer import AT_ONCE, PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class _Held:
     def __init__(self, begin: int, tail: Content) -> None:
         self._tail = begin, tail
         self._others: OrderedDict[Range, Content] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def extents(self) -> list[tuple[int, Content]]:
         """All of it, by where it begins."""

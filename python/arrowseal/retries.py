@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -16,6 +15,7 @@ from arrowseal.exceptions import (
     ThrottledError,
     UnavailableError,
 )
+from arrowseal.fork_lock import ForkLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ class Circuit:
 
     def __init__(self) -> None:
         self._tokens = self.TOKENS
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def take(self) -> bool:
         """Whether one more repetition is allowed."""

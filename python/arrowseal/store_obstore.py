@@ -13,12 +13,12 @@ import functools
 import os
 import re
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from arrowseal.exceptions import StoreUnansweredError, TransferError
+from arrowseal.fork_lock import ForkLock
 from arrowseal.metadata import RESERVED_NAMES
 from arrowseal.s3_errors import store_error
 from arrowseal.store import Body, StoredObject
@@ -77,7 +77,7 @@ class ObstoreStore(LeanStore):
 
     def __init__(self, endpoints: Callable[[], LearntEndpoints], renew: Renew = lambda *_: None) -> None:
         super().__init__(endpoints, renew)
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._stores: dict[str, tuple[BucketEndpoint, Any]] = {}
         self._neighbours = _Neighbours()
 

@@ -148,6 +148,7 @@ class Transfer:
                 if source is None:
                     source = self.matching(start, end)
                 content = self.exactly(source, end - start)
+            budget.progressed()
         except UnavailableError as error:
             budget.pause(error)
             self.operation.count_retry()

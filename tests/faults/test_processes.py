@@ -289,6 +289,64 @@ def test_a_child_that_is_forked_while_another_thread_makes_a_client_makes_its_ow
     finished(run(code))
 
 
+def test_a_child_finds_no_lock_taken_that_another_thread_of_its_parent_held(servers: BrokenServers, run: Run) -> None:
+    servers.client().put("s3://bucket/o", bytes(3 * MIB))
+    code = """
+        import asyncio, contextlib, io, signal, threading
+        import pyarrow as pa
+        import arrowseal.aio, arrowseal.arrow
+        from arrowseal.fork_lock import ForkLock
+
+        made, make = [], ForkLock.__init__
+
+        def noted(lock, *arguments):
+            make(lock, *arguments)
+            made.append(lock)
+
+        ForkLock.__init__ = noted
+        client = arrowseal.Client(
+            sys.argv[1], region_name="eu-west-1", endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3],
+            transfer=transfer,
+        )
+        arrowseal.arrow.write_table(pa.table({"n": [1]}), "s3://bucket/t/a.parquet", client=client)
+        opened, file = client.object("s3://bucket/o"), client.open("s3://bucket/o", "rb")
+        writer, table = client.open("s3://bucket/new", "wb"), arrowseal.arrow.dataset("s3://bucket/t/", client=client)
+        awaited = arrowseal.aio.AsyncClient(client)
+        asyncio.run(awaited.get("s3://bucket/o"))
+        file.read(10), writer.write(b"1")
+
+        def work():
+            assert client.get("s3://bucket/o") == opened.read_at(0, 3 * 2**20) == file.read() + bytes(10)
+            assert table.to_table()["n"].to_pylist() == [1]
+            assert asyncio.run(awaited.get("s3://bucket/o")) == bytes(3 * 2**20)
+            writer.abort()
+
+        held, forked = threading.Event(), threading.Event()
+
+        def hold():
+            with contextlib.ExitStack() as stack:
+                for lock in [*made]:
+                    stack.enter_context(lock)
+                held.set()
+                forked.wait()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            work()
+            os._exit(0)
+        forked.set()
+        thread.join()
+        assert len(made) > 8
+        assert os.waitpid(child, 0)[1] == 0
+        work()
+    """
+    finished(run(code))
+
+
 def test_an_upload_that_a_parent_has_open_is_left_alone_by_its_children(servers: BrokenServers, run: Run) -> None:
     code = """
         file = client.open("s3://bucket/o", "wb")

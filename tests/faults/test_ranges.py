@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 import threading
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from broken_bodies import Fault
+from broken_bodies import Fault, operation_of
 from fault_rules import always, on
 
 from arrowseal import PLAIN, Client, CommitmentPolicy, TransferOptions
@@ -60,6 +61,21 @@ def read_everywhere(opened: EncryptedObject, seed: int = 1) -> None:
         found = opened.read_ranges(ranges)
         assert [bytes(each) for each in found] == [CONTENT[start : start + length] for start, length in ranges]
     assert opened.read_at(0, SIZE + 1) == CONTENT
+
+
+def test_short_ranges_that_succeed_make_good_for_those_that_were_repeated(servers: BrokenServers) -> None:
+    busy, lock = itertools.cycle([Fault("status", 503)] * 2 + [None] * 6), threading.Lock()
+
+    def rule(*request: Any) -> Fault | None:
+        with lock:
+            return next(busy) if operation_of(*request) == "GetObject" else None
+
+    with servers.client().object(URL) as opened:
+        servers.s3.rule = rule
+        for _ in range(5):
+            for start in range(0, 10 * MIB, S):
+                assert opened.read_at(start, 100) == CONTENT[start : start + 100]
+            opened.close()
 
 
 @pytest.mark.parametrize("chosen", ["V3", "V2"])

@@ -67,6 +67,24 @@ def test_age_counts_from_before_the_call_so_that_a_slow_answer_is_not_kept_longe
     assert len(calls) == 1
 
 
+def test_an_old_key_is_not_kept_by_a_younger_one_that_kms_answered_first() -> None:
+    clock = Clock()
+    cache = UnwrappedKeys[str](DataKeyCache(max_age_seconds=60), clock)
+
+    def throttled() -> str:
+        clock.now += 40
+        cache.get("b", 1, lambda: "asked later")
+        clock.now += 10
+        return "asked first"
+
+    cache.get("a", 1, throttled)
+    clock.now += 20
+    load, calls = counting()
+    assert cache.get("a", 1, load) == "key"
+    assert cache.get("b", 1, load) == "asked later"
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("bounds", [DataKeyCache(max_keys=3), DataKeyCache(max_bytes=30)])
 def test_the_oldest_keys_go_when_the_bounds_are_reached(bounds: DataKeyCache) -> None:
     cache = UnwrappedKeys[str](bounds)

@@ -57,7 +57,8 @@ LAYERS = [
     {"progress"},
     {"retries"},
     {"learnt_endpoints", "server_clock"},
-    {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes", "standby"},
+    {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes", "standby"}
+    | {"fork_lock"},
     {"suites", "legacy", "flat_json"},
     {"exceptions", "_core"},
 ]

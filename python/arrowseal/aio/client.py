@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from arrowseal.aio.threads import CONCURRENCY, SHARED, Threads, awaitable
 from arrowseal.defaults import default_client
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.fork_lock import ForkLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -95,7 +95,7 @@ class AsyncObjectWriter:
     def __init__(self, threads: Threads, start: Callable[[], ObjectWriter]) -> None:
         self._threads = threads
         self._start = start
-        self._starting = threading.Lock()
+        self._starting = ForkLock()
         self._writer: ObjectWriter | None = None
 
     @property

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import functools
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from arrowseal.cancellation import Cancellation, cancelled_by
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.fork_lock import ForkLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -39,7 +39,7 @@ class Threads:
         self._concurrency = concurrency
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     async def run(
         self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fsspec.spec import AbstractBufferedFile
 
+from arrowseal.fork_lock import ForkLock
 from arrowseal.fs.exit_guard import wait_for
 from arrowseal.object_reader import ObjectReader
 
@@ -46,7 +47,7 @@ class SealedBufferedFile(AbstractBufferedFile):  # type: ignore[misc]
         **keywords: Any,
     ) -> None:
         self._reader = ObjectReader(source)
-        self._lock = RLock()
+        self._lock = ForkLock(RLock)
         self._line_start, self._lines = 0, b""
         options = dict(cache_options or {})
         if cache_type == "parts":  # fsspec.parquet's, which otherwise makes up zeros for what it was not given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, SchemaMismatchError
+from arrowseal.fork_lock import ForkLock
 from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_files import Files, Strict
 from arrowseal.tables.dataset_flow import in_order, threads_of
@@ -77,7 +77,7 @@ class DatasetSource:
     """What its reads are called in counters."""
     _found: list[pa.Schema] = field(default_factory=list, repr=False, compare=False)
     """The schema, once files were asked for it."""
-    _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
+    _lock: Any = field(default_factory=ForkLock, repr=False, compare=False)
 
     @property
     def threads(self) -> int:
@@ -185,7 +185,7 @@ class DatasetSource:
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=threading.Lock())
+        vars(self).update(state, _lock=ForkLock())
 
 
 def _promoted(schemas: list[pa.Schema]) -> pa.Schema:

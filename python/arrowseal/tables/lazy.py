@@ -7,7 +7,6 @@ for each kind of format.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from arrowseal.exceptions import ObjectChangedError
 from arrowseal.extras import require
+from arrowseal.fork_lock import ForkLock
 from arrowseal.tables.polars_frames import rows_alone
 from arrowseal.tables.ranges import Content
 
@@ -100,7 +100,7 @@ class LazyTable(ABC):
         self._arguments = arguments
         self._schema: pl.Schema | None = None
         self._opened: tuple[Opened, _Current] | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     @abstractmethod
     def open(self, source: Ranges) -> Opened:
@@ -115,7 +115,7 @@ class LazyTable(ABC):
         try:
             resolver = import_module("polars.lazyframe.resolver")
             readers = import_module("polars.io.external_reader")
-        except ModuleNotFoundError:  # before polars 2.1
+        except ModuleNotFoundError:  # both are unstable by the word of polars
             return self._io_source(self.schema)
         return _resolved(resolver, readers, self)
 
@@ -173,7 +173,7 @@ class LazyTable(ABC):
         return {**self.__dict__, "_opened": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _lock=ForkLock())
 
     def _take(self, counted: Operation, *, fresh: bool) -> Opened:
         with self._lock:
