@@ -13,6 +13,7 @@ from kills import Killed, dying_at
 
 import arrowseal.arrow
 from arrowseal import PLAIN
+from arrowseal.exceptions import ConfigurationError
 from arrowseal.operations import migrate, migrated_tables
 
 if TYPE_CHECKING:
@@ -92,6 +93,51 @@ def test_what_is_no_table_in_one_pass_is_told_without_its_content_and_stays(lake
     assert "csv_options=" in row.reason
     assert "secret" not in row.reason
     assert lake.keys == ["a/t.csv"]
+
+
+def test_a_table_that_no_reader_of_parquet_would_read_for_a_name_twice_is_told_and_the_others_are_done(
+    lake: Lake,
+) -> None:
+    put(lake, b"secret,b,secret\n1,x,0.5\n", "a/1.csv")
+    put(lake, key="a/2.csv")
+    client = lake.make_client(allow_plaintext=True)
+    first, second = migrate("s3://lake/a/", format="parquet", client=client, delete_source=True).results
+    assert (first.state, second.state) == ("failed", "done")
+    assert "more than once" in first.reason
+    assert "secret" not in first.reason
+    assert lake.keys == ["a/1.csv", "a/2.parquet"]
+    named = {"read_options": pa.csv.ReadOptions(column_names=["a", "b", "c"], skip_rows=1)}
+    assert migrate("s3://lake/a/1.csv", format="parquet", client=client, csv_options=named).ok
+    assert arrowseal.arrow.read_table("s3://lake/a/1.parquet", client=lake.client).column_names == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("options", ["file_options", "csv_options"])
+def test_options_that_pyarrow_does_not_have_are_refused_before_any_request(lake: Lake, options: str) -> None:
+    put(lake)
+    lake.forget()
+    with pytest.raises(ConfigurationError, match="nonsense"):
+        migrate(URL, format="parquet", client=lake.client, **{options: {"nonsense": 1}})
+    assert lake.s3.log == []
+
+
+def test_an_error_of_a_library_over_one_object_is_its_row_and_the_others_are_done(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a/1.csv", "a/2.csv", "a/3.csv"):
+        put(lake, key=key)
+    compare = migrated_tables.MigratedTables._compare
+
+    def stumble(self: Any, stored: Any, target: Any) -> None:
+        if target.key == "a/2.parquet":
+            raise KeyError("the secret value")
+        compare(self, stored, target)
+
+    monkeypatch.setattr(migrated_tables.MigratedTables, "_compare", stumble)
+    report = migrate("s3://lake/a/", format="parquet", client=lake.make_client(allow_plaintext=True))
+    assert [row.state for row in report.results] == ["done", "failed", "done"]
+    assert "s3://lake/a/2.csv: KeyError" in report.results[1].reason
+    assert "secret" not in report.results[1].reason
+    assert lake.keys == ["a/1.csv", "a/1.parquet", "a/2.csv", "a/3.csv", "a/3.parquet"]
 
 
 def test_other_objects_of_the_prefix_are_migrated_as_they_are(lake: Lake) -> None:

@@ -61,7 +61,8 @@ def run_job(
     doing: str,
 ) -> tuple[ObjectResult, ...]:
     """`each` for all objects, and what became of them. What an earlier run finished and nobody touched since is not
-    asked for again. Errors of one object are its row; those that all would have end the job: `CredentialsError`.
+    asked for again. Errors of one object, whosever they are, are its row; those that all would have end the job:
+    `CredentialsError`.
     """
     earlier = earlier_results(options.resume, options.asked)
     results: dict[int, ObjectResult] = {}
@@ -89,23 +90,25 @@ def run_job(
 
 
 def _result(each: Callable[[ListedObject], ObjectResult], listed: ListedObject, asked: str) -> ObjectResult:
+    state: State = "failed"
     try:
         return each(listed)
     except CredentialsError:
         raise
     except ArrowSealError as error:
-        state: State = "failed"
         if isinstance(error, PreconditionFailedError | ObjectNotFoundError):
             state = "changed"
         elif isinstance(error, SecurityError | ConfigurationError):
             state = "refused"
-        return ObjectResult(
-            location=listed.location,
-            state=state,
-            reason=" ".join(str(error).split()),
-            asked=asked,
-            stored_bytes=listed.stored_bytes,
+        reason = " ".join(str(error).split())
+    except Exception as error:
+        # Others' words may quote the content, and the report is a file.
+        reason = (
+            f"{listed.location}: {type(error).__name__}, whose message is left out because it may quote the content"
         )
+    return ObjectResult(
+        location=listed.location, state=state, reason=reason, asked=asked, stored_bytes=listed.stored_bytes
+    )
 
 
 def objects_of(store: RetryingStore, url: Url, operation: Operation, suffix: str) -> list[ListedObject]:

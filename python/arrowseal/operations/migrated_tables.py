@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from arrowseal.companions import delete_along
 from arrowseal.exceptions import (
     ChecksumMismatchError,
+    ConfigurationError,
     NotATableError,
     ObjectExistsError,
     PreconditionFailedError,
@@ -53,6 +54,17 @@ class MigratedTables:
         self._file_options = file_options
         self._csv_options = csv_options
         self._delete_source = delete_source
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` for options that no table could be read or written with, before any request."""
+        try:
+            pa.csv.open_csv(pa.BufferReader(b"a\n"), **self._csv_options).close()
+            rest = {name: value for name, value in self._file_options.items() if name != "row_group_size"}
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([]), **rest).close()
+        except TypeError as error:
+            raise ConfigurationError(f"pyarrow does not take file_options= or csv_options=: {error}") from None
+        except pa.ArrowException:
+            return  # columns that some tables have, perhaps: each one tells
 
     def one(self, listed: ListedObject) -> ObjectResult:
         """Migrate an object, or tell how it would be. Raises `ArrowSealError`s."""
@@ -153,6 +165,7 @@ class MigratedTables:
                 if compression is not None:
                     source = pa.CompressedInputStream(source, compression)
                 with pa.csv.open_csv(source, **self._csv_options) as reader:
+                    _check_names(stored.location, reader.schema.names)
                     yield _empty(reader.schema)  # of a table without rows
                     yield from reader
         except Exception as error:
@@ -201,6 +214,14 @@ def parquet_of(location: ObjectLocation) -> ObjectLocation | None:
     return ObjectLocation(location.bucket, location.key[:-cut] + ".parquet")
 
 
+def _check_names(location: ObjectLocation, names: list[str]) -> None:
+    if len(set(names)) < len(names):  # not told, since without a header they are content
+        raise NotATableError(
+            f"{location}: a name of a column is there more than once, and readers of Parquet go by names: name columns "
+            "anew by csv_options={'read_options': pyarrow.csv.ReadOptions(column_names=[...], skip_rows=1)}"
+        )
+
+
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
@@ -225,8 +246,8 @@ def _equal(csv: pa.Table, parquet: pa.Table, schema: pa.Schema) -> bool:
     """Whether rows are the same, in the types of Parquet, NaN equal to NaN."""
     if csv.column_names != parquet.column_names or csv.num_rows != parquet.num_rows:
         return False
-    for name, theirs, ours in zip(schema.names, csv.columns, parquet.columns, strict=True):
-        theirs = theirs.cast(schema.field(name).type)
+    for field, theirs, ours in zip(schema, csv.columns, parquet.columns, strict=True):
+        theirs = theirs.cast(field.type)
         if theirs.equals(ours):
             continue
         if not pa.types.is_floating(ours.type):

@@ -117,7 +117,8 @@ def migrate(
         delete_source: delete a CSV object after its Parquet object was compared with it.
         file_options: those of `arrowseal.arrow.write_table` for the Parquet objects.
         csv_options: `read_options`, `parse_options`, `convert_options` of `pyarrow.csv.open_csv`. Types are those of
-            the first block, as pyarrow infers them; a column that does not keep to them fails its object.
+            the first block, as pyarrow infers them; a column that does not keep to them fails its object, as does a
+            name that is there twice.
 
     Raises:
         ConfigurationError, ObjectNotFoundError: nothing was done.
@@ -155,6 +156,7 @@ def migrate(
             from arrowseal.operations.migrated_tables import MigratedTables
 
             tables = MigratedTables(work, dict(file_options or {}), dict(csv_options or {}), delete_source)
+            tables.check()
             each = tables.one
         objects = objects_of(work.store, url, operation, work.suffix)
         with work.sharing_data_keys():
