@@ -10,7 +10,7 @@ import pytest
 import rows
 import writers
 
-from arrowseal import CSE, PLAIN, SSE_C, SSE_S3, V2, CommitmentPolicy
+from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, CommitmentPolicy
 from arrowseal.exceptions import ConfigurationError, NoKeyError
 from arrowseal.operations import migrate
 from arrowseal.segment_index import companion
@@ -102,6 +102,61 @@ def test_to_plain_takes_the_encryption_off_and_leaves_no_trace_of_it(lake: Lake)
     (row,) = migrate(URL, to=SSE_S3(), client=lake.make_client(allow_plaintext=True)).results
     assert row.state == "done"
     assert stored(lake).headers["x-amz-server-side-encryption"] == "AES256"
+
+
+ONE, OTHER = (f"arn:aws:kms:eu-west-1:111122223333:key/{name}" for name in ("one", "other"))
+
+
+@pytest.mark.parametrize(
+    ("to", "state"),
+    [
+        (SSE_KMS(OTHER), "done"),
+        (SSE_KMS("other"), "done"),
+        (SSE_KMS(ONE, bucket_key=True), "done"),
+        (SSE_KMS(ONE), "already"),
+        (SSE_KMS("one"), "already"),
+        (SSE_KMS("alias/other"), "already"),
+        (SSE_KMS(), "already"),
+    ],
+    ids=repr,
+)
+def test_another_key_of_the_server_or_another_bucket_key_is_not_as_it_was_asked_for(
+    lake: Lake, to: SSE_KMS, state: str
+) -> None:
+    lake.client.put(URL, b"content", encryption=SSE_KMS(ONE))
+    client = lake.make_client(allow_plaintext=True)
+    assert migrate(URL, to=to, client=client, dry_run=True).results[0].state == (
+        "planned" if state == "done" else state
+    )
+    assert migrate(URL, to=to, client=client).results[0].state == state
+    headers, sse = stored(lake).headers, "x-amz-server-side-encryption"
+    assert headers[f"{sse}-aws-kms-key-id"] == (to.key if state == "done" else ONE)
+    assert (headers[f"{sse}-bucket-key-enabled"] == "true") is to.bucket_key
+    assert client.get(URL) == b"content"
+    assert migrate(URL, to=to, client=client).results[0].state == "already"
+    assert lake.keys == ["a/o"]
+
+
+def test_what_the_report_says_of_one_key_is_not_said_of_another(lake: Lake) -> None:
+    lake.client.put(URL, b"content", encryption=PLAIN)
+    client = lake.make_client(allow_plaintext=True)
+    report = migrate(URL, to=SSE_KMS(ONE), client=client)
+    assert migrate(URL, to=SSE_KMS(OTHER), client=client, resume=report).results[0].state == "done"
+
+
+def test_v3_is_written_anew_under_the_context_that_is_named_and_once(lake: Lake) -> None:
+    client = lake.make_client()
+    client.put(URL, b"content")
+    to = CSE(encryption_context={"team": "secret"})
+    report = migrate(URL, to=to, client=client)
+    assert report.results[0].state == "done"
+    assert "secret" not in str(report.results)
+    assert client.get(URL, encryption_context={"team": "secret"}) == b"content"
+    assert migrate(URL, to=to, client=client).results[0].state == "already"
+    other = CSE(encryption_context={"team": "another"})
+    assert migrate(URL, to=other, client=client).results[0].state == "refused"
+    assert migrate(URL, to=other, client=client, encryption_context={"team": "secret"}).results[0].state == "done"
+    assert client.get(URL, encryption_context={"team": "another"}) == b"content"
 
 
 def test_the_context_of_an_object_goes_along_and_its_place_is_bound_anew(lake: Lake) -> None:

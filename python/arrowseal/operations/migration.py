@@ -13,11 +13,12 @@ from arrowseal import instruction_file as instructions
 from arrowseal.binding import bound_location
 from arrowseal.cancellation import shielded
 from arrowseal.defaults import default_client
-from arrowseal.encryption import CSE, Plain
+from arrowseal.encryption import CSE, PLAIN, SSE_KMS, Plain
 from arrowseal.exceptions import (
     ArrowSealError,
     ChecksumMismatchError,
     ConfigurationError,
+    EncryptionContextError,
     ObjectChangedError,
     ObjectNotFoundError,
 )
@@ -101,7 +102,9 @@ def migrate(
     V3 objects of one call share a data key, as in `Client.data_key_reuse`, unless they go in parts. Memory: for each of
     `concurrency` objects what reading and writing it takes; AES-CBC content is held as a whole. The account needs to
     read, write, tag and delete below the prefix, and kms:Decrypt for both keys. Objects that are protected so already
-    are left alone; for another key alone take `rewrap`.
+    are left alone: of that format, under the context that `to` names; of SSE-KMS with that bucket key or none, and
+    under that key, unless an alias names it, of which an object does not tell whether it is its own. For another key of
+    `CSE` alone take `rewrap`.
 
     Args:
         url: an object, or a prefix.
@@ -139,7 +142,7 @@ def migrate(
     if (delete_source or file_options or csv_options) and format is None:
         raise ConfigurationError("delete_source=, file_options= and csv_options= go with format='parquet'")
     options = JobOptions(
-        asked=f"{goal.label}{' parquet' if format else ''}",
+        asked=f"{_named(goal)}{' parquet' if format else ''}",
         dry_run=dry_run,
         concurrency=concurrency,
         progress=progress,
@@ -207,9 +210,10 @@ class Migration:
         if isinstance(wanted, CSE):
             self.client._keyrings.for_key(wanted.kms_key_id, prefix).check_write(prefix)  # noqa: SLF001
 
-    def _request(self, location: ObjectLocation) -> ReadRequest:
+    def _request(self, location: ObjectLocation, context: Mapping[str, str] | None = None) -> ReadRequest:
         asked = self.reading
-        context, plain = asked.get("encryption_context"), asked.get("allow_plaintext")
+        context = asked.get("encryption_context") if context is None else context
+        plain = asked.get("allow_plaintext")
         return self._reader.request(location, None, context, None, plain, None, asked.get("legacy"))
 
     def sharing_data_keys(self) -> AbstractContextManager[None]:
@@ -220,9 +224,17 @@ class Migration:
     def look(self, listed: ListedObject) -> tuple[ObjectAttributes, EncryptedMetadata | None, ObjectResult]:
         """An object, its encryption if it may be read, and its row so far. Raises what a read would."""
         before = self.store.attributes(listed.location, self.operation, arguments={})
-        request = self._request(listed.location)
-        encrypted = self._reader.admit(before.stored, request.rules, self.operation)
         stored = before.stored
+        try:
+            encrypted = self._reader.admit(stored, self._request(listed.location).rules, self.operation)
+        except EncryptionContextError:
+            # What an earlier run left under the context that `to` names is as it shall be, whatever others have.
+            own = self.to.encryption_context if isinstance(self.to, CSE) else None
+            if own is None:
+                raise
+            encrypted = self._reader.admit(stored, self._request(listed.location, own).rules, self.operation)
+            if not self._is_as_wanted(stored, encrypted):
+                raise
         return (
             before,
             encrypted,
@@ -251,9 +263,7 @@ class Migration:
     def one(self, listed: ListedObject) -> ObjectResult:
         """Migrate an object, or tell how it would be. Raises `ArrowSealError`s."""
         before, encrypted, result = self.look(listed)
-        wanted = result.after
-        as_wanted = result.before == wanted and not (encrypted is not None and encrypted.instruction_file)
-        if as_wanted or (encrypted is None and wanted == "PLAIN"):
+        if self._is_as_wanted(before.stored, encrypted):
             if not self.options.dry_run:
                 self._tidy(before.stored)
             return replace(result, state="already", way=None, after=result.before)
@@ -274,6 +284,23 @@ class Migration:
             raise
         self._remove(staging)
         return result
+
+    def _is_as_wanted(self, stored: StoredObject, encrypted: EncryptedMetadata | None) -> bool:
+        """Whether an object is protected already as it would be afterwards."""
+        to = self.to
+        if encrypted is None and to == PLAIN:
+            return True
+        if encryption_label(stored, encrypted) != self.label():
+            return False
+        if isinstance(to, SSE_KMS):
+            return bool(stored.bucket_key) == to.bucket_key and _may_be_one_key(to.key, stored.server_side_key)
+        if encrypted is None or not isinstance(to, CSE):
+            return True
+        if encrypted.instruction_file:
+            return False
+        wanted = self.encryption(stored.location, encrypted)
+        assert isinstance(wanted, CSE)  # noqa: S101 - as `to` is
+        return to.encryption_context is None or wanted.encryption_context == encrypted.user_context
 
     def open_source(self, stored: StoredObject) -> ObjectReader:
         """The content of an object that was looked at. Raises `ObjectChangedError` if it is another one by now."""
@@ -416,6 +443,23 @@ def users_metadata(stored: StoredObject) -> dict[str, str]:
 def _pieces(reader: ObjectReader) -> Iterator[Any]:
     while len(memoryview(piece := reader.read_buffer(_PIECE))):
         yield piece
+
+
+def _named(goal: Encryption) -> str:
+    """What is asked for, as reports name it: rows of another goal are no rows of this one. Contexts by their names."""
+    if isinstance(goal, SSE_KMS):
+        return repr(goal)
+    names = sorted(goal.encryption_context or ()) if isinstance(goal, CSE) else []
+    return f"{goal.label} {', '.join(names)}".rstrip()
+
+
+def _may_be_one_key(wanted: str | None, there: str | None) -> bool:
+    """Whether nothing says that these names of KMS keys are those of two: aliases do not tell."""
+    if wanted is None or there is None or "alias/" in wanted or "alias/" in there:
+        return True
+    if wanted.startswith("arn:") and there.startswith("arn:"):
+        return wanted == there
+    return wanted.rpartition("/")[2] == there.rpartition("/")[2]
 
 
 def _is_server_side(name: str) -> bool:
