@@ -17,12 +17,13 @@ import writers
 from kills import Killed, dying_at
 
 import memory_s3
-from arrowseal import PLAIN, TransferOptions, upload
+from arrowseal import CSE, PLAIN, V2, CommitmentPolicy, TransferOptions, upload
 from arrowseal.operations import migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from arrowseal.encryption import Encryption
     from lake import Lake
 
 STEP = 1 if os.environ.get("ARROWSEAL_TEST_KILLS") else 19
@@ -75,8 +76,42 @@ def test_killed_at_any_request_every_object_is_readable_and_a_second_run_finishe
         if resume is None:
             ours = {key for key in lake.keys if "_arrowseal" in key and "probe" not in key}
             assert ours <= {"a/_arrowseal.large.index"}, f"at {at}"
+            assert "a/2.instruction" not in lake.keys, f"at {at}"
         at += STEP if not ignored or STEP == 1 else 31
     assert points >= 5
+
+
+FORBID = CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
+
+
+@pytest.mark.parametrize("content", [b"content", b""], ids=["content", "empty"])
+@pytest.mark.parametrize(
+    ("to", "options"),
+    [(CSE(), {}), (CSE(format=V2), {"commitment_policy": FORBID, "format": V2}), (PLAIN, {})],
+    ids=["V3", "V2", "plain"],
+)
+def test_killed_at_any_request_a_second_run_leaves_no_instruction_file(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, to: Encryption, options: dict[str, Any], content: bytes
+) -> None:
+    arguments = options | {"instruction_files": True, "allow_plaintext": True}
+    lake.make_client(**arguments).put("s3://lake/a/o", content, encryption=CSE(instruction_file=True))
+    before, at = dict(lake.s3.server.objects), 0
+    while True:
+        lake.s3.server.objects = dict(before)
+        dying_at(monkeypatch, at)
+        try:
+            migrate("s3://lake/a/o", to=to, client=lake.make_client(**arguments), concurrency=1)
+        except Killed:
+            at += 1
+        else:
+            break
+        finally:
+            dying_at(monkeypatch, None)
+        (row,) = migrate("s3://lake/a/o", to=to, client=lake.make_client(**arguments)).results
+        assert row.state in ("done", "already"), f"at {at}: {row.reason}"
+        assert [key for key in lake.keys if "probe" not in key] == ["a/o"], f"at {at}"
+        assert lake.make_client(**options, allow_plaintext=True).get("s3://lake/a/o") == content, f"at {at}"
+    assert at > 10
 
 
 def test_signal_9_leaves_every_object_readable_and_a_second_run_finishes(local_servers: Any, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 4 * 2**20
 _AT_A_TIME: Final = 8
+_OF_ONE_WRITE: Final = (MESSAGE_ID, IV, WRITE_MARK)
+"""What tells a write from all others: an object that has it from what lies beside it was put in place by this job."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -225,6 +227,8 @@ class Migration:
         """An object, its encryption if it may be read, and its row so far. Raises what a read would."""
         before = self.store.attributes(listed.location, self.operation, arguments={})
         stored = before.stored
+        if self._is_plain_by_mark(stored) and not self.options.dry_run:
+            self._tidy(stored)  # a file that a killed run left would make an encrypted object of it
         try:
             encrypted = self._reader.admit(stored, self._request(listed.location).rules, self.operation)
         except EncryptionContextError:
@@ -264,7 +268,7 @@ class Migration:
         """Migrate an object, or tell how it would be. Raises `ArrowSealError`s."""
         before, encrypted, result = self.look(listed)
         if self._is_as_wanted(before.stored, encrypted):
-            if not self.options.dry_run:
+            if not self.options.dry_run and not self._is_plain_by_mark(before.stored):
                 self._tidy(before.stored)
             return replace(result, state="already", way=None, after=result.before)
         if self.options.dry_run:
@@ -328,9 +332,10 @@ class Migration:
     ) -> tuple[PutResult, bytes]:
         """The content written beside its object, and its SHA-256."""
         stored, digest = before.stored, hashlib.sha256()
+        marked = {WRITE_MARK: secrets.token_hex(16)} if isinstance(self.to, Plain) else {}
         writing: dict[str, Any] = {
             "encryption": self.encryption(stored.location, encrypted),
-            "s3_additional_kwargs": {"Metadata": users_metadata(stored)},
+            "s3_additional_kwargs": {"Metadata": users_metadata(stored) | marked},
         }
         with self.open_source(stored) as source:
             if source.size <= self.client.options.transfer.part_bytes:
@@ -374,9 +379,7 @@ class Migration:
         if self.keep_acl:
             arguments |= grants_of(self.store, location, operation)
         metadata = dict(staged.metadata)
-        if isinstance(self.to, Plain):
-            metadata[WRITE_MARK] = secrets.token_hex(16)
-        name = next(name for name in (MESSAGE_ID, IV, WRITE_MARK) if name in metadata)
+        name = next(name for name in _OF_ONE_WRITE if name in metadata)
         written, _ = self._placer.place(
             Placing(
                 source=staged,
@@ -387,14 +390,18 @@ class Migration:
                 token=(name, metadata[name]),
             )
         )
-        if not self._along(staged.location, location):
-            delete_index(self.store, location, operation)  # that of what was there before
-        if encrypted is not None and encrypted.instruction_file:
-            instructions.remove(self.store, location, self.suffix, operation)
+        self._settle(staged.location, location, in_file=encrypted is not None and encrypted.instruction_file)
         after = self.store.attributes(location, operation, arguments={})
         if after.stored.metadata.get(name) != metadata[name]:
             raise ObjectChangedError(f"{location}: overwritten right after it was migrated")
         return told(result, before, arguments, after, written)
+
+    def _settle(self, staging: ObjectLocation, location: ObjectLocation, *, in_file: bool) -> None:
+        """Leave beside an object that was put in place only what belongs to it, not to what was there before."""
+        if not self._along(staging, location):
+            delete_index(self.store, location, self.operation)
+        if in_file:
+            instructions.remove(self.store, location, self.suffix, self.operation)
 
     def _along(self, staging: ObjectLocation, location: ObjectLocation) -> bool:
         """Take the segment index of what was written to where it belongs, if there is one."""
@@ -407,6 +414,9 @@ class Migration:
             copy_index(self.store, staging, location, self.operation, {})
         return there
 
+    def _is_plain_by_mark(self, stored: StoredObject) -> bool:
+        return isinstance(self.to, Plain) and WRITE_MARK in stored.metadata
+
     def _tidy(self, stored: StoredObject) -> None:
         """Finish what a killed run left to do about an object that it had put in place."""
         location, staging = stored.location, staging_of(stored.location)
@@ -414,8 +424,9 @@ class Migration:
             staged = self.store.head(staging, self.operation, arguments={})
         except ObjectNotFoundError:
             return
-        if MESSAGE_ID in stored.metadata and staged.metadata.get(MESSAGE_ID) == stored.metadata[MESSAGE_ID]:
-            self._along(staging, location)
+        name = next((name for name in _OF_ONE_WRITE if name in stored.metadata), None)
+        if name is not None and staged.metadata.get(name) == stored.metadata[name]:
+            self._settle(staging, location, in_file=True)
         self._remove(staging)
 
     def _remove(self, staging: ObjectLocation) -> None:
