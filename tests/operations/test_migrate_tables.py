@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.csv
 import pytest
+from broken_bodies import Fault
 from kills import Killed, dying_at
 
 import arrowseal.arrow
-from arrowseal import PLAIN
+from arrowseal import CSE, PLAIN
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.operations import migrate, migrated_tables
 
@@ -57,6 +58,26 @@ def test_the_csv_is_deleted_only_when_that_is_asked_for_and_only_after_the_compa
     client = lake.make_client(allow_plaintext=True)
     report = migrate(URL, format="parquet", client=client, delete_source=True)
     assert report.ok
+    assert lake.keys == ["a/t.parquet"]
+
+
+def test_a_csv_that_was_deleted_by_a_request_whose_answer_was_lost_is_done_and_so_is_what_belongs_to_it(
+    lake: Lake,
+) -> None:
+    client = lake.make_client(instruction_files=True)
+    client.put(URL, CSV, encryption=CSE(instruction_file=True))
+    lost: list[str] = []
+
+    def lose(method: str, path: str, headers: dict[str, str]) -> Fault | None:
+        if method != "DELETE" or not path.endswith("/a/t.csv") or lost:
+            return None
+        lost.append(path)
+        return Fault("lost-answer")
+
+    lake.s3.rule = lose
+    (row,) = migrate(URL, format="parquet", client=client, delete_source=True).results
+    assert lost
+    assert (row.state, row.reason) == ("done", "the CSV object was deleted")
     assert lake.keys == ["a/t.parquet"]
 
 

@@ -17,6 +17,7 @@ from arrowseal.exceptions import (
     ConfigurationError,
     NotATableError,
     ObjectExistsError,
+    ObjectNotFoundError,
     PreconditionFailedError,
 )
 from arrowseal.location import ObjectLocation
@@ -104,7 +105,8 @@ class MigratedTables:
         )
         if self._delete_source:
             work = self._work
-            work.store.delete(listed.location, work.operation, arguments={"IfMatch": f'"{before.stored.etag}"'})
+            with suppress(ObjectNotFoundError):  # deleted is what it shall be: the answer to a first DELETE may be lost
+                work.store.delete(listed.location, work.operation, arguments={"IfMatch": f'"{before.stored.etag}"'})
             delete_along(work.store, listed.location, work.client.options.instruction_files, work.operation)
             result = replace(result, reason="the CSV object was deleted")
         return result
