@@ -90,15 +90,18 @@ class Client(Configured):
             return self._writer.write(target, data, operation)
 
     @overload
-    def open(self, url: Url | None = None, mode: Literal["wb", "xb"] = "wb", **arguments: Any) -> ObjectWriter: ...
+    def open(self, url: Url | None, mode: Literal["wb", "xb"], **arguments: Any) -> ObjectWriter: ...
 
     @overload
-    def open(self, url: Url | None, mode: Literal["rb"], **arguments: Any) -> ObjectReader: ...
+    def open(self, url: Url | None = None, *, mode: Literal["wb", "xb"], **arguments: Any) -> ObjectWriter: ...
+
+    @overload
+    def open(self, url: Url | None = None, mode: Literal["rb"] = "rb", **arguments: Any) -> ObjectReader: ...
 
     def open(
         self,
         url: Url | None = None,
-        mode: str = "wb",
+        mode: str = "rb",
         *,
         bucket: str | None = None,
         key: str | None = None,
@@ -111,15 +114,15 @@ class Client(Configured):
         progress: ProgressOption | None = None,
         **reading: Any,
     ) -> ObjectWriter | ObjectReader:
-        """A file to write an object into, or to read one from.
+        """A file to read an object from, or to write one into.
 
-        `"wb"` creates or replaces, `"xb"` only creates: the object appears when the file is committed, at the end of a
-        `with` block that does not raise. Arguments and errors are those of `put`; the first request is sent when a part
-        is full or at the commit. `"rb"` reads, with random access: arguments and errors are those of `object`.
+        `"rb"` reads, with random access: arguments and errors are those of `object`. `"wb"` creates or replaces,
+        `"xb"` only creates: the object appears when the file is committed, at the end of a `with` block that does not
+        raise. Arguments and errors are those of `put`; the first request is sent when a part is full or at the commit.
 
         >>> with client.open("s3://lake/log.csv", "wb") as file:  # doctest: +SKIP
         ...     file.write(b"time,level")
-        >>> with client.open("s3://lake/log.csv", "rb") as file:  # doctest: +SKIP
+        >>> with client.open("s3://lake/log.csv") as file:  # doctest: +SKIP
         ...     header = file.readline()
         """
         shared: dict[str, Any] = {"encryption": encryption, "kms_key_id": kms_key_id}

@@ -308,6 +308,8 @@ def test_errors_are_those_of_the_other_calls(client: Client, bucket: str) -> Non
             await calls.get(url)
         with pytest.raises(ConfigurationError, match="AsyncClient"):
             calls.open(url, "rb")
+        with pytest.raises(ConfigurationError, match="'wb' or 'xb'"):
+            calls.open(url)
         with pytest.raises(ConfigurationError, match="mode 'ab' is not known"):
             await calls.open(url, "ab").write(b"")
         with pytest.raises(TypeError, match="unexpected keyword argument 'colums'"):

@@ -443,7 +443,7 @@ def test_a_write_tells_how_far_it_is_whichever_way_its_bytes_come(local_servers:
     client.put(bucket=bucket, key="o", data=io.BytesIO(content))
     assert (told[0], told[-1]) == ((0, None), (len(content) + 16, None))
     told.clear()
-    with client.open(bucket=bucket, key="o", progress=False) as file:
+    with client.open(bucket=bucket, key="o", mode="wb", progress=False) as file:
         file.write(b"small")
     assert told == []
 

@@ -44,14 +44,14 @@ def put_bytearray(client: Client, url: str, encryption: Any) -> None:
 
 
 def write_pieces(client: Client, url: str, encryption: Any) -> None:
-    with client.open(url, encryption=encryption) as file:
+    with client.open(url, "wb", encryption=encryption) as file:
         for piece in PIECES:
             file.write(piece)
 
 
 def await_pieces(client: Client, url: str, encryption: Any) -> None:
     async def main() -> None:
-        async with AsyncClient(client).open(url, encryption=encryption) as file:
+        async with AsyncClient(client).open(url, "wb", encryption=encryption) as file:
             for piece in PIECES:
                 await file.write(piece)
 

@@ -200,7 +200,18 @@ def test_what_cannot_be_is_refused_before_any_request(
     v3_client: Client, bucket: str, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        v3_client.open(f"s3://{bucket}/o", **arguments)
+        v3_client.open(f"s3://{bucket}/o", **({"mode": "wb"} | arguments))
+
+
+def test_a_file_that_is_opened_without_a_mode_is_read_and_stays_what_it_was(v3_client: Client, bucket: str) -> None:
+    v3_client.put(bucket=bucket, key="o", data=b"content")
+    with v3_client.open(f"s3://{bucket}/o"):
+        pass
+    with v3_client.open(bucket=bucket, key="o") as file:
+        assert file.read() == b"content"
+    assert v3_client.get(f"s3://{bucket}/o") == b"content"
+    with pytest.raises(ConfigurationError, match="s3_additional_kwargs= is for writing"):
+        v3_client.open(f"s3://{bucket}/o", s3_additional_kwargs={"ContentType": "text/csv"})
 
 
 def test_a_pipe_that_does_not_block_is_waited_for(v3_client: Client, bucket: str) -> None:

@@ -94,7 +94,7 @@ def write_arrow(url: str, client: Client) -> None:
 
 
 def write_file(url: str, client: Client) -> None:
-    with client.open(url) as file:
+    with client.open(url, "wb") as file:
         pq.write_table(TABLE, file)
 
 
@@ -155,7 +155,7 @@ def test_the_length_of_a_stream_is_told_if_it_fits_into_one_part_and_unknown_oth
     lake: Lake, analytics: Client
 ) -> None:
     for size, expected in ((1000, "1000"), (PART + 1, None)):
-        with analytics.open("s3://lake/o") as file:
+        with analytics.open("s3://lake/o", "wb") as file:
             file.write(content(size))
         assert told(lake, "o") == expected
         for kind in (S3A, CompatibleS3A, Emrfs):
@@ -217,7 +217,7 @@ def test_writes_that_engines_cannot_read_are_refused_before_any_request(
     frame = pd.DataFrame({"a": [1]})
     for write in (
         lambda: analytics.put("s3://lake/o", b"x", **arguments),
-        lambda: analytics.open("s3://lake/o", **arguments),
+        lambda: analytics.open("s3://lake/o", "wb", **arguments),
         lambda: spd.to_parquet(frame, "s3://lake/o.parquet", client=analytics, **arguments),
         lambda: sa.write_dataset(TABLE, "s3://lake/t", client=analytics, **arguments),
     ):

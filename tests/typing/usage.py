@@ -26,6 +26,8 @@ from arrowseal import (
     UnauthenticatedBuffer,
 )
 from arrowseal.aio import AsyncClient
+from arrowseal.object_reader import ObjectReader
+from arrowseal.object_writer import ObjectWriter
 
 
 def objects(client: Client) -> None:
@@ -38,6 +40,9 @@ def objects(client: Client) -> None:
     assert_type(memoryview(client.get("s3://lake/o")), memoryview[int])
     for row in client.list("s3://lake"):
         assert_type(row.stored_bytes, int)
+    assert_type(client.open("s3://lake/o"), ObjectReader)
+    assert_type(client.open(bucket="lake", key="o", mode="rb"), ObjectReader)
+    assert_type(client.open(bucket="lake", key="o", mode="wb"), ObjectWriter)
     with client.open("s3://lake/o", "xb", progress=lambda done, total, location: None) as file:
         assert_type(file.write(memoryview(b"x")), int)
     assert_type(file.result, PutResult | None)
@@ -49,7 +54,7 @@ async def awaited(client: Client, frame: pd.DataFrame) -> None:
         assert_type(await calls.put("s3://lake/o", b"x", if_none_match="*"), PutResult)
         assert_type(await calls.get("s3://lake/o"), PlaintextBuffer | UnauthenticatedBuffer)
         assert_type(await calls.exists(bucket="lake", key="o"), bool)
-        async with calls.open("s3://lake/o") as file:
+        async with calls.open("s3://lake/o", "wb") as file:
             assert_type(await file.write(b"x"), int)
         assert_type(file.result, PutResult | None)
         assert_type(await arrowseal.aio.pandas.to_parquet(frame, "s3://lake/o.parquet", client=calls), PutResult)

@@ -39,7 +39,7 @@ def test_open_takes_the_same_arguments_and_gives_a_writer_without_a_request() ->
     client = Client("alias/a")
     calls = AsyncClient(client)
     assert inspect.signature(calls.open).parameters == inspect.signature(client.open).parameters
-    assert isinstance(calls.open("s3://lake/o"), AsyncObjectWriter)
+    assert isinstance(calls.open("s3://lake/o", "wb"), AsyncObjectWriter)
 
 
 @pytest.mark.parametrize(("awaited", "face", "name"), FACES, ids=lambda value: value if isinstance(value, str) else "")

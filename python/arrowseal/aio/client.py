@@ -28,8 +28,8 @@ Result = TypeVar("Result")
 class AsyncClient:
     """The calls of a `Client` (the default one if none is given), `await`-able: `put`, `get`, `head`, `exists`,
     `is_encrypted`, `list`, `copy`, `move`, `index`, `delete`, `uploads`, `abort_upload`, each with the arguments,
-    result and errors that it has there. `open` gives an `AsyncObjectWriter`, and `object` what `asyncio.to_thread`
-    reads ranges of; `data_key_reuse` is that of the client.
+    result and errors that it has there. `open`, in its modes that write, gives an `AsyncObjectWriter`, and `object`
+    what `asyncio.to_thread` reads ranges of; `data_key_reuse` is that of the client.
 
     `concurrency` calls are at work at a time, each on a thread; more wait their turn. One client serves several event
     loops. It holds no connection of its own: closing it, by `close` or an `async with` block, ends idle threads only.
@@ -140,8 +140,10 @@ class AsyncObjectWriter:
 def _opens(start: Callable[Arguments, Any], threads: Threads) -> Callable[Arguments, AsyncObjectWriter]:
     @functools.wraps(start)
     def opened(*args: Arguments.args, **kwargs: Arguments.kwargs) -> AsyncObjectWriter:
-        if "rb" in (*args[1:2], kwargs.get("mode")):
-            raise ConfigurationError("AsyncClient.open writes: `await object(url)` gives what ranges are read of")
+        if next(iter(args[1:]), kwargs.get("mode", "rb")) == "rb":
+            raise ConfigurationError(
+                "AsyncClient.open writes, in mode 'wb' or 'xb': `await object(url)` gives what ranges are read of"
+            )
         return AsyncObjectWriter(threads, lambda: start(*args, **kwargs))
 
     return opened

@@ -104,7 +104,8 @@ class _Writers:
                     f"to give each a path of its own"
                 )
             self._locations.add(location)
-        writer: ObjectWriter = self.context.copy().run(self._place.client.open, location, "wb", **self._place.keywords)
+        place = self._place
+        writer = self.context.copy().run(lambda: place.client.open(location, "wb", **place.keywords))
         with self._lock:
             self._writers.append(writer)
         return Sink(writer)
