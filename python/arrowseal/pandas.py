@@ -33,7 +33,7 @@ Example:
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,7 +52,7 @@ from arrowseal.tables.ranges import Content, tail_of
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, writes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     import pandas as pd
     from pandas.io.json._json import JsonReader
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
+    from arrowseal.tables.pandas_calls import ReadCsv, ReadJson
     from arrowseal.tables.ranges import Ranges
     from arrowseal.tables.sink import Sink
 else:
@@ -113,6 +114,14 @@ def _csv_columns(content: Buffer, location: ObjectLocation, arguments: Arguments
     return [str(name) for name in table.columns]
 
 
+def _called_as_read_csv(face: Callable[..., Any]) -> ReadCsv:
+    return cast("ReadCsv", face)
+
+
+def _called_as_read_json(face: Callable[..., Any]) -> ReadJson:
+    return cast("ReadJson", face)
+
+
 _PICKS_FROM_CSV = frozenset(
     {
         "usecols",
@@ -130,6 +139,7 @@ _PICKS_FROM_CSV = frozenset(
 )
 
 
+@_called_as_read_csv
 @reads_datasets(partial(read_texts, table_format=TableFormat.CSV))
 @reads(
     pd.read_csv,
@@ -174,6 +184,7 @@ def read_parquet(source: Ranges, arguments: Arguments) -> pd.DataFrame:
     return pd.read_parquet(file_ahead(source, arguments.get("columns"), arguments.get("filters")), **arguments)
 
 
+@_called_as_read_json
 @reads_datasets(partial(read_texts, table_format=TableFormat.JSON))
 @reads(pd.read_json, TableFormat.JSON)
 def read_json(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import pandas as pd
 import polars as pl
+from pandas.io.parsers import TextFileReader
 
 import arrowseal
 import arrowseal.aio.pandas
@@ -58,6 +60,7 @@ async def awaited(client: Client, frame: pd.DataFrame) -> None:
             assert_type(await file.write(b"x"), int)
         assert_type(file.result, PutResult | None)
         assert_type(await arrowseal.aio.pandas.to_parquet(frame, "s3://lake/o.parquet", client=calls), PutResult)
+        (await arrowseal.aio.pandas.read_csv("s3://lake/o.csv", client=calls)).head()
         assert_type(await arrowseal.aio.polars.read_parquet("s3://lake/o.parquet", client=calls), pl.DataFrame)
 
 
@@ -86,6 +89,15 @@ def frames(frame: pd.DataFrame, table: pl.DataFrame) -> None:
     """Tables through the faces."""
     arrowseal.pandas.to_parquet(frame, "s3://lake/o.parquet", index=False, encryption=SSE_KMS("alias/a"))
     assert_type(arrowseal.pandas.read_parquet("s3://lake/o.parquet", columns=["a"]), pd.DataFrame)
+    assert_type(arrowseal.pandas.read_csv("s3://lake/o.csv", usecols=["a"], allow_plaintext=True), pd.DataFrame)
+    assert_type(arrowseal.pandas.read_csv("s3://lake/o.csv").head()["a"], pd.Series[Any])
+    assert_type(arrowseal.pandas.read_csv(bucket="lake", key="o.csv", chunksize=10), TextFileReader)
+    assert_type(arrowseal.pandas.read_csv("s3://lake/o.csv", iterator=True), TextFileReader)
+    assert_type(arrowseal.pandas.read_csv("s3://lake/o/", chunked=True), Iterator[pd.DataFrame])
+    assert_type(arrowseal.pandas.read_json("s3://lake/o.json"), pd.DataFrame)
+    assert_type(arrowseal.pandas.read_json("s3://lake/o.json", typ="series"), pd.Series[Any])
+    for chunk in arrowseal.pandas.read_json("s3://lake/o.json", lines=True, chunksize=10):
+        assert_type(chunk, pd.DataFrame)
     assert_type(arrowseal.polars.read_parquet("s3://lake/o.parquet"), pl.DataFrame)
     assert_type(arrowseal.polars.scan_parquet("s3://lake/o.parquet"), pl.LazyFrame)
     arrowseal.polars.write_parquet(table, "s3://lake/o.parquet", encryption_context={"team": "weather"})

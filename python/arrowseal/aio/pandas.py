@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias, cast
+
 from arrowseal import pandas as faces
 from arrowseal.aio.client import awaitable_face
 
@@ -18,9 +21,12 @@ __all__ = [
     "to_parquet",
 ]
 
-read_csv = awaitable_face(faces.read_csv)
+# What it gives hangs on the arguments, as there, which no type of the awaited form tells.
+_Read: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+
+read_csv: _Read = awaitable_face(cast("Callable[..., Any]", faces.read_csv))
 read_feather = awaitable_face(faces.read_feather)
-read_json = awaitable_face(faces.read_json)
+read_json: _Read = awaitable_face(cast("Callable[..., Any]", faces.read_json))
 read_orc = awaitable_face(faces.read_orc)
 read_parquet = awaitable_face(faces.read_parquet)
 to_csv = awaitable_face(faces.to_csv)
