@@ -7,13 +7,15 @@ either. Source: legacy flags, algorithm suites (S3 Encryption Client specificati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, Literal, TypeAlias, get_args
 
 from arrowseal.exceptions import ConfigurationError
 
 LegacyWord: TypeAlias = Literal["wrapping", "content"]
 
-Legacy: TypeAlias = bool | LegacyWord | tuple[LegacyWord, ...] | frozenset[LegacyWord]
+Legacy: TypeAlias = bool | LegacyWord | Sequence[LegacyWord] | AbstractSet[LegacyWord]
 """The values of `legacy=`."""
 
 LEGACY_WRAPS: Final = frozenset({"kms", "AESWrap", "AES", "RSA", "RSA/ECB/OAEPWithSHA-256AndMGF1Padding"})

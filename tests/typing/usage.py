@@ -30,6 +30,7 @@ from arrowseal import (
 from arrowseal.aio import AsyncClient
 from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter
+from arrowseal.operations import migrate
 
 
 def objects(client: Client) -> None:
@@ -81,6 +82,8 @@ def keys() -> None:
     each: list[Keyring] = [raw, partner]
     client = Client({"s3://lake/tenant-1": "alias/one"}, keyring=each, grant_tokens=["token"], bind_location=None)
     assert_type(client.replace(discovery=Discovery(["111122223333"]), legacy="wrapping"), Client)
+    Client("alias/tables", legacy=["wrapping", "content"])
+    migrate("s3://lake/old/", legacy=["content"], client=client)
     Client(keyring=partner, instruction_files=".instruction-2", kms_endpoint_url={"eu-west-1": "https://kms"})
     Client("alias/tables", bind_location="prefix", legacy=("wrapping", "content"), instruction_files=True)
 
