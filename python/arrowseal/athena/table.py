@@ -87,6 +87,9 @@ def create_table_ddl(
 
     Its partitions are not in it: run `add_partitions_ddl` afterwards, or `MSCK REPAIR TABLE` for Hive's paths.
 
+    CSV is read by Athena's OpenCSVSerde, to which every backslash begins an escape, and to writers of CSV none does:
+    text that may have some belongs into Parquet.
+
     Args:
         source: a dataset of `arrowseal.arrow.dataset`, or the URL to make one of. Its first file is asked for the
             columns and how it is encrypted.
