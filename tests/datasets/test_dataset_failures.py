@@ -83,6 +83,19 @@ def test_overwritten_partitions_are_those_that_are_written(lake: Lake, how: dict
     assert counts == {2012: 100, 2013: 3}
 
 
+def test_overwritten_partitions_of_file_names_are_those_that_are_written(lake: Lake) -> None:
+    parted: dict[str, Any] = {"partitioning": ["year", "city"], "partitioning_flavor": "filename"}
+    rows = pa.table({"year": [2012, 2013, 2013, 2013], "city": ["Rome", "Paris", "Rome", None], "n": range(4)})
+    sa.write_dataset(rows, "s3://lake/t", client=lake.client, **parted)
+    lake.put({"t/notes.txt": b""})
+    for values, gone in [((2013, "Rome"), "2013_Rome_"), ((2013, None), "2013_")]:
+        before = set(lake.keys)
+        new = pa.table({"year": [values[0]], "city": pa.array([values[1]], pa.string()), "n": [9]})
+        written = sa.write_dataset(new, "s3://lake/t", mode="overwrite_partitions", client=lake.client, **parted)
+        assert [location.key for location in written.deleted] == [f"t/{gone}part-0.parquet"]
+        assert before - set(lake.keys) == {f"t/{gone}part-0.parquet"}
+
+
 def test_files_of_the_same_names_are_replaced_when_it_is_said(lake: Lake) -> None:
     lake.put({"t/part-0.parquet": b"", "t/other.parquet": b""})
     sa.write_dataset(trips(), "s3://lake/t", existing_data_behavior="overwrite_or_ignore", client=lake.client)

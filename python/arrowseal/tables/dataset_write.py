@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+import pyarrow.dataset as ds
+
 from arrowseal.defaults import default_client
 from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, DatasetWriteError, NoKeyError, ObjectExistsError
@@ -98,8 +100,9 @@ def write_dataset(
         existing_data_behavior: `"error"` unless given: what is there already is a refusal; `"overwrite_or_ignore"`:
             files of the same names are replaced; `"delete_matching"`: as `mode="overwrite_partitions"`.
         mode: `"append"`: beside what is there; `"overwrite"`: in place of everything under the prefix;
-            `"overwrite_partitions"`: in place of what is under the prefixes of the partitions that are written. What is
-            replaced was listed before anything was written, and is deleted after everything was.
+            `"overwrite_partitions"`: in place of what is under the prefixes of the partitions that are written, or of
+            the files whose names have their values. What is replaced was listed before anything was written, and is
+            deleted after everything was.
         client, encryption, encryption_context, kms_key_id, s3_additional_kwargs, progress: as in `Client.put`.
 
     Raises:
@@ -155,8 +158,8 @@ def write_dataset(
         try:
             replaced = _replaced(chosen, base, existing)
             with _sharing_data_keys(chosen, encryption):
-                written, directories = _written(plan, rows)
-            deleted = _deleted(plan, replaced, written, None if existing == "overwrite" else directories)
+                written, places = _written(plan, rows)
+            deleted = _deleted(plan, replaced, written, None if existing == "overwrite" else places)
         finally:
             shown.close()
             counted.progress = before
@@ -165,15 +168,15 @@ def write_dataset(
     return result
 
 
-def _written(plan: WritePlan, rows: Rows) -> tuple[tuple[WrittenFile, ...], set[str]]:
-    """The files, and the directories that they are in."""
+def _written(plan: WritePlan, rows: Rows) -> tuple[tuple[WrittenFile, ...], set[tuple[str, str]]]:
+    """The files, and the partitions that they are of: directories, and what names begin with."""
     failure: BaseException
     writer: DatasetWriter | None = None
     try:
         with Lanes(plan.threads, AT_WORK_BYTES) as lanes:
             writer = DatasetWriter(plan, lanes)
             writer.write(rows)
-        return writer.files, writer.directories
+        return writer.files, writer.places
     except BaseException as error:
         if writer is None:
             raise
@@ -188,13 +191,20 @@ def _written(plan: WritePlan, rows: Rows) -> tuple[tuple[WrittenFile, ...], set[
 
 
 def _deleted(
-    plan: WritePlan, replaced: Sequence[ObjectLocation], written: tuple[WrittenFile, ...], directories: set[str] | None
+    plan: WritePlan,
+    replaced: Sequence[ObjectLocation],
+    written: tuple[WrittenFile, ...],
+    places: set[tuple[str, str]] | None,
 ) -> tuple[ObjectLocation, ...]:
-    """What was there before and is replaced, deleted: all of it, or what is under some directories."""
+    """What was there before and is replaced, deleted: all of it, or what is of some partitions."""
     new = {file.location for file in written}
-    if directories is not None:
-        under = tuple(plan.base.key + (directory and directory + "/") for directory in directories)
-        replaced = [one for one in replaced if one.key.startswith(under)]
+    if places is not None:
+        by_name = isinstance(plan.partitioning, ds.FilenamePartitioning)
+        under = tuple(plan.base.key + (directory and directory + "/") for directory, _ in places)
+        named = {_values_in(plan, prefix) for _, prefix in places}
+        replaced = [
+            one for one in replaced if (_values_in(plan, one.name) in named if by_name else one.key.startswith(under))
+        ]
     old = [one for one in replaced if one not in new]
     gone: list[ObjectLocation] = []
 
@@ -212,6 +222,15 @@ def _deleted(
         text = f"{{files}} were written, and {len(left)} objects that they replace are still there: {error}"
         raise _incomplete(plan.base, written, left, text) from error
     return tuple(old)
+
+
+def _values_in(plan: WritePlan, name: str) -> tuple[str, ...]:
+    """What pyarrow takes for values of partition columns in the name of a file, or in what such names begin with.
+
+    How names begin is not enough: `2013_` is the partition 2013 without a city, and also how `2013_Paris_` begins.
+    """
+    columns = 0 if plan.partitioning is None else len(plan.partitioning.schema)
+    return tuple(name.split("_")[:-1][:columns])
 
 
 def _incomplete(

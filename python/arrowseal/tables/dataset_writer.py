@@ -104,9 +104,9 @@ class DatasetWriter:
             return tuple(self._written[number] for number in sorted(self._written))
 
     @property
-    def directories(self) -> set[str]:
-        """The directories below the base that rows went to."""
-        return {part.directory for part in self._parts.values()}
+    def places(self) -> set[tuple[str, str]]:
+        """The partitions that rows went to: directories below the base, and what the names of files begin with."""
+        return set(self._parts)
 
     def write(self, rows: Rows) -> None:
         """All rows, into files that are committed when this returns."""
