@@ -8,6 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from arrowseal import instruction_file
+from arrowseal.location import COMPACTING
 from arrowseal.segment_index import copy_index, delete_index
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 
 def belongs_to_another(location: ObjectLocation, suffix: str | None) -> bool:
-    """Whether this is a segment index, or an instruction file by that suffix."""
-    return location.is_index or instruction_file.is_instruction_file(location, suffix)
+    """Whether this is a segment index, what a compaction notes down, or an instruction file by that suffix."""
+    if location.is_index or location.name == COMPACTING:
+        return True
+    return instruction_file.is_instruction_file(location, suffix)
 
 
 @contextlib.contextmanager

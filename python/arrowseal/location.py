@@ -19,6 +19,8 @@ INSTRUCTION_SUFFIX = ".instruction"
 """What every client appends to an object's key to name its instruction file, unless told otherwise."""
 INDEX_BEFORE, INDEX_BEHIND = "_arrowseal.", ".index"
 """What the name of a segment index begins and ends with."""
+COMPACTING = "_arrowseal.compacting"
+"""The name of what a compaction notes down in each directory while it is at work there."""
 
 
 @dataclass(frozen=True, slots=True)
