@@ -195,6 +195,62 @@ def test_a_second_run_at_any_step_of_the_first_leaves_each_row_once(lake: Lake, 
         assert_finished(lake, at)
 
 
+def test_a_second_run_that_dies_beside_the_first_leaves_each_row_once(
+    lake: Lake, before: dict[str, Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died = Counter[bool]()
+    for at in range(2, 60, 5):
+        for other in range(9, 90, 16):
+            start_again(lake, before)
+            seen = 0
+
+            def rule(*_: object, at: int = at, other: int = other) -> None:
+                nonlocal seen
+                seen += 1
+                if seen != at:
+                    return
+                dying_at(monkeypatch, other)
+                client = lake.make_client()
+                dying_at(monkeypatch, None)
+                try:
+                    compact("s3://lake/t", client=client, use_threads=False)
+                    died[False] += 1
+                except Killed:
+                    died[True] += 1
+
+            lake.s3.rule = rule  # type: ignore[assignment]
+            compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+            lake.s3.reset()
+            assert set(numbers(lake)) == set(range(2 * FILES)), (at, other)
+            compact("s3://lake/t", client=lake.make_client())
+            assert_finished(lake, (at, other))
+    assert died[True] > 20
+
+
+def test_a_run_that_another_finished_while_its_answer_was_lost_keeps_its_new_files(
+    lake: Lake, before: dict[str, Stored]
+) -> None:
+    notes = 0
+    lost = finished = False
+
+    def rule(method: str, path: str, _: object) -> Fault | None:
+        nonlocal notes, lost, finished
+        if lost and not finished:
+            finished = True
+            compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+        notes += method == "PUT" and path.endswith("part%3D0/" + COMPACTING)
+        if notes == 2 and not lost:  # from here on the new file counts
+            lost = True
+            return Fault("lost-answer")
+        return None
+
+    lake.s3.rule = rule
+    compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+    lake.s3.reset()
+    assert finished
+    assert_finished(lake, "both")
+
+
 def test_a_source_that_is_overwritten_right_before_its_deletion_stays(lake: Lake, before: dict[str, Stored]) -> None:
     other = lake.s3.server.objects["/lake/t/part=1/5.parquet"]
 

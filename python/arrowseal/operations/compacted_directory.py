@@ -182,9 +182,12 @@ class CompactedDirectory:
                 finished, overwritten = self._finish(held, there)
                 outcome.left, outcome.failure = finished.left, outcome.failure or finished.failure
             else:
+                self._manifests.check(self._manifest_at, held)
                 self._manifests.remove(self._manifest_at, held)
         except ObjectChangedError:
             self._give_way(replacements)
+            if isinstance(outcome.failure, ObjectNotFoundError):
+                outcome.failure = None  # a new file that the other run has deleted
             outcome.merges = [changed.get(merge.target.name, replace(merge, state="taken")) for merge in merges]
             return
         except ArrowSealError as error:

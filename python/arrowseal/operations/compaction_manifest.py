@@ -117,14 +117,18 @@ class Manifests:
         """Write one where none is. Raises `ObjectChangedError` if there is one by now, `StoreError`s."""
         return self._put(location, manifest, {"IfNoneMatch": "*"})
 
+    def check(self, location: ObjectLocation, held: Held) -> None:
+        """Raise `ObjectChangedError` if it is another one or gone by now. Raises `StoreError`s."""
+        now = self.read(location)
+        if now is None or now.etag != held.etag:
+            raise _taken(location)
+
     def replace(self, location: ObjectLocation, manifest: Manifest, before: Held) -> Held:
         """Write one over that which was seen there. Raises `ObjectChangedError` if it is another one or gone by now.
 
         It is looked at first: there are servers that ignore conditions on writes.
         """
-        now = self.read(location)
-        if now is None or now.etag != before.etag:
-            raise _taken(location)
+        self.check(location, before)
         return self._put(location, manifest, {"IfMatch": f'"{before.etag}"'})
 
     def remove(self, location: ObjectLocation, held: Held) -> None:
