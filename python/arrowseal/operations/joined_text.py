@@ -65,11 +65,13 @@ class JoinedText:
             yield mark
         self._begun, self._quotes = True, 0
         last = b""
-        while text:
-            self._count(text, ending)
-            yield text
-            last = text[-1:]
+        while text or not whole:
+            if text:
+                self._count(text, ending)
+                yield text
+                last = text[-1:]
             text = b"" if whole else file.read(_PIECE)
+            whole = whole or not text
         if self._is_csv and self._quotes % 2:
             raise NotATableError(f"{location}: it ends within quotes")
         if last and last != ending[-1:]:
