@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pytest
 from broken_bodies import Fault
 
@@ -97,6 +98,34 @@ def test_files_add_up_to_the_target_in_the_order_of_their_keys() -> None:
     ]
     assert [merge.target.key.rpartition("/")[0] for merge in merges] == ["t", "t", "t/a"]
     assert merges[2].target.suffixes == [".csv"]
+
+
+def test_values_of_partitions_in_the_names_of_files_are_kept(lake: Lake) -> None:
+    table = pa.table({"year": [2012, 2013, 2013, None], "city": ["Rome", "Rome", "Paris", "Paris"], "n": range(4)})
+    parted = ds.partitioning(pa.schema([("city", pa.string()), ("year", pa.int64())]), flavor="filename")
+    for _ in range(2):
+        sa.write_dataset(table, "s3://lake/t", partitioning=parted, mode="append", client=lake.client)
+
+    def read() -> pa.Table:
+        read = sa.dataset("s3://lake/t", partitioning=parted, client=lake.client).to_table()
+        return read.sort_by([("n", "ascending")]).select(["city", "year", "n"])
+
+    before = read()
+    assert compact("s3://lake/t", client=lake.client).merges
+    assert len(lake.keys) == 4
+    assert read().equals(before)
+    assert before["year"].null_count == 2
+
+
+def test_names_with_underscores_are_joined_where_they_say_nothing(lake: Lake) -> None:
+    content = pq_bytes(pa.table({"n": [1]}))
+    lake.put({f"{place}{at}_0.parquet": content for place in ("t/", "u/year=2013/") for at in range(2)})
+    assert compact("s3://lake/t", client=lake.client).merges == ()
+    with pytest.raises(ConfigurationError, match="partitioning_flavor"):
+        compact("s3://lake/t", partitioning_flavor="none", client=lake.client)  # type: ignore[arg-type]
+    assert len(compact("s3://lake/u", client=lake.client).merges) == 1
+    assert len(compact("s3://lake/t", partitioning_flavor="directory", client=lake.client).merges) == 1
+    assert len(lake.keys) == 2
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "ndjson", "arrow", "orc"])
