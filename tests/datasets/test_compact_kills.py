@@ -251,6 +251,70 @@ def test_a_run_that_another_finished_while_its_answer_was_lost_keeps_its_new_fil
     assert_finished(lake, "both")
 
 
+def test_a_run_that_was_undone_while_its_last_word_was_on_its_way_deletes_nothing(
+    lake: Lake, before: dict[str, Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in range(4, 40, 3):
+        start_again(lake, before)
+        notes = 0
+
+        def rule(method: str, path: str, _: object, other: int = other) -> None:
+            nonlocal notes
+            notes += method == "PUT" and path.endswith("part%3D0/" + COMPACTING)
+            if notes != 2:
+                return
+            notes += 1
+            dying_at(monkeypatch, other)
+            client = lake.make_client()
+            dying_at(monkeypatch, None)
+            with pytest.raises(Killed):
+                compact("s3://lake/t", client=client, use_threads=False)
+
+        lake.s3.rule = rule  # type: ignore[assignment]
+        compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+        lake.s3.reset()
+        assert set(numbers(lake)) == set(range(2 * FILES)), other
+        compact("s3://lake/t", client=lake.make_client())
+        assert_finished(lake, other)
+
+
+def test_sources_stay_whose_new_file_is_not_there_any_more(lake: Lake, before: dict[str, Stored]) -> None:
+    lake.s3.rule = lambda method, *_: Fault("status", 403, "AccessDenied") if method == "DELETE" else None
+    with pytest.raises(DatasetWriteError):
+        compact("s3://lake/t", client=lake.client)
+    lake.s3.reset()
+    for path in lake.s3.server.objects.keys() - before.keys():
+        if COMPACTING not in path:
+            del lake.s3.server.objects[path]
+    compact("s3://lake/t", client=lake.client)
+    assert_finished(lake, "second run")
+
+
+def test_a_new_file_that_appears_after_it_was_undone_does_not_count(lake: Lake, before: dict[str, Stored]) -> None:
+    lake.s3.rule = lambda method, path, _: (
+        Fault("status", 403, "AccessDenied")
+        if method == "DELETE" or (method == "PUT" and COMPACTING in path and lake.s3.count("PutObject") == 3)
+        else None
+    )
+    with pytest.raises(DatasetWriteError):
+        compact("s3://lake/t", client=lake.client, use_threads=False)
+    late = {path: one for path, one in lake.s3.server.objects.items() if path not in before and COMPACTING not in path}
+    assert len(late) == 1
+
+    def appears(method: str, path: str, _: object) -> None:
+        nonlocal late
+        if method == "GET" and "list-type" in path and not late.keys() & lake.s3.server.objects.keys():
+            lake.s3.server.objects.update(late)
+            late = {}
+
+    lake.s3.reset()
+    lake.s3.rule = appears  # type: ignore[assignment]
+    compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+    lake.s3.reset()
+    assert late == {}
+    assert_finished(lake, "second run")
+
+
 def test_a_source_that_is_overwritten_right_before_its_deletion_stays(lake: Lake, before: dict[str, Stored]) -> None:
     other = lake.s3.server.objects["/lake/t/part=1/5.parquet"]
 
