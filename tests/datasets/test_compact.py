@@ -201,7 +201,7 @@ def broken(method: str, part: str, count: int = 0) -> Callable[..., Fault | None
 def test_what_fails_leaves_every_row_once_and_a_second_run_goes_on(
     lake: Lake, small_files: pa.Table, method: str
 ) -> None:
-    lake.s3.rule = broken(method, "2013")
+    lake.s3.rule = broken(method, "2013/")
     with pytest.raises(DatasetWriteError) as stopped:
         compact("s3://lake/t", client=lake.client)
     lake.s3.reset()
@@ -218,7 +218,7 @@ def test_what_fails_leaves_every_row_once_and_a_second_run_goes_on(
 def test_sources_that_cannot_be_deleted_are_named_and_a_second_run_deletes_them(
     lake: Lake, small_files: pa.Table, after: int
 ) -> None:
-    lake.s3.rule = broken("DELETE", "2013", after)
+    lake.s3.rule = broken("DELETE", "2013/", after)
     with pytest.raises(DatasetWriteError, match=r"A second run deletes what \.left names") as stopped:
         compact("s3://lake/t", client=lake.client)
     lake.s3.reset()

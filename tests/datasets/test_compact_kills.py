@@ -4,6 +4,8 @@ next run each is there once.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -160,16 +162,28 @@ def test_a_first_deletion_whose_answer_is_lost_loses_nothing(lake: Lake, before:
 
 
 def test_a_failure_in_one_directory_does_not_end_deletions_in_another(lake: Lake, before: dict[str, Stored]) -> None:
+    deleting, failed = threading.Event(), threading.Event()
+
     def rule(method: str, path: str, _: object) -> Fault | None:
-        return Fault("status", 403, "AccessDenied") if method == "GET" and path.endswith("/5.parquet") else None
+        if method == "GET" and path.endswith("/5.parquet"):
+            deleting.wait(20)
+            failed.set()
+            return Fault("status", 403, "AccessDenied")
+        if method == "DELETE" and path.endswith("/1.parquet") and not deleting.is_set():
+            deleting.set()
+            failed.wait(20)
+            time.sleep(0.2)  # until the failure has called the others off, which look when they are to try again
+            return Fault("status", 503)
+        return None
 
     lake.s3.rule = rule
     with pytest.raises(DatasetWriteError) as stopped:
         compact("s3://lake/t", client=lake.client)
     lake.s3.reset()
     assert stopped.value.left == ()
+    assert len(stopped.value.written) == 1
     assert numbers(lake) == list(range(2 * FILES))
-    assert not any(COMPACTING in key for key in lake.keys)
+    assert len(lake.keys) == 1 + FILES
 
 
 def test_a_second_run_at_any_step_of_the_first_leaves_each_row_once(lake: Lake, before: dict[str, Stored]) -> None:
