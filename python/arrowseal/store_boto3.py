@@ -210,15 +210,15 @@ class Boto3Store(Boto3Attributes):
             return credentials_error(error, str(location)) or StoreUnansweredError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"
             )
-        of_answer = isinstance(error, ValueError) and _of_an_answer(error)
+        of_answer = isinstance(error, (ValueError, LookupError)) and _of_an_answer(error)
         if of_answer or isinstance(error, (HTTPError, ResponseParserError)):
-            # Where an answer that refuses breaks off itself, or a date in one is none, botocore lets through what it
-            # stands on.
+            # Where an answer that refuses breaks off itself, a date in one is none, or its XML is of an encoding that
+            # nobody knows, botocore lets through what it stands on.
             return StoreUnansweredError(f"{location}: {action}: the answer broke off ({type(error).__name__})")
         return None
 
 
-def _of_an_answer(error: ValueError) -> bool:
+def _of_an_answer(error: Exception) -> bool:
     """Whether reading an answer raised it: hooks on the caller's session raise what they like, which is to be seen."""
     modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
     return any(module.startswith(_READING) for module in modules)

@@ -46,7 +46,7 @@ def page_of(bucket: str, content: bytes) -> tuple[list[ListedObject], str | None
                 prefixes += [ListedObject(place, is_prefix=True) for place in places]
         more = said[space + "IsTruncated"] == "true"
         return prefixes + objects, said[space + "NextContinuationToken"] if more else None
-    except (ElementTree.ParseError, KeyError, ValueError):
+    except (ElementTree.ParseError, LookupError, ValueError):  # of an encoding nobody knows, too
         return None
 
 

@@ -50,6 +50,7 @@ def test_prefixes_come_first_and_a_page_that_is_cut_names_the_next() -> None:
         answer(ROW.replace("<Size>7</Size>", "")),
         answer(ROW.replace("2013-01-01T05:00:00.000Z", "Tue, 01 Jan 2013 05:00:00 GMT")),
         answer(ROW.replace("2013-01-01T05:00:00.000Z", "2013-01-01T05:00:00.000")),
+        b"<?xml version='1.0' encoding='ETF-8'?>" + answer(ROW),
     ],
     ids=["empty", "cut off", "without an end", "without a token", "size", "no size", "another time", "a local time"],
 )
