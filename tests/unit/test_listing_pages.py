@@ -52,7 +52,17 @@ def test_prefixes_come_first_and_a_page_that_is_cut_names_the_next() -> None:
         answer(ROW.replace("2013-01-01T05:00:00.000Z", "2013-01-01T05:00:00.000")),
         b"<?xml version='1.0' encoding='ETF-8'?>" + answer(ROW),
     ],
-    ids=["empty", "cut off", "without an end", "without a token", "size", "no size", "another time", "a local time"],
+    ids=[
+        "empty",
+        "cut off",
+        "without an end",
+        "without a token",
+        "size",
+        "no size",
+        "another time",
+        "a local time",
+        "encoding",
+    ],
 )
 def test_what_is_not_read_here_is_left_to_boto3(content: bytes) -> None:
     assert page_of("lake", content) is None
