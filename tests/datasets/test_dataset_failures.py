@@ -96,6 +96,17 @@ def test_overwritten_partitions_of_file_names_are_those_that_are_written(lake: L
         assert before - set(lake.keys) == {f"t/{gone}part-0.parquet"}
 
 
+def test_overwritten_partitions_of_bare_values_leave_those_whose_paths_are_longer(lake: Lake) -> None:
+    parted: dict[str, Any] = {"partitioning": ["year", "city"], "partitioning_flavor": "directory"}
+    rows = pa.table({"year": [2012, 2013, 2013], "city": ["Rome", "Paris", None], "n": range(3)})
+    sa.write_dataset(rows, "s3://lake/t", client=lake.client, **parted)
+    before = set(lake.keys)
+    new = pa.table({"year": [2013], "city": pa.array([None], pa.string()), "n": [9]})
+    written = sa.write_dataset(new, "s3://lake/t", mode="overwrite_partitions", client=lake.client, **parted)
+    assert [location.key for location in written.deleted] == ["t/2013/part-0.parquet"]
+    assert before - set(lake.keys) == {"t/2013/part-0.parquet"}
+
+
 def test_files_of_the_same_names_are_replaced_when_it_is_said(lake: Lake) -> None:
     lake.put({"t/part-0.parquet": b"", "t/other.parquet": b""})
     sa.write_dataset(trips(), "s3://lake/t", existing_data_behavior="overwrite_or_ignore", client=lake.client)

@@ -200,10 +200,12 @@ def _deleted(
     new = {file.location for file in written}
     if places is not None:
         by_name = isinstance(plan.partitioning, ds.FilenamePartitioning)
-        under = tuple(plan.base.key + (directory and directory + "/") for directory, _ in places)
+        directories = {directory for directory, _ in places}
         named = {_values_in(plan, prefix) for _, prefix in places}
         replaced = [
-            one for one in replaced if (_values_in(plan, one.name) in named if by_name else one.key.startswith(under))
+            one
+            for one in replaced
+            if (_values_in(plan, one.name) in named if by_name else _is_within(plan, one, directories))
         ]
     old = [one for one in replaced if one not in new]
     gone: list[ObjectLocation] = []
@@ -222,6 +224,21 @@ def _deleted(
         text = f"{{files}} were written, and {len(left)} objects that they replace are still there: {error}"
         raise _incomplete(plan.base, written, left, text) from error
     return tuple(old)
+
+
+def _is_within(plan: WritePlan, one: ObjectLocation, directories: set[str]) -> bool:
+    """Whether an object is of the partition of one of these directories.
+
+    Where bare values make the path, a null at its end makes it shorter: `2013` is the partition 2013 without a city,
+    and `2013/Paris` another one.
+    """
+    columns = 0 if plan.partitioning is None else len(plan.partitioning.schema)
+    for directory in directories:
+        prefix = plan.base.key + (directory and directory + "/")
+        is_short = len(directory.split("/") if directory else []) < columns
+        if one.key.startswith(prefix) and not (is_short and "/" in one.key[len(prefix) :]):
+            return True
+    return False
 
 
 def _values_in(plan: WritePlan, name: str) -> tuple[str, ...]:
