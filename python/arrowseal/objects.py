@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 from arrowseal import _core
 from arrowseal.exceptions import AuthenticationError, ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
 from arrowseal.fork_lock import ForkLock
-from arrowseal.transfer import AT_ONCE, PIECE_BYTES
+from arrowseal.transfer import PIECE_BYTES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -216,7 +216,7 @@ def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> lis
 
     tasks: list[Callable[[threading.Event], object]] = []
     for number, (begin, end) in enumerate(runs):
-        if end - begin <= AT_ONCE:
+        if end - begin <= min(transfer.store.at_once_bytes, share):
             tasks.append(partial(at_once, number))
         else:
             borders = [*range(begin, end, share), end]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
 from arrowseal.boto3_bodies import Boto3Body
 from arrowseal.credentials import credentials_error
@@ -45,6 +45,8 @@ class Boto3Store(Boto3Attributes):
     `renew` is called when S3 does not accept credentials or clock, before the request is tried again: with the error,
     and when the request was begun.
     """
+
+    at_once_bytes: ClassVar[int] = 2**18
 
     def __init__(self, s3: Callable[[], S3Client], renew: Renew = lambda *_: None) -> None:
         self._s3 = s3

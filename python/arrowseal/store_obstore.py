@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from xml.etree import ElementTree
 
 from arrowseal.exceptions import StoreUnansweredError, TransferError
@@ -39,7 +39,8 @@ SHORT: Final = 2**21
 at 0 always is, since most objects are small.
 """
 
-_AT_ONCE: Final = 2**18  # a body up to this length is taken as it is, a longer one in chunks of twice that
+_CHUNK_BYTES: Final = 2**19
+_UNCUT_BYTES: Final = 2**18
 _NO_BYTES: Final = memoryview(b"")
 _NO_CHUNKS: Final[Iterator[Any]] = iter(())
 _REMEMBERED: Final = 10_000  # directories: some 2 MB
@@ -74,6 +75,8 @@ os.register_at_fork(after_in_child=_Runtime.forked)
 
 class ObstoreStore(LeanStore):
     """`LeanStore`, whose short reads obstore carries. Safe to share between threads."""
+
+    at_once_bytes: ClassVar[int] = SHORT
 
     def __init__(self, endpoints: Callable[[], LearntEndpoints], renew: Renew = lambda *_: None) -> None:
         super().__init__(endpoints, renew)
@@ -190,16 +193,17 @@ def _sealed(stored: StoredObject) -> bool:
 
 
 class ObstoreBody:
-    """The bytes of an answer of obstore, copied once to where they belong."""
+    """The bytes of an answer of obstore: lent as they are if taken at once, otherwise copied to where they belong."""
 
     def __init__(self, location: ObjectLocation, result: Any) -> None:
         self._location = location
-        self._chunks = _chunks(result)
+        self._result = result
+        self._chunks: Iterator[Any] | None = None
         self._chunk = _NO_BYTES
 
     def readinto(self, target: memoryview, /) -> int:
         while not self._chunk:
-            chunk = self._next()
+            chunk = self._next(_UNCUT_BYTES)
             if chunk is None:
                 return 0
             self._chunk = memoryview(chunk)
@@ -210,7 +214,7 @@ class ObstoreBody:
 
     def take(self, size: int, /) -> Any:
         if not self._chunk:
-            self._chunk = memoryview(self._next() or b"")
+            self._chunk = memoryview(self._next(size) or b"")
         if len(self._chunk) == size:
             taken, self._chunk = self._chunk, _NO_BYTES
             return taken
@@ -224,22 +228,24 @@ class ObstoreBody:
         taken, self._chunk = self._chunk[:size], self._chunk[size:]
         return taken
 
-    def _next(self) -> Any:
+    def _next(self, uncut_bytes: int) -> Any:
+        if self._chunks is None:
+            self._chunks = _chunks(self._result, uncut_bytes)
         try:
             return next(self._chunks, None)
         except _obstore()[1] as error:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 
     def close(self) -> None:
-        self._chunk, self._chunks = _NO_BYTES, _NO_CHUNKS
+        self._result, self._chunk, self._chunks = None, _NO_BYTES, _NO_CHUNKS
 
 
-def _chunks(result: Any) -> Iterator[Any]:
+def _chunks(result: Any, uncut_bytes: int) -> Iterator[Any]:
     start, end = result.range
-    if end - start <= _AT_ONCE:
+    if end - start <= uncut_bytes:
         yield result.bytes()
-    else:
-        yield from result.stream(min_chunk_size=2 * _AT_ONCE)
+    else:  # each chunk is cleared and copied once more, with the GIL held
+        yield from result.stream(min_chunk_size=_CHUNK_BYTES)
 
 
 def _stored_object(location: ObjectLocation, result: Any) -> StoredObject:

@@ -36,8 +36,6 @@ PIECE_BYTES: Final = 2**19
 """What is received and opened in one step: small enough to be in cache still, large enough that calls cost nothing."""
 
 _BLOCK: Final = 16
-AT_ONCE: Final = 2**18
-"""Up to this size an object is received in one piece: copying it costs less than the steps of receiving it in place."""
 _LONGEST: Final = 8  # times part_bytes: the longest range
 _MORE: Final = 4
 """Times `concurrency`: the most ranges in flight, which short ones are."""
@@ -251,7 +249,7 @@ class Download(Transfer):
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
         size = self.stored.stored_bytes
         self.operation.progress.begin(size)
-        if 0 < size <= AT_ONCE and self._first is not None:
+        if 0 < size <= min(self.store.at_once_bytes, self.options.part_bytes) and self._first is not None:
             body, self._first = self._first, None
             content = self.at_once(0, size, body, self._budget)
             if content is not None:

@@ -436,6 +436,35 @@ def test_an_index_is_written_only_for_what_is_encrypted_and_in_parts_and_where_i
     assert [path for path in objects if path.endswith(".index")] == [INDEX]
 
 
+@pytest.mark.parametrize("lane", ["auto", "boto3"])
+def test_a_range_that_always_breaks_off_is_received_in_steps_and_resumed_where_it_broke(
+    servers: BrokenServers, lane: Any
+) -> None:
+    begin, end = 2 * MIB, 2 * MIB + 15 * S
+    asked: list[int] = []
+
+    def rule(method: str, path: str, headers: dict[str, str]) -> Fault | None:
+        start, _, last = headers.get("Range", "bytes=-").removeprefix("bytes=").partition("-")
+        if path != PATH or last != str(end - 1):
+            return None
+        asked.append(int(start))
+        return Fault("truncate", 700_000) if asked[-1] == begin else None
+
+    with servers.client(lane=lane).object(URL) as opened:
+        servers.s3.rule = rule
+        assert opened.read_at(begin, end - begin) == CONTENT[begin:end]
+    assert begin + 2**19 <= asked.pop() <= begin + 700_000
+    assert set(asked) == {begin}
+
+
+@pytest.mark.parametrize("size", [2**18 + 1, MIB, MIB + 1, 2 * MIB - 16, 2 * MIB])
+def test_objects_about_as_long_as_the_first_part_are_read_whole(servers: BrokenServers, size: int) -> None:
+    client = servers.client()
+    client.put("s3://bucket/dir/size", CONTENT[:size])
+    assert client.get("s3://bucket/dir/size") == CONTENT[:size]
+    assert client.get("s3://bucket/dir/size") == CONTENT[:size]
+
+
 def test_many_ranges_are_asked_for_at_once_also_when_one_of_them_is_longer(servers: BrokenServers) -> None:
     ranges = [(0, 3 * MIB // 2), *((at * MIB // 2, 100) for at in range(4, 19))]
     together = threading.Barrier(len(ranges))

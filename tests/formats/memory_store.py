@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from arrowseal import Client
 from arrowseal.exceptions import ObjectNotFoundError, PreconditionFailedError
@@ -47,6 +47,8 @@ class MemoryStore:
     """One bucket. `objects` has (body, metadata) by key; `calls` counts requests by name; `taken` is how many bytes of
     bodies were handed out; `fail` is called with the name and key of each request that writes, and may raise.
     """
+
+    at_once_bytes: ClassVar[int] = 2**18
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, dict[str, str]]] = {}

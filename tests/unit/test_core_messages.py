@@ -273,21 +273,23 @@ def test_suites_compare_hash_and_pickle_by_their_id() -> None:
         AlgorithmSuite(0x75)
 
 
-@pytest.mark.parametrize("length", [0, 1, 10_000, 300_000])
+@pytest.mark.parametrize("length", [0, 1, 10_000, 2**18 - 16, 2**18 - 1, 2**18, 2**18 + 1, 900_000])
 def test_a_message_that_is_there_as_a_whole_is_opened_at_once(length: int) -> None:
     content = pattern(length)
     message = reference(content, V3, MESSAGE_IDS[V3])
-    assert opener(message).receive(message.stored) == content
-    assert opener(message).receive(bytearray(message.stored)) == content
+    for stored in (message.stored, bytearray(message.stored), memoryview(bytearray(message.stored)).toreadonly()):
+        assert opener(message).receive(stored) == content
+        assert PlainReceiver(len(stored)).receive(stored) == stored
 
 
-@pytest.mark.parametrize("place", [0, 9_999, 10_000, 10_015])
-def test_a_flipped_bit_is_refused_at_once_too(place: int) -> None:
-    message = seal(pattern(10_000))
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+@pytest.mark.parametrize("place", [0, 9_999, 300_000, 899_999, 900_000, 900_015])
+def test_a_flipped_bit_is_refused_at_once_too(place: int, kind: type[bytes | bytearray]) -> None:
+    message = seal(pattern(900_000))
     stored = bytearray(message.stored)
     stored[place] ^= 1
     with pytest.raises(AuthenticationError):
-        opener(message).receive(stored)
+        opener(message).receive(kind(stored))
 
 
 def test_what_is_not_the_whole_object_is_not_taken_at_once() -> None:

@@ -125,6 +125,21 @@ def test_a_range_that_does_not_authenticate_gives_nothing_and_the_next_one_does(
     assert opener.range(2 * S, S).receive(message.stored[2 * S : 3 * S]) == content_of(3 * S)[2 * S :]
 
 
+@pytest.mark.parametrize("step", [2**15, 2**16, 2**18, 2**19, 2**20])
+def test_a_range_that_is_there_as_a_whole_is_proven_by_segments_of_any_size(step: int) -> None:
+    content = content_of(2**21 + 2**19 + 1_000)
+    message = reference(content, V3, bytes(range(1, 29)))
+    opener = segments(message, index_of(V3, KEY, message.message_id, message.stored, step))
+    assert opener is not None
+    ciphertext = message.stored[step : len(content)]
+    tampered = bytearray(ciphertext)
+    tampered[-1] ^= 1
+    for kind in (bytes, bytearray):
+        assert opener.range(step, len(ciphertext)).receive(kind(ciphertext)) == content[step:]
+        with pytest.raises(AuthenticationError):
+            opener.range(step, len(ciphertext)).receive(kind(tampered))
+
+
 def test_borders_inside_of_segments_and_ranges_outside_of_the_content_are_refused() -> None:
     message = reference(content_of(2 * S), V3, bytes(range(1, 29)))
     opener = segments(message, index_of(V3, KEY, message.message_id, message.stored, S))

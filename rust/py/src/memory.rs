@@ -185,12 +185,36 @@ impl Drop for Memory {
 
 /// Copies as much of a contiguous buffer as `target` takes. Returns how much that was. The caller holds the GIL.
 fn copy(target: &mut [u8], source: &PyUntypedBuffer) -> usize {
-    let length = target.len().min(source.len_bytes());
+    copy_from(source, 0, target)
+}
+
+/// The same from `begin` on, of a buffer that Python writes to only while the GIL is held by the caller, if ever.
+fn copy_from(source: &PyUntypedBuffer, begin: usize, target: &mut [u8]) -> usize {
+    let length = target.len().min(source.len_bytes().saturating_sub(begin));
     // SAFETY: source and target hold `length` bytes: the source is contiguous and exported to us, so it cannot be freed or
-    // resized; the target is memory of ours that nobody else refers to. Only code that runs without the GIL could write to
-    // the source meanwhile; the bytes copied are then old or new ones, as with any such race there.
-    unsafe { std::ptr::copy_nonoverlapping(source.buf_ptr().cast::<u8>(), target.as_mut_ptr(), length) };
+    // resized; the target is memory of ours that nobody else refers to. Only code that runs without the GIL, or writes to
+    // what it calls read-only, could write to the source meanwhile; the bytes copied are then old or new ones, as with any
+    // such race there, and what is proven is the copy.
+    unsafe {
+        let start = source.buf_ptr().cast::<u8>().add(begin.min(source.len_bytes()));
+        std::ptr::copy_nonoverlapping(start, target.as_mut_ptr(), length);
+    }
     length
+}
+
+/// What a claim is filled with: the bytes of a contiguous buffer, which are copied and never referred to.
+pub(crate) struct Source(PyUntypedBuffer);
+
+impl Source {
+    /// Whether its bytes stay as they are without the GIL too.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.0.readonly()
+    }
+
+    /// Copies what it has from `begin` on. The caller holds the GIL unless it is frozen.
+    pub(crate) fn copy_to(&self, target: &mut [u8], begin: usize) {
+        copy_from(&self.0, begin, target);
+    }
 }
 
 /// Whether a contiguous buffer holds exactly these bytes.
@@ -306,21 +330,17 @@ impl Claim {
         }
     }
 
-    /// Fills the range with a contiguous buffer of its length, and lets `work` have the bytes.
+    /// Lets `work` fill the range with a contiguous buffer of its length, and have the bytes.
     pub(crate) fn filled<E>(
         &self,
-        _attached: Python<'_>,
         content: &Bound<'_, PyAny>,
-        work: impl FnOnce(&mut [u8]) -> Result<(), E>,
+        work: impl FnOnce(&Source, &mut [u8]) -> Result<(), E>,
     ) -> PyResult<Result<(), E>> {
         let source = PyUntypedBuffer::get(content)?;
         if !source.is_c_contiguous() || source.len_bytes() != self.length {
             return Err(PyValueError::new_err("this is not the whole object in one piece"));
         }
-        self.received(|bytes| {
-            copy(bytes, &source);
-            work(bytes)
-        })
+        self.received(|bytes| work(&Source(source), bytes))
     }
 
     /// Ends receiving, for good, and lets `work` have the bytes. If it fails the landing stays incomplete for ever.

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::content::detached;
 use crate::error::{count, exception, stays_here};
-use crate::memory::{Claim, Landing, Memory};
+use crate::memory::{Claim, Landing, Memory, Source};
 use crate::pool::Trace;
 
 /// A window is opened in pieces of this size, each a segment: few enough to cost nothing, small enough to stay in cache.
@@ -79,8 +79,8 @@ impl Receiver {
 
     /// Takes in all of it, which is there already.
     pub(crate) fn receive(&self, py: Python<'_>, content: &Bound<'_, PyAny>) -> PyResult<()> {
-        let work = |bytes: &mut [u8]| self.arrival.work(py, self.base, bytes);
-        self.landing.claim_all()?.filled(py, content, work)?.map_err(exception)
+        let work = |source: &Source, bytes: &mut [u8]| self.arrival.fill(py, self.base, source, bytes);
+        self.landing.claim_all()?.filled(content, work)?.map_err(exception)
     }
 
     /// The memory, once all of it was received.
@@ -119,14 +119,37 @@ impl Arrival {
     /// Works on the stored bytes at `offset`, with the GIL released if there is enough to do.
     fn work(&self, py: Python<'_>, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
         let bytes = if matches!(self, Self::Keep) { 0 } else { stored.len() };
-        detached(py, bytes, || match self {
+        detached(py, bytes, || self.take(offset, stored))
+    }
+
+    /// Copies the bytes of the whole range to where they belong, and works on each piece while it is in cache.
+    fn fill(&self, py: Python<'_>, offset: u64, source: &Source, stored: &mut [u8]) -> Result<(), Error> {
+        if !source.is_frozen() {
+            source.copy_to(stored, 0);
+            return self.work(py, offset, stored);
+        }
+        let piece_bytes = match self {
+            Self::Prove(opener) => PIECE_BYTES.max(opener.segmentation().segment_bytes as usize),
+            _ => PIECE_BYTES,
+        };
+        detached(py, stored.len(), || {
+            for (begin, piece) in (0..).step_by(piece_bytes).zip(stored.chunks_mut(piece_bytes)) {
+                source.copy_to(piece, begin);
+                self.take(offset + begin as u64, piece)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn take(&self, offset: u64, stored: &mut [u8]) -> Result<(), Error> {
+        match self {
             Self::Keep => Ok(()),
             Self::Open(message) => message.open(offset, stored),
             Self::Prove(opener) => opener.open_in_place(offset, stored),
             Self::Survey(message) => message.look_at(offset, stored),
             Self::Decrypt(opener) => opener.decrypt_unauthenticated(offset, stored),
             Self::Chain(opener) => opener.decrypt_in_place(offset, stored),
-        })
+        }
     }
 }
 
