@@ -63,6 +63,20 @@ def test_a_stream_that_the_process_was_started_without_is_told_where_it_is_neede
     assert run("cat", url).stdout == b"a"
 
 
+def test_a_name_that_the_terminal_has_no_characters_for_is_escaped_and_ends_nothing(
+    environment: dict[str, str], run: Run, folder: str, tmp_path: Path
+) -> None:
+    names = ["\N{LATIN SMALL LETTER U WITH DIAERESIS}1", "\N{LATIN SMALL LETTER U WITH DIAERESIS}2", "a"]
+    for name in names:
+        run("cp", "-", f"{folder}/{name}", stdin=b"a")
+    ascii_only = environment | {"PYTHONIOENCODING": "ascii"}
+    for words in (["ls", f"{folder}/"], ["cp", "--recursive", folder, str(tmp_path)]):
+        done = subprocess.run([*ARROWSEAL, *words], capture_output=True, env=ascii_only, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.count(b"\\xfc") == len(names) - 1 + (words[0] == "cp") * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
 def test_without_standard_error_messages_do_not_go_among_the_bytes(
     environment: dict[str, str], run: Run, folder: str
 ) -> None:

@@ -7,6 +7,7 @@ time to import is imported by the command that needs it, so that `--help` is qui
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from importlib import metadata
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words, command = words[:cut], words[cut + 1 :]
         if not command:
             words.append("--")  # argparse then says what is missing
+    _speak_of_everything()
     try:
         arguments = _parser().parse_args(words)
         arguments.command = command
@@ -64,6 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         misused = isinstance(error, exceptions.ConfigurationError) and not isinstance(error, ImportError)
         return MISUSED if misused else FAILED
     return code
+
+
+def _speak_of_everything() -> None:
+    """Names that standard output has no characters for are escaped there, as they are on standard error: it may know
+    ASCII only, and a name that cannot be printed must not end what is being done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(message: str) -> None:
