@@ -92,13 +92,20 @@ def locate_prefix(url: Url | None = None, *, bucket: str | None = None, key: str
         raise LocationError(f"{bucket!r} is not the name of a bucket, nor the ARN of an access point")
     if _CONTROL.search(key):
         raise LocationError(f"the key {key!r} contains control characters")
+    return check_key(ObjectLocation(bucket, key))
+
+
+def check_key(location: ObjectLocation) -> ObjectLocation:
+    """The location itself. Raises `LocationError` if S3 can have no such key: it is too long, or no UTF-8, as names of
+    files may be.
+    """
     try:
-        too_long = len(key.encode()) > MAX_KEY_BYTES
+        too_long = len(location.key.encode()) > MAX_KEY_BYTES
     except UnicodeEncodeError:
-        raise LocationError(f"the key {key!r} cannot be written as UTF-8") from None
+        raise LocationError(f"the key {location.key!r} cannot be written as UTF-8") from None
     if too_long:
         raise LocationError(f"the key is longer than {MAX_KEY_BYTES} bytes of UTF-8")
-    return ObjectLocation(bucket, key)
+    return location
 
 
 def version_arguments(version_id: str | None) -> dict[str, str]:

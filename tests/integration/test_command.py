@@ -137,6 +137,52 @@ def test_a_key_that_names_no_file_in_a_tree_does_not_stop_the_others(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["back", "good", "good too"]
 
 
+def test_what_cannot_be_copied_of_a_directory_is_told_and_does_not_stop_the_others(
+    run: Run, folder: str, tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    (tree / "linked").symlink_to("below")
+    for path in (tree / "good", tree / "below" / "good", tree / os.fsdecode(b"odd\xff")):
+        path.write_bytes(b"good")
+    (tree / "below" / "up").symlink_to("..")
+    (tree / "broken").symlink_to("nowhere")
+    os.mkfifo(tree / "pipe")
+    done = run("cp", "tree", folder, "--recursive", code=1)
+    names = ("good", "below/good", "linked/good")
+    assert sorted(done.stdout.decode().splitlines()) == sorted(
+        f"upload: tree/{name} to {folder}/{name}" for name in names
+    )
+    told = sorted(line.partition("failed: ")[2] for line in done.stderr.decode().splitlines())
+    link = "a link to a directory that it lies in"
+    bucket_key = f"{key(folder)}/odd\\udcff"
+    assert told == [
+        f"tree/below/up to {folder}/below/up: tree/below/up: {link}",
+        f"tree/broken to {folder}/broken: tree/broken: No such file or directory",
+        f"tree/linked/up to {folder}/linked/up: tree/linked/up: {link}",
+        f"tree/odd\\udcff to {folder}/: the key '{bucket_key}' cannot be written as UTF-8",
+        f"tree/pipe to {folder}/pipe: tree/pipe: neither a file nor a directory: copy it by itself",
+    ]
+
+
+def test_a_directory_that_may_not_be_read_is_told_and_the_others_are_copied(
+    run: Run, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree" / "closed").mkdir(parents=True)
+    (tmp_path / "tree" / "good").write_bytes(b"good")
+    scandir = os.scandir
+
+    def denied(path: str) -> Any:
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)  # permissions do not bind who may do everything
+    done = run("cp", "tree", folder, "--recursive", code=1)
+    assert done.stdout.decode() == f"upload: tree/good to {folder}/good\n"
+    assert done.stderr.decode().endswith(f"tree/closed to {folder}/closed: tree/closed: Permission denied\n")
+
+
 def test_a_failed_read_leaves_no_file_and_touches_none(run: Run, s3: Any, folder: str, tmp_path: Path) -> None:
     run("cp", "-", f"{folder}/a", stdin=b"a" * 1000)
     stored = s3.get_object(Bucket="arrowseal", Key=key(f"{folder}/a"))

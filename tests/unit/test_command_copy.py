@@ -54,6 +54,23 @@ def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
+def test_a_file_that_is_replaced_keeps_its_permissions_from_the_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").touch(mode=0o600)
+    seen: list[int] = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda path, to: (seen.append(path.stat().st_mode), replace(path, to)))
+    write_file(tmp_path / "mine", b"decrypted")
+    assert [mode & 0o777 for mode in (*seen, (tmp_path / "mine").stat().st_mode)] == [0o600, 0o600]
+
+
+@pytest.mark.parametrize("name", ["\N{CJK UNIFIED IDEOGRAPH-6F22}" * 85, "\N{GRINNING FACE}" * 63, "a" * 255])
+def test_a_name_may_be_as_long_as_the_file_system_takes_whatever_its_characters(tmp_path: Path, name: str) -> None:
+    write_file(tmp_path / name, b"content")
+    assert (tmp_path / name).read_bytes() == b"content"
+
+
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)

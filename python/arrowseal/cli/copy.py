@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from arrowseal.cli import DONE, FAILED, describe, opened, sse
 from arrowseal.cli.connection import connect
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, LocationError, StoreError
-from arrowseal.location import ObjectLocation, locate, locate_prefix
+from arrowseal.location import ObjectLocation, check_key, locate, locate_prefix
 from arrowseal.progress import attached, progress
 
 if TYPE_CHECKING:
@@ -47,8 +49,8 @@ class Transfer:
     source: Place
     target: Place
     stored_bytes: int = 0
-    refused: LocationError | None = None
-    """Why there is no target of that name: what `run` raises."""
+    refused: LocationError | OSError | None = None
+    """Why it cannot be copied: what `run` raises."""
 
     def __str__(self) -> str:
         local = isinstance(self.source, Path), isinstance(self.target, Path)
@@ -134,45 +136,78 @@ def _single(source: str, target: str) -> Transfer:
         goal = locate_prefix(target)
         if not goal.key or goal.key.endswith("/"):
             goal = ObjectLocation(goal.bucket, goal.key + origin.name)
-        return Transfer(origin, locate(goal))
+        return Transfer(origin, check_key(locate(goal)))
     directory = target.endswith(os.sep) or Path(target).is_dir()
     return Transfer(origin, Path(target) / origin.name if directory else Path(target))
 
 
 def _tree(client: Client, source: str, target: str) -> Iterator[Transfer]:
-    """Everything below a directory or prefix, under the same names below the target."""
+    """Everything below a directory or prefix, under the same names below the target. What cannot be copied, a name may
+    be odd, must not keep the others from it.
+    """
     goal = _folder(target) if is_url(target) else Path(target)
-    for origin, name, stored_bytes in _sources(client, source):
-        if isinstance(goal, ObjectLocation):
-            yield Transfer(origin, ObjectLocation(goal.bucket, goal.key + name), stored_bytes)
-        else:
-            yield _download(origin, goal, name, stored_bytes)
+    for found in _objects(client, source) if is_url(source) else _files(source):
+        place: Place = goal
+        refused: LocationError | OSError | None = found.unread
+        try:
+            if isinstance(goal, Path):
+                place = _below(goal, found.name)
+            else:
+                place = check_key(ObjectLocation(goal.bucket, goal.key + found.name))
+        except LocationError as error:
+            refused = refused or error
+        yield Transfer(found.place, place, found.stored_bytes, refused)
 
 
-def _download(origin: Place, directory: Path, name: str, stored_bytes: int) -> Transfer:
-    """One object of a tree. Its name may be odd, which must not keep all others from being copied."""
-    try:
-        return Transfer(origin, _below(directory, name), stored_bytes)
-    except LocationError as error:
-        return Transfer(origin, directory, stored_bytes, refused=error)
+class _Found(NamedTuple):
+    """One thing below a source, its name relative to it, and its size."""
+
+    place: Place
+    name: str
+    stored_bytes: int = 0
+    unread: OSError | None = None
 
 
-def _sources(client: Client, source: str) -> Iterator[tuple[Place, str, int]]:
-    """What there is to copy, its name relative to the source, and its size."""
-    if is_url(source):
-        folder = _folder(source)
-        for listed in client.list(folder):
-            name = listed.location.key.removeprefix(folder.key)
-            if name and not name.endswith("/"):  # consoles create empty objects for their folders
-                yield listed.location, name, listed.stored_bytes
-        return
+def _objects(client: Client, source: str) -> Iterator[_Found]:
+    folder = _folder(source)
+    for listed in client.list(folder):
+        name = listed.location.key.removeprefix(folder.key)
+        if name and not name.endswith("/"):  # consoles create empty objects for their folders
+            yield _Found(listed.location, name, listed.stored_bytes)
+
+
+def _files(source: str) -> Iterator[_Found]:
+    """The files below a directory. What is none, or is not to be read, comes with its error: left out in silence, it
+    would be missed when it is too late.
+    """
     if not Path(source).is_dir():
         raise ConfigurationError(f"{source} is not a directory: copy it without --recursive")
-    for directory, directories, names in os.walk(source, followlinks=True):
-        directories.sort()
-        for path in (Path(directory) / name for name in sorted(names)):
-            if path.is_file():
-                yield path, path.relative_to(source).as_posix(), path.stat().st_size
+    unread: list[OSError] = []
+    for directory, directories, names in os.walk(source, followlinks=True, onerror=unread.append):
+        real = Path(directory).resolve()
+        loops = [name for name in directories if real.is_relative_to((real / name).resolve())]
+        directories[:] = sorted(set(directories).difference(loops))
+        for path in (Path(directory) / name for name in sorted([*names, *loops])):
+            name = path.relative_to(source).as_posix()
+            try:
+                size = _size(path)
+            except OSError as error:
+                yield _Found(path, name, unread=error)
+            else:
+                yield _Found(path, name, size)
+    for refusal in unread:
+        path = Path(refusal.filename)
+        yield _Found(path, path.relative_to(source).as_posix(), unread=refusal)
+
+
+def _size(path: Path) -> int:
+    """The length of a file. Raises `OSError` for what is not there, such as where a link leads, and what is no file."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.ELOOP, "a link to a directory that it lies in", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "neither a file nor a directory: copy it by itself", str(path))
+    return status.st_size
 
 
 def _folder(url: str) -> ObjectLocation:
@@ -249,9 +284,12 @@ def write_file(path: Path, content: Buffer) -> None:
             file.write(content)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
+    # Names have 255 bytes, of which a character may take four.
+    partial = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("xb") as file:
+            if path.exists():  # before the first byte: the old file may be its owner's alone
+                partial.chmod(stat.S_IMODE(path.stat().st_mode))
             file.write(content)
         partial.replace(path)
     except BaseException as error:
