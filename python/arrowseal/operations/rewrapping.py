@@ -210,7 +210,9 @@ class _Rewrap:
         call = self._keys.kms_call(encrypted)
         result = replace(result, before=label, after=label, wrapped_key=fingerprint, kms_call=call)
         if self._share is not None and not encrypted.instruction_file:
-            reason = "its encrypted data key lies in its own metadata, beside which no reader looks for another one"
+            reason = (
+                f"{location}: its encrypted data key lies in its own metadata, beside which no reader looks for another"
+            )
             return replace(result, state="refused", reason=reason)
         if self._options.dry_run:
             if self._keys.known(encrypted):
