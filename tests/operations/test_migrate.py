@@ -10,9 +10,9 @@ import pytest
 import rows
 import writers
 
-from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, CommitmentPolicy
+from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, CommitmentPolicy, RawAesKeyring
 from arrowseal.exceptions import ConfigurationError, NoKeyError
-from arrowseal.operations import migrate
+from arrowseal.operations import migrate, rewrap
 from arrowseal.segment_index import companion
 
 if TYPE_CHECKING:
@@ -170,6 +170,30 @@ def test_the_context_of_an_object_goes_along_and_its_place_is_bound_anew(lake: L
     bound = lake.make_client(bind_location="object", allow_plaintext=True)
     assert migrate("s3://lake/a/p", client=bound).ok
     assert lake.make_client(bind_location="object").get("s3://lake/a/p") == b"x"
+
+
+def test_the_instruction_file_of_somebody_else_is_no_plain_object_and_goes_on_to_open_theirs(lake: Lake) -> None:
+    ours, partner = lake.make_client(instruction_files=True), RawAesKeyring(os.urandom(32))
+    ours.put("s3://lake/a/o", b"content", encryption=CSE(instruction_file=True))
+    rewrap("s3://lake/a/o", to_key=partner, client=ours, instruction_file=".partner")
+    report = migrate("s3://lake/a/", client=lake.make_client(allow_plaintext=True))
+    assert {row.location.key: row.state for row in report.results} == {"a/o": "refused", "a/o.partner": "skipped"}
+    theirs = lake.make_client(kms_key_id=None, keyring=partner, instruction_files=".partner")
+    assert theirs.get("s3://lake/a/o") == b"content"
+
+
+def test_a_key_that_ends_in_a_slash_has_a_row_unless_it_only_marks_a_directory(lake: Lake) -> None:
+    lake.client.put("s3://lake/a/o", b"content", encryption=PLAIN)
+    lake.s3.server.objects["/lake/a/full/"] = stored(lake, "a/o")
+    lake.client.put("s3://lake/a/e", b"", encryption=PLAIN)
+    lake.s3.server.objects["/lake/a/mark/"] = stored(lake, "a/e")
+    report = migrate("s3://lake/a/", client=lake.make_client(allow_plaintext=True))
+    assert {row.location.key: row.state for row in report.results} == {
+        "a/e": "done",
+        "a/full/": "refused",
+        "a/o": "done",
+    }
+    assert "s3://lake/a/full/ names a prefix" in next(row.reason for row in report.results if row.state == "refused")
 
 
 def test_v2_is_written_where_that_is_asked_for(lake: Lake) -> None:

@@ -137,6 +137,15 @@ def test_the_context_is_the_same_on_both_sides_and_is_compared_before_kms_is_ask
     assert lake.make_client(kms_key_id=new_key).get(URL, encryption_context={"team": "weather"}) == b"x"
 
 
+def test_a_sealed_object_whose_key_ends_in_a_slash_is_rewrapped_too(lake: Lake, new_key: str) -> None:
+    lake.client.put("s3://lake/a/o", b"content")
+    lake.s3.server.objects["/lake/a/sub/"] = lake.s3.server.objects.pop("/lake/a/o")
+    (result,) = rewrap("s3://lake/a/", to_key=new_key, client=lake.client).results
+    assert (result.location.key, result.state) == ("a/sub/", "done")
+    lake.s3.server.objects["/lake/a/o"] = lake.s3.server.objects["/lake/a/sub/"]
+    assert lake.make_client(kms_key_id=new_key).get("s3://lake/a/o") == b"content"
+
+
 def test_v2_is_rewrapped_under_a_policy_that_reads_only_v3(lake: Lake, new_key: str) -> None:
     lake.make_client(interop="analytics").put(URL, b"x")
     (row,) = rewrap(URL, to_key=new_key, client=lake.client).results

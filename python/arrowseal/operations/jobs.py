@@ -133,7 +133,12 @@ def objects_of(store: RetryingStore, url: Url, operation: Operation, suffix: str
 
 
 def _visible(rows: Iterator[ListedObject]) -> Iterator[ListedObject]:
-    return (row for row in rows if not row.location.name.startswith(_OURS) and not row.location.key.endswith("/"))
+    # Consoles and engines mark directories by empty objects whose names end in a slash; one with content is none.
+    return (
+        row
+        for row in rows
+        if not row.location.name.startswith(_OURS) and not (row.location.key.endswith("/") and not row.stored_bytes)
+    )
 
 
 def _is_beside(key: str, suffix: str, names: set[str]) -> bool:

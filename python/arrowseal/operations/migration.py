@@ -24,7 +24,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.head import encryption_label
 from arrowseal.location import INSTRUCTION_SUFFIX, ObjectLocation, locate_prefix
-from arrowseal.metadata import IV, KMS_WRAPS, MESSAGE_ID, RESERVED_NAMES
+from arrowseal.metadata import INSTRUCTION_FILE, IV, KMS_WRAPS, MESSAGE_ID, RESERVED_NAMES
 from arrowseal.operations.conditions import Conditions
 from arrowseal.operations.jobs import JobOptions, objects_of, run_job
 from arrowseal.operations.placing import Placer, Placing
@@ -225,25 +225,27 @@ class Migration:
 
     def look(self, listed: ListedObject) -> tuple[ObjectAttributes, EncryptedMetadata | None, ObjectResult]:
         """An object, its encryption if it may be read, and its row so far. Raises what a read would."""
-        before = self.store.attributes(listed.location, self.operation, arguments={})
-        stored = before.stored
+        return self._admitted(self.store.attributes(listed.location, self.operation, arguments={}))
+
+    def _admitted(self, before: ObjectAttributes) -> tuple[ObjectAttributes, EncryptedMetadata | None, ObjectResult]:
+        stored, location = before.stored, before.stored.location
         if self._is_plain_by_mark(stored) and not self.options.dry_run:
             self._tidy(stored)  # a file that a killed run left would make an encrypted object of it
         try:
-            encrypted = self._reader.admit(stored, self._request(listed.location).rules, self.operation)
+            encrypted = self._reader.admit(stored, self._request(location).rules, self.operation)
         except EncryptionContextError:
             # What an earlier run left under the context that `to` names is as it shall be, whatever others have.
             own = self.to.encryption_context if isinstance(self.to, CSE) else None
             if own is None:
                 raise
-            encrypted = self._reader.admit(stored, self._request(listed.location, own).rules, self.operation)
+            encrypted = self._reader.admit(stored, self._request(location, own).rules, self.operation)
             if not self._is_as_wanted(stored, encrypted):
                 raise
         return (
             before,
             encrypted,
             ObjectResult(
-                location=listed.location,
+                location=location,
                 state="planned",
                 asked=self.options.asked,
                 before=encryption_label(stored, encrypted),
@@ -266,7 +268,14 @@ class Migration:
 
     def one(self, listed: ListedObject) -> ObjectResult:
         """Migrate an object, or tell how it would be. Raises `ArrowSealError`s."""
-        before, encrypted, result = self.look(listed)
+        before = self.store.attributes(listed.location, self.operation, arguments={})
+        if any(name.lower() == INSTRUCTION_FILE for name in before.stored.metadata):
+            # Of another suffix, perhaps somebody else's: written anew, it would open its object for nobody any more.
+            reason = "an instruction file, which holds the data key of another object"
+            return ObjectResult(
+                location=listed.location, state="skipped", reason=reason, asked=self.options.asked, before="PLAIN"
+            )
+        before, encrypted, result = self._admitted(before)
         if self._is_as_wanted(before.stored, encrypted):
             if not self.options.dry_run and not self._is_plain_by_mark(before.stored):
                 self._tidy(before.stored)
