@@ -5,8 +5,10 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elem
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
 from typing import Any
+
+_TOKEN = re.compile(r"[$][{]([*?$])[}]|.", re.DOTALL)
 
 
 def _many(value: Any) -> list[Any]:
@@ -14,7 +16,12 @@ def _many(value: Any) -> list[Any]:
 
 
 def _like(value: str, patterns: list[str]) -> bool:
-    return any(fnmatchcase(value, pattern.replace("[", "[[]")) for pattern in patterns)
+    return any(re.fullmatch(_TOKEN.sub(_token, pattern), value, re.DOTALL) for pattern in patterns)
+
+
+def _token(found: re.Match[str]) -> str:
+    """`*` is any text, `?` any character, and `${*}`, `${?}`, `${$}` are these characters themselves."""
+    return {"*": ".*", "?": "."}.get(found[0], re.escape(found[1] or found[0]))
 
 
 def _holds(operator: str, wanted: list[str], value: str | None) -> bool:

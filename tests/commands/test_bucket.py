@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,6 +173,7 @@ def test_a_bucket_that_is_not_there_is_an_error(command: Any) -> None:
         (("policy", "s3://lake", "--require", "tls", "--writer", WRITER), "for cse"),
         (("policy", "s3://lake", "--require", "cse", "--writer", "jane"), "no writer"),
         (("policy", "s3://lake", "--require", "cse", "--part", "key"), "name who writes"),
+        (("policy", "s3://arn:aws:s3:eu-west-1:111122223333:accesspoint/a/", "--require", "tls"), "is an access point"),
         (("policy", "s3://lake", "--require", "tls", "--part", "key"), "cse alone"),
         (("policy", "s3://lake", "--require", "cse", "--reader", READER), "--part key"),
     ],
@@ -295,6 +297,28 @@ def test_a_bound_key_serves_only_its_prefix() -> None:
     assert applies(seal, "kms:GenerateDataKey", "*", facts("s3://lake/raw/2013/"))
     assert not applies(seal, "kms:GenerateDataKey", "*", facts("s3://lake/other/"))
     assert not applies(seal, "kms:GenerateDataKey", "*", facts(None))
+
+
+@pytest.mark.parametrize("name", ["te*nt", "te?nt", "${aws:PrincipalTag/team}", "$5", "te[a]nt"])
+def test_what_policies_read_as_a_pattern_stands_for_itself_in_a_prefix(name: str) -> None:
+    (seal,) = key_policy(f"s3://lake/{name}/", writers=[WRITER], bound=True).policy["Statement"]
+    of_bucket = bucket_policy(f"s3://lake/{name}/", ["sse-s3"]).policy
+
+    def told(prefix: str) -> tuple[bool, bool]:
+        location = {"arrowseal:location": f"s3://lake/{prefix}/o"}
+        facts = {f"kms:EncryptionContext:{key}": value for key, value in bound_context(location, V3).items()}
+        written = denied(of_bucket, "s3:PutObject", f"arn:aws:s3:::lake/{prefix}/o", {SSE: "aws:kms"})
+        return applies(seal, "kms:GenerateDataKey", "*", facts), written
+
+    assert told(name) == (True, True)
+    for other in ("tenant", "teXnt", "te/other/nt", "weather"):
+        assert told(other) == (False, False)
+    special = [text for text in _variables(seal) + _variables(of_bucket) if text not in ("*", "?", "$")]
+    assert special == []
+
+
+def _variables(policy: Any) -> list[str]:
+    return re.findall(r"[$][{](.*?)[}]", json.dumps(policy))
 
 
 @pytest.mark.parametrize(

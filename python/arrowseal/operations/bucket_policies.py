@@ -26,6 +26,7 @@ Requirement = Literal["cse", "sse-kms", "sse-s3", "tls"]
 
 TLS_SID: Final = "ArrowsealRequireTLS"
 _ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[^?]+")
+_SPECIAL: Final = re.compile(r"[*?]|[$](?={)")
 _ENCRYPTION = "s3:x-amz-server-side-encryption"
 _KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 _CUSTOMER = "s3:x-amz-server-side-encryption-customer-algorithm"
@@ -65,7 +66,11 @@ def bucket_policy(
     wanted = _checked(requirements, key, writers)
     place = locate_prefix(url)
     partition = next((arn.split(":")[1] for arn in (key, *writers) if arn), "aws")
-    objects = f"arn:{partition}:s3:::{place.bucket}/{place.key}*"
+    if place.bucket.startswith("arn:"):
+        raise ConfigurationError(
+            f"{place.bucket} is an access point: give the name of its bucket, which has the policy"
+        )
+    objects = f"arn:{partition}:s3:::{place.bucket}/{_literal(place.key)}*"
     statements: list[dict[str, Any]] = []
     notes: list[str] = []
     if "tls" in wanted or "cse" in wanted:
@@ -102,7 +107,7 @@ def key_policy(url: Url, *, writers: Sequence[str], readers: Sequence[str] = (),
         "Null": {"kms:ViaService": "true"},
     }
     if bound:
-        condition["StringLike"] = {f"kms:EncryptionContext:{LOCATION_NAME}": f"{locate_prefix(url)}*"}
+        condition["StringLike"] = {f"kms:EncryptionContext:{LOCATION_NAME}": f"{_literal(str(locate_prefix(url)))}*"}
     uses = [("ArrowsealSeal", writers, "kms:GenerateDataKey"), ("ArrowsealOpen", readers, "kms:Decrypt")]
     statements = [
         {
@@ -118,6 +123,15 @@ def key_policy(url: Url, *, writers: Sequence[str], readers: Sequence[str] = (),
     ]
     notes = ("Take away what else allows these principals the key: kms:* of the account lets IAM policies do so.",)
     return PolicySnippet({"Version": "2012-10-17", "Statement": statements}, notes)
+
+
+def _literal(text: str) -> str:
+    """What stands for itself in a policy, where `*` and `?` stand for others and `${` begins a variable.
+
+    >>> _literal("${team}/a*b")
+    '${$}{team}/a${*}b'
+    """
+    return _SPECIAL.sub(lambda found: f"${{{found[0]}}}", text)
 
 
 def tls_statement(bucket: str, partition: str = "aws") -> dict[str, Any]:
