@@ -93,7 +93,8 @@ def test_an_alias_that_is_taken_is_an_error_with_the_way_out_and_no_key_is_made(
         (("alias/a", "--reader", "jane"), "no principal"),
         (("alias/a", "--reader", "*"), "no principal"),
         (("alias/a", "--rotation-days", "30"), "90 to 2560"),
-        (("alias/a", "--rotation-days", "90", "--no-rotation"), "not both"),
+        (("alias/a", "--rotation-days", "0"), "90 to 2560"),
+        (("alias/a", "--rotation-days", "90", "--no-rotation"), "not allowed with"),
         (("alias/a", "--tag", "aws:x=1"), "does not take the tag"),
         (("alias/a", "--tag", "a=1", "--tag", "a=2"), "a name twice"),
         (("alias/a", "--tag", "a"), "NAME=VALUE"),
@@ -332,11 +333,22 @@ def test_the_commands_that_it_names_free_the_key(
     assert bytes(client.replace(kms_key_id=new).get(f"s3://{bucket}/t/sealed")) == b"content"
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda arn, bucket: arn,
+        lambda arn, bucket: arn.rpartition("/")[2],
+        lambda arn, bucket: f"alias/of-{bucket}",
+        lambda arn, bucket: f"{arn.rpartition(':')[0]}:alias/of-{bucket}",
+    ],
+    ids=["arn", "id", "alias", "arn of an alias"],
+)
 def test_a_bucket_that_encrypts_under_the_key_by_default_keeps_it(
-    command: Any, bucket: str, keys: tuple[str, str], raw_s3: Any
+    named: Any, command: Any, bucket: str, keys: tuple[str, str], raw_s3: Any, raw_kms: Any
 ) -> None:
-    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": keys[0]}
+    default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": named(keys[0], bucket)}
     rules = [{"ApplyServerSideEncryptionByDefault": default}]
+    raw_kms.create_alias(AliasName=f"alias/of-{bucket}", TargetKeyId=keys[0])
     raw_s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
     shown = command("kms", "retire", keys[0], f"s3://{bucket}", "--schedule-deletion", "7", code=1)
     assert f"arrowseal bucket set s3://{bucket} --default sse-kms" in shown

@@ -63,8 +63,11 @@ def _add_create(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> No
     )
     create.add_argument("--description", default="arrowseal", help="default: %(default)s")
     create.add_argument("--tag", metavar="NAME=VALUE", type=_entry, action="append", default=[], help="repeatable")
-    create.add_argument("--rotation-days", metavar="DAYS", type=int, help="between automatic rotations (default: 365)")
-    create.add_argument("--no-rotation", action="store_true", help="without automatic rotation")
+    rotation = create.add_mutually_exclusive_group()
+    rotation.add_argument(
+        "--rotation-days", metavar="DAYS", type=int, default=365, help="between automatic rotations (default: 365)"
+    )
+    rotation.add_argument("--no-rotation", action="store_true", help="without automatic rotation")
     create.add_argument("--multi-region", action="store_true", help="a key that can have replicas in other Regions")
     create.add_argument("--show-policy", action="store_true", help="print the key policy, and make nothing")
     create.set_defaults(run=_create)
@@ -117,8 +120,6 @@ def _add_retire(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> No
 def _create(arguments: argparse.Namespace) -> int:
     from arrowseal.operations.kms_keys import NewKey, create_key
 
-    if arguments.no_rotation and arguments.rotation_days is not None:
-        raise ConfigurationError("give --rotation-days or --no-rotation, not both")
     wanted = NewKey(
         alias=arguments.alias,
         description=arguments.description,
@@ -127,7 +128,7 @@ def _create(arguments: argparse.Namespace) -> int:
         writers=arguments.writer,
         rewrappers=arguments.rewrapper,
         encryption_context=_entries(arguments.require_context, "--require-context"),
-        rotation_days=None if arguments.no_rotation else arguments.rotation_days or 365,
+        rotation_days=None if arguments.no_rotation else arguments.rotation_days,
         tags=_entries(arguments.tag, "--tag"),
         multi_region=arguments.multi_region,
     )

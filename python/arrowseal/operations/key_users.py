@@ -26,7 +26,7 @@ from arrowseal.frames import Framed
 from arrowseal.kms_requests import KmsRequests
 from arrowseal.listing import heads
 from arrowseal.location import ObjectLocation, locate_prefix
-from arrowseal.operations.kms_keys import KeyState, describe_key
+from arrowseal.operations.kms_keys import KeyState, alias_target, describe_key
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -173,7 +173,7 @@ class _Search:
             return False
         rules = told.get("ServerSideEncryptionConfiguration", {}).get("Rules", ())
         names = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID", "") for rule in rules]
-        return any(self._is_the_key(name) for name in names)
+        return any(self._is_the_key(name) or self._is_its_alias(name) for name in names)
 
     def _versions(self, prefix: ObjectLocation, operation: Operation) -> Iterator[tuple[ObjectLocation, str | None]]:
         """Every object, what belongs to others included, and every old version that is none of its deletions."""
@@ -255,6 +255,12 @@ class _Search:
         except ArrowSealError as error:
             return "maybe", f"KMS does not tell ({type(error).__name__})"
         return "yes", "KMS decrypts its data key under the key"
+
+    def _is_its_alias(self, name: str) -> bool:
+        """Whether a name, which may be the ARN of an alias, is one of the key. Those of AWS are of other keys."""
+        if "alias/" not in name or "alias/aws/" in name:
+            return False
+        return alias_target(self._services, name) in (None, self._key.arn)  # it may be, where nobody tells
 
     def _is_the_key(self, name: str) -> bool:
         if name == self._key.arn or name == self._key.arn.rpartition("/")[2] or name in (self._key.aliases or ()):
