@@ -277,6 +277,7 @@ def test_the_command_shows_a_table_what_would_be_saved_and_the_delay(
         ((), "give either files"),
         (("a.json", "--lookup"), "give either files"),
         (("a.json", "--since", "yesterday"), "is no time"),
+        (("a.json", "--since", "999999w"), "is no time"),
         (("a.json", "--depth", "-1"), "0 or more"),
     ],
 )

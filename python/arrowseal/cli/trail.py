@@ -143,7 +143,7 @@ def moment(text: str) -> dt.datetime:
     except ValueError:
         try:
             return dt.datetime.now(dt.UTC) - span(text)
-        except argparse.ArgumentTypeError:
+        except (argparse.ArgumentTypeError, OverflowError):  # before there were years
             message = f"{text!r} is no time: write 2026-01-31, 2026-01-31T12:00Z, 24h or 7d"
             raise argparse.ArgumentTypeError(message) from None
     return given if given.tzinfo else given.replace(tzinfo=dt.UTC)
