@@ -89,6 +89,25 @@ def test_one_that_cannot_be_aborted_does_not_stop_the_others(
     assert "40h" not in told.out
 
 
+def test_a_bucket_that_may_not_be_looked_at_does_not_keep_the_others_from_being_swept(
+    connected: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = connected(Uploads(30))
+    monkeypatch.setattr(uploads, "list_buckets", lambda _: [("closed", None), ("lake", None)])
+    look = client.uploads
+
+    def denied(url: Url) -> list[OpenUpload]:
+        if str(url) == "s3://closed/":
+            raise StoreAccessDeniedError("s3://closed/: not allowed")
+        return list(look(url))
+
+    client.uploads = denied
+    assert cli.main(["uploads", "--abort"]) == 1
+    assert client.aborted == ["30h"]
+    assert capsys.readouterr().err == "arrowseal: s3://closed/: not allowed\n"
+    assert cli.main(["uploads", "s3://closed"]) == 1
+
+
 def test_without_credentials_the_sweep_stops_at_the_first(connected: Any, capsys: pytest.CaptureFixture[str]) -> None:
     client = connected(Uploads(30, 40, refused={"40h": CredentialsError("no credentials")}))
     assert cli.main(["uploads", "s3://lake", "--abort"]) == 1

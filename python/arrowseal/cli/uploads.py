@@ -57,7 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     at_least = arguments.older_than
     if at_least is None:
         at_least = _SWEPT_AFTER if arguments.abort else dt.timedelta()
-    found = [upload for prefix in prefixes for upload in client.uploads(prefix) if _age(upload, now) >= at_least]
+    code, found = DONE, []
+    for prefix in prefixes:
+        try:
+            found += [upload for upload in client.uploads(prefix) if _age(upload, now) >= at_least]
+        except ArrowSealError as error:
+            if len(prefixes) == 1 or isinstance(error, CredentialsError):
+                raise
+            say(describe(error))  # a bucket of somebody else's, perhaps: the others are looked at all the same
+            code = FAILED
     found.sort(key=lambda upload: upload.initiated)
     aborted = [_abort(client, upload) for upload in found] if arguments.abort else []
     if arguments.json:
@@ -70,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         shown = [upload for upload, done in zip(found, aborted, strict=True) if done] if arguments.abort else found
         for line in columns([(*word, *_cells(upload, now)) for upload in shown], right=[1 + len(word)]):
             print(line)
-    return DONE if all(aborted) else FAILED
+    return code if all(aborted) else FAILED
 
 
 def _all_buckets(client: Client) -> list[Any]:
