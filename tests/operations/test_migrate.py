@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import mixed
@@ -10,13 +11,14 @@ import pytest
 import rows
 import writers
 
-from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, CommitmentPolicy, RawAesKeyring
+from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, CommitmentPolicy, RawAesKeyring, TransferOptions
 from arrowseal.exceptions import ConfigurationError, NoKeyError
 from arrowseal.operations import migrate, rewrap
 from arrowseal.segment_index import companion
 
 if TYPE_CHECKING:
     from arrowseal.encryption import Encryption
+    from arrowseal.local import LocalServers
     from lake import Lake
 
 OBJECTS = int(os.environ.get("ARROWSEAL_TEST_MIGRATED", "210"))
@@ -170,6 +172,33 @@ def test_the_context_of_an_object_goes_along_and_its_place_is_bound_anew(lake: L
     bound = lake.make_client(bind_location="object", allow_plaintext=True)
     assert migrate("s3://lake/a/p", client=bound).ok
     assert lake.make_client(bind_location="object").get("s3://lake/a/p") == b"x"
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_in_a_versioned_bucket_no_version_of_what_is_written_beside_objects_stays_unless_it_is_locked(
+    local_servers: LocalServers, raw_s3: Any, *, locked: bool
+) -> None:
+    name = f"bucket-{secrets.token_hex(6)}"
+    raw_s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    if locked:
+        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+        lock = {"ObjectLockEnabled": "Enabled", "Rule": rule}
+        raw_s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=lock)
+    client = local_servers.client(allow_plaintext=True)
+    large = client.replace(transfer=TransferOptions(part_bytes=5 * 2**20))
+    contents = {"small": b"content"} if locked else {"small": b"content", "large": os.urandom(6 * 2**20)}
+    for key, content in contents.items():
+        client.put(f"s3://{name}/{key}", content, encryption=PLAIN)
+        client.put(f"s3://{name}/_arrowseal.{key}.migrating", b"of a run that was killed", encryption=PLAIN)
+    report = migrate(f"s3://{name}/", client=large)
+    assert report.ok, report.to_arrow().to_pylist()
+    assert {key: large.get(f"s3://{name}/{key}") for key in contents} == contents
+    shown = {each["Key"] for each in raw_s3.list_objects_v2(Bucket=name)["Contents"]}
+    assert shown == ({"small"} if locked else {"small", "large", "_arrowseal.large.index"})
+    listed = raw_s3.list_object_versions(Bucket=name)
+    beside = {each["Key"].rpartition(".")[2] for each in listed["Versions"]}
+    assert beside & {"migrating", "probe"} == ({"migrating", "probe"} if locked else set())
+    assert ("DeleteMarkers" in listed) == locked
 
 
 def test_the_instruction_file_of_somebody_else_is_no_plain_object_and_goes_on_to_open_theirs(lake: Lake) -> None:

@@ -23,8 +23,9 @@ def add_command(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> No
         description="Write an object, or all under a prefix, anew under another protection: in place, each read back "
         "and compared before it takes its place. What is read is said by --commitment-policy, --legacy, "
         "--instruction-files and --allow-plaintext; all else is refused. A run that was ended is finished by another.",
-        epilog="Needs what rewrap needs of S3, kms:Decrypt on the keys that objects are under now, and "
-        "kms:GenerateDataKey and kms:Decrypt on the one that they are written under (--kms-key-id).",
+        epilog="Needs what rewrap needs of S3, of versioned buckets s3:DeleteObjectVersion, kms:Decrypt on the keys "
+        "that objects are under now, and kms:GenerateDataKey and kms:Decrypt on the one that they are written under "
+        "(--kms-key-id).",
     )
     parser.add_argument("url", metavar="URL", help="an object, or a prefix")
     parser.add_argument(

@@ -40,7 +40,8 @@ class Conditions:
 
     def honoured(self, kind: Kind, target: ObjectLocation) -> bool:
         """Whether a write of that kind in the bucket of `target` fails if its condition does not hold. Tried with an
-        object beside `target`, which is deleted again, in all its versions; one that may not be deleted is a warning.
+        object beside `target`, which is deleted again, in all its versions unless these are locked; one that may not be
+        deleted is a warning.
 
         Raises `StoreError`s (no right to write there), `CredentialsError`.
         """
@@ -97,10 +98,13 @@ class Conditions:
     def _delete(self, probe: ObjectLocation, written: list[WrittenObject]) -> None:
         versions = {each.version_id for each in written} - {None, "null"}
         try:
+            try:
+                for version in versions:
+                    self._store.delete(probe, self._operation, arguments={"VersionId": version})
+            except StoreAccessDeniedError:
+                versions = set()  # they may be locked: then nobody shall see them
             if not versions:
                 self._store.delete(probe, self._operation, arguments={})
-            for version in versions:
-                self._store.delete(probe, self._operation, arguments={"VersionId": version})
         except StoreAccessDeniedError as error:
             warnings.warn(
                 f"{probe}: made to see whether conditions are honoured; it stays, as it may not be deleted: {error}",

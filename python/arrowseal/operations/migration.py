@@ -30,6 +30,7 @@ from arrowseal.operations.jobs import JobOptions, objects_of, run_job
 from arrowseal.operations.placing import Placer, Placing
 from arrowseal.operations.report import JobReport, ObjectResult
 from arrowseal.operations.rewrapping import grants_of, told
+from arrowseal.operations.staging import remove_staged, staging_of
 from arrowseal.sealing import WRITE_MARK
 from arrowseal.segment_index import companion, copy_index, delete_index
 from arrowseal.store import COPY_LIMIT
@@ -293,9 +294,9 @@ class Migration:
             result = self._placed(before, staged, encrypted, result)
         except BaseException:
             with shielded(), suppress(ArrowSealError):
-                self._remove(staging)
+                self._remove(before.stored)
             raise
-        self._remove(staging)
+        self._remove(before.stored)
         return result
 
     def _is_as_wanted(self, stored: StoredObject, encrypted: EncryptedMetadata | None) -> bool:
@@ -436,22 +437,12 @@ class Migration:
         name = next((name for name in _OF_ONE_WRITE if name in stored.metadata), None)
         if name is not None and staged.metadata.get(name) == stored.metadata[name]:
             self._settle(staging, location, in_file=True)
-        self._remove(staging)
+        self._remove(stored)
 
-    def _remove(self, staging: ObjectLocation) -> None:
-        # The object last: as long as it is there, a later run finds what is left.
-        delete_index(self.store, staging, self.operation)
-        self.store.delete(staging, self.operation, arguments={})
-
-
-def staging_of(location: ObjectLocation) -> ObjectLocation:
-    """Where an object is written before it takes its place: hidden from table engines, as its segment index is.
-
-    >>> str(staging_of(ObjectLocation("lake", "2013/flights.csv")))
-    's3://lake/2013/_arrowseal.flights.csv.migrating'
-    """
-    directory = location.key[: len(location.key) - len(location.name)]
-    return ObjectLocation(location.bucket, f"{directory}_arrowseal.{location.name}.migrating")
+    def _remove(self, stored: StoredObject) -> None:
+        """Delete what was written beside an object. Only objects of a versioned bucket have a version."""
+        versioned = stored.version_id is not None
+        remove_staged(self.store, staging_of(stored.location), self.operation, versioned=versioned)
 
 
 def users_metadata(stored: StoredObject) -> dict[str, str]:

@@ -1,0 +1,51 @@
+"""Where a migration writes an object before it takes its place, and how nothing is left there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from arrowseal.exceptions import ObjectNotFoundError, StoreAccessDeniedError
+from arrowseal.location import ObjectLocation
+from arrowseal.segment_index import companion, delete_index
+
+if TYPE_CHECKING:
+    from arrowseal.counters import Operation
+    from arrowseal.retrying import RetryingStore
+
+_MOST_VERSIONS: Final = 16
+"""Of one staged object: one for each run that was killed, and the last."""
+
+
+def staging_of(location: ObjectLocation) -> ObjectLocation:
+    """Where an object is written before it takes its place: hidden from table engines, as its segment index is.
+
+    >>> str(staging_of(ObjectLocation("lake", "2013/flights.csv")))
+    's3://lake/2013/_arrowseal.flights.csv.migrating'
+    """
+    directory = location.key[: len(location.key) - len(location.name)]
+    return ObjectLocation(location.bucket, f"{directory}_arrowseal.{location.name}.migrating")
+
+
+def remove_staged(store: RetryingStore, staging: ObjectLocation, operation: Operation, *, versioned: bool) -> None:
+    """Delete a staged object and its segment index; in a versioned bucket in all their versions, which nobody would
+    look for and somebody would pay for. Where versions may not be deleted, or are locked, they stay.
+    """
+    # The object last: as long as it is there, a later run finds what is left.
+    if not versioned:
+        delete_index(store, staging, operation)
+        store.delete(staging, operation, arguments={})
+        return
+    for place in (companion(staging), staging):
+        if place is not None:
+            _remove_versions(store, place, operation)
+
+
+def _remove_versions(store: RetryingStore, place: ObjectLocation, operation: Operation) -> None:
+    try:
+        for _ in range(_MOST_VERSIONS):
+            version = store.head(place, operation, arguments={}).version_id
+            store.delete(place, operation, arguments={"VersionId": version} if version else {})
+    except ObjectNotFoundError:
+        return
+    except StoreAccessDeniedError:
+        store.delete(place, operation, arguments={})
