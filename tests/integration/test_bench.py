@@ -159,3 +159,14 @@ def test_what_makes_no_sense_is_refused_with_the_exit_code_of_misuse(
 ) -> None:
     assert arrowseal.cli.main(["bench", *words]) == arrowseal.cli.MISUSED
     assert capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--output", "--results"])
+def test_a_folder_that_the_report_cannot_go_to_is_told_before_the_work(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("arrowseal.bench.stage.stage", lambda *_: pytest.fail("the work began"))
+    Path("a-file").touch()
+    assert arrowseal.cli.main(["bench", "--quick", option, "a-file"]) == arrowseal.cli.FAILED
+    assert "a-file: File exists" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.cli import DONE, MISUSED, estimate, say
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,9 +97,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not _agreed(arguments):
         say("nothing was done")
         return MISUSED
+    folder: Path = arguments.output
+    require("matplotlib.figure", "plot")  # before the work, not after it
+    for wanted in (folder, arguments.results):
+        if wanted is not None:
+            _check_writable(wanted)
     with stage(named, wire) as on:
         measured = _measure(arguments, on, wire)
-    folder: Path = arguments.output
     measured.save(folder)
     drawn = charts.draw(measured, folder)
     (folder / "index.html").write_text(page.html(measured, drawn))
@@ -126,6 +131,13 @@ def repeating(words: Sequence[str]) -> str:
             left.append(word)
         skipped = word == "--output"
     return " ".join(["arrowseal", *left])
+
+
+def _check_writable(folder: Path) -> None:
+    """Make a folder, and raise `OSError` unless files can be written there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".arrowseal-bench-"):
+        pass
 
 
 def _measure(arguments: argparse.Namespace, on: Stage, wire: Wire) -> Run:
