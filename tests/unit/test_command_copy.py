@@ -71,6 +71,12 @@ def test_a_name_may_be_as_long_as_the_file_system_takes_whatever_its_characters(
     assert (tmp_path / name).read_bytes() == b"content"
 
 
+def test_a_device_that_is_full_is_named() -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_file(Path("/dev/full"), b"content")
+    assert caught.value.filename == "/dev/full"
+
+
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)

@@ -280,8 +280,7 @@ def write_file(path: Path, content: Buffer) -> None:
     """Write a file so that its name never shows half of it. A link is followed; a device or pipe is written to."""
     path = path.resolve()
     if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            file.write(content)
+        _write_through(path, content)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Names have 255 bytes, of which a character may take four.
@@ -296,6 +295,15 @@ def write_file(path: Path, content: Buffer) -> None:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
             error.filename = str(path)  # the name that the caller knows
+        raise
+
+
+def _write_through(path: Path, content: Buffer) -> None:
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+    except OSError as error:
+        error.filename = str(path)
         raise
 
 
