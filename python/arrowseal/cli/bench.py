@@ -17,6 +17,7 @@ from arrowseal.extras import require
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from arrowseal.bench.arms import ArmOf
     from arrowseal.bench.samples import Run
     from arrowseal.bench.stage import Stage, Wire
 
@@ -92,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--rounds is 1 or more; intervals of 95 % take 7")
     if arguments.bucket is not None and arguments.endpoint_url is None:
         raise ConfigurationError("--bucket goes with --endpoint-url: the embedded server has a bucket of its own")
+    _arms(arguments)
     named = Named(arguments.endpoint_url, arguments.bucket, arguments.kms_key_id, arguments.region)
     wire = Wire(arguments.latency, arguments.bandwidth, arguments.kms_latency)
     if not _agreed(arguments):
@@ -133,6 +135,17 @@ def repeating(words: Sequence[str]) -> str:
     return " ".join(["arrowseal", *left])
 
 
+def _arms(arguments: argparse.Namespace) -> list[ArmOf]:
+    from arrowseal.bench.arms import ARMS
+
+    wanted = {"PLAIN", *arguments.arm} if arguments.arm else {arm.name for arm in ARMS}
+    unknown = wanted - {arm.name for arm in ARMS}
+    if unknown:
+        known = ", ".join(arm.name for arm in ARMS)
+        raise ConfigurationError(f"there is no arm {', '.join(sorted(unknown))}; there are: {known}")
+    return [arm for arm in ARMS if arm.name in wanted]
+
+
 def _check_writable(folder: Path) -> None:
     """Make a folder, and raise `OSError` unless files can be written there."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,22 +154,16 @@ def _check_writable(folder: Path) -> None:
 
 
 def _measure(arguments: argparse.Namespace, on: Stage, wire: Wire) -> Run:
-    from arrowseal.bench.arms import ARMS
     from arrowseal.bench.machine import machine
     from arrowseal.bench.rounds import Bench
     from arrowseal.bench.samples import Run, Settings
     from arrowseal.bench.stage import sweep
 
-    wanted = {"PLAIN", *arguments.arm} if arguments.arm else {arm.name for arm in ARMS}
-    unknown = wanted - {arm.name for arm in ARMS}
-    if unknown:
-        known = ", ".join(arm.name for arm in ARMS)
-        raise ConfigurationError(f"there is no arm {', '.join(sorted(unknown))}; there are: {known}")
     started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     bench = Bench(on, arguments.rounds, SEED, say)
     with tempfile.TemporaryDirectory(prefix="arrowseal-bench-") as folder:
         try:
-            bench.run(_workloads(Path(folder), arguments.quick), [arm for arm in ARMS if arm.name in wanted])
+            bench.run(_workloads(Path(folder), arguments.quick), _arms(arguments))
         finally:
             sweep(on)
     settings = Settings(
