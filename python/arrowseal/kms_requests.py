@@ -43,10 +43,12 @@ KmsOf: TypeAlias = "Callable[[str | None], KMSClient]"
 
 _WRONG_TIME: Final = re.compile("Signature (expired|not yet current)")
 _ARN: Final = re.compile(r"arn:[^:]+:kms:([^:]+):[^:]*:(key|alias)/.+")
+_NEEDED: Final = {"ReEncrypt": "kms:ReEncryptFrom on the old key and kms:ReEncryptTo on the new one"}
+"""The permissions for actions that are not called as they are."""
 _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "AccessDeniedException": (
         KmsAccessDeniedError,
-        "access denied: the caller needs {action} on the key, and the key policy must allow this encryption context. "
+        "access denied: the caller needs {needed}, and the key policy must allow this encryption context. "
         "Some KMS implementations answer so when the object was written under another key",
     ),
     "NotFoundException": (KmsKeyNotFoundError, "no such key or alias in this account and Region"),
@@ -205,7 +207,7 @@ def _translate(error: Any, subject: str, action: str) -> ArrowSealError:
     kind, text = _ERRORS.get(code, (KmsError, code or "unknown error"))
     if "Throttl" in code or code == "RequestLimitExceeded":
         kind, text = _ERRORS["ThrottlingException"]
-    return kind(f"{subject}: {text.format(action='kms:' + action)}")
+    return kind(f"{subject}: {text.format(needed=_NEEDED.get(action, f'kms:{action} on the key'))}")
 
 
 def _translate_transport(error: Exception, subject: str) -> ArrowSealError:

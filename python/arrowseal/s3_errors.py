@@ -38,6 +38,7 @@ _PASSING: Final = {
     "IncompleteBody",
 }
 _CHECKSUMS: Final = {"NotImplemented", "MissingContentMD5", "XAmzContentSHA256Mismatch", "MissingContentLength"}
+_AND_LIST: Final = " (and s3:ListBucket to tell a missing object from a forbidden one)"
 _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "NoSuchKey": (ObjectNotFoundError, "no such object"),
     "NoSuchVersion": (ObjectNotFoundError, "no such version of the object"),
@@ -45,10 +46,8 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "405": (ObjectNotFoundError, "this version is a delete marker"),
     "MethodNotAllowed": (ObjectNotFoundError, "this version is a delete marker"),
     "NoSuchBucket": (BucketNotFoundError, "no such bucket"),
-    "AccessDenied": (StoreAccessDeniedError, "access denied: the caller needs s3:{action} (and s3:ListBucket to tell "
-                     "a missing object from a forbidden one)"),
-    "403": (StoreAccessDeniedError, "access denied: the caller needs s3:{action} (and s3:ListBucket to tell a missing "
-            "object from a forbidden one)"),
+    "AccessDenied": (StoreAccessDeniedError, "access denied: the caller needs s3:{action}{and_list}"),
+    "403": (StoreAccessDeniedError, "access denied: the caller needs s3:{action}{and_list}"),
     "InvalidAccessKeyId": (CredentialsError, "the access key is not known to this server"),
     "SignatureDoesNotMatch": (CredentialsError, "the secret access key does not fit"),
     "ExpiredToken": (ExpiredCredentialsError, "the credentials have expired: renew them"),
@@ -78,7 +77,8 @@ def store_error(
         return RangeError(f"{location}: the object ends before the range that was asked for")
     if code in _ERRORS:
         kind, text = _ERRORS[code]
-        return kind(f"{location}: {text.format(action=action)}")
+        and_list = "" if action.startswith("ListBucket") else _AND_LIST
+        return kind(f"{location}: {text.format(action=action, and_list=and_list)}")
     if code in _CHECKSUMS:
         return StoreError(
             f"{location}: {action} failed ({code}): {message}. If this server knows no checksums, set "

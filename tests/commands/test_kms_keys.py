@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from arrowseal import CSE, PLAIN, SSE_KMS, Client, cli
+from arrowseal.cli import kms
 from arrowseal.exceptions import ConfigurationError, ServiceDeniedError, ServiceError
 from arrowseal.operations.key_users import key_users, retire_key
 from arrowseal.operations.kms_keys import NewKey, create_key, describe_key, rotate_key
@@ -175,6 +176,26 @@ def test_rotation_is_switched_shown_and_done_now(command: Any, raw_kms: Any, ali
     for words in (["--off", "--period-days", "100"], ["--period-days", "9"]):
         command("kms", "rotate", alias, *words, code=2)
     assert "NotFoundException" in command("kms", "rotate", "alias/none", code=1)
+
+
+def test_aliases_that_may_not_be_asked_for_are_not_said_to_be_none(command: Any, raw_kms: Any, alias: str) -> None:
+    command("kms", "create", alias)
+    told = describe_key(alias, Client(kms=_Unlisted(raw_kms), region_name="us-east-1"))
+    assert told.aliases is None
+    assert "aliases             not told" in "\n".join(kms._described(told))
+
+
+class _Unlisted:
+    """A KMS that lists no aliases."""
+
+    def __init__(self, kms: Any) -> None:
+        self._kms = kms
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kms, name)
+
+    def list_aliases(self, **_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "ListAliases")
 
 
 def test_the_period_is_told_to_kms() -> None:

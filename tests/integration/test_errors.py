@@ -167,6 +167,16 @@ def test_each_refusal_of_s3_is_an_error_of_its_own(
         assert type(caught.value) is error
 
 
+def test_who_may_not_list_is_told_the_one_permission_that_this_takes(local_servers: LocalServers) -> None:
+    s3, body = local_servers.s3_client(), b"<Error><Code>AccessDenied</Code><Message>m</Message></Error>"
+    s3.meta.events.register("before-send.s3.*", lambda request, **_: http_answer(request.url, 403, body))
+    client = local_servers.client(s3=s3)
+    with pytest.raises(StoreAccessDeniedError, match=r"needs s3:ListBucket$"):
+        client.list("s3://lake/")
+    with pytest.raises(StoreAccessDeniedError, match=r"needs s3:GetObject \(and s3:ListBucket to tell"):
+        client.get("s3://lake/o")
+
+
 def test_what_a_hook_of_the_caller_raises_comes_out_as_it_is_and_at_once(
     local_servers: LocalServers, bucket: str
 ) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import secrets
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from arrowseal import PLAIN, cli
 from arrowseal.cli import DONE, FAILED, MISUSED
+from arrowseal.exceptions import StoreAccessDeniedError
+from arrowseal.operations.conditions import Conditions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +78,21 @@ def test_an_object_that_cannot_be_rewrapped_is_told_and_the_command_fails(
     assert said.err.startswith(f"arrowseal: refused: {prefix}3")
     assert "done" in said.out
     assert cli.main(["rewrap", prefix, "--to-key", new_key, "--any-context"]) == DONE
+
+
+def test_every_trouble_names_the_object_and_a_warning_is_one_line(
+    local_servers: LocalServers, prefix: str, new_key: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def nowhere(probe: Conditions, *_: Any) -> bool:
+        warnings.warn("a probe\nstays", RuntimeWarning, stacklevel=1)
+        raise StoreAccessDeniedError(f"{prefix}_arrowseal.1.probe: access denied")
+
+    monkeypatch.setattr(Conditions, "honoured", nowhere)
+    assert cli.main(["rewrap", prefix, "--to-key", new_key]) == FAILED
+    assert capsys.readouterr().err.splitlines() == [
+        "arrowseal: a probe stays",
+        *(f"arrowseal: failed: {prefix}{name}: {prefix}_arrowseal.1.probe: access denied" for name in "12"),
+    ]
 
 
 def test_migrate_takes_plain_objects_when_told_to_and_encryption_off_when_told_to(

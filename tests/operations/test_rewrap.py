@@ -294,6 +294,14 @@ def test_objects_under_a_key_that_is_not_at_hand_are_told_and_stay(lake: Lake, n
     assert lake.client.get("s3://lake/a/2", kms_key_id=other) == b"x"
 
 
+def test_a_refusal_to_rewrap_names_the_permissions_that_there_are(lake: Lake, new_key: str) -> None:
+    lake.client.put(URL, b"x")
+    lake.kms.failures += ["AccessDeniedException"] * 2
+    (row,) = rewrap(URL, to_key=new_key, client=lake.client).results
+    assert row.state == "failed"
+    assert "needs kms:ReEncryptFrom on the old key and kms:ReEncryptTo on the new one" in row.reason
+
+
 def test_wrong_arguments_are_refused_before_any_request(lake: Lake, new_key: str) -> None:
     for given in ({"to_key": ""}, {"to_key": object()}, {"concurrency": 0}, {"instruction_file": ""}, {"progress": 1}):
         with pytest.raises(ConfigurationError):

@@ -10,6 +10,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING, TextIO
 
@@ -46,6 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not command:
             words.append("--")  # argparse then says what is missing
     _speak_of_everything()
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        return _run(words, command)
+
+
+def _run(words: list[str], command: list[str]) -> int:
     try:
         arguments = _parser().parse_args(words)
         arguments.command = command
@@ -75,6 +82,18 @@ def _speak_of_everything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+
+
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],  # noqa: ARG001 - as Python calls it
+    filename: str,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """A warning in one line, without the line of the source that gave it."""
+    say(" ".join(str(message).split()))
 
 
 def say(message: str) -> None:

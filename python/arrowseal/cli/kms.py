@@ -189,7 +189,8 @@ def _described(state: KeyState) -> list[str]:
     def told(value: Any) -> str:
         return "not told" if value is None else str(value)
 
-    rows = [("key", state.arn), ("state", state.state), ("aliases", ", ".join(state.aliases or ()) or "-")]
+    aliases = None if state.aliases is None else ", ".join(state.aliases) or "-"
+    rows = [("key", state.arn), ("state", state.state), ("aliases", told(aliases))]
     rows.append(("multi-Region", "yes" if state.multi_region else "no"))
     by_itself = {True: "on", False: "off", None: "not told"}[state.rotation]
     every = f", all {state.rotation_days} days" if state.rotation and state.rotation_days else ""

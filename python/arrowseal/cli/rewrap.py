@@ -92,7 +92,8 @@ def told(report: JobReport) -> int:
     """Say what was done, each trouble on standard error, and return the exit code."""
     for result in report.results:
         if result.state in ("refused", "changed", "failed"):
-            say(f"{result.state}: {result.reason}")
+            named = result.reason.startswith(f"{result.location}: ")  # some are about what lies beside the object
+            say(f"{result.state}: {result.reason if named else f'{result.location}: {result.reason}'}")
         elif result.not_kept:
             say(f"{result.location}: the server did not keep {result.not_kept}")
     summary = report.summary()
