@@ -184,6 +184,7 @@ def test_columns_that_one_cannot_say_in_ddl_are_refused(lake: Lake, analytics: C
         (pa.table({"a`b": [1]}), "no name of a column"),
         (pa.table({"a\nb": [1]}), "no name of a column"),
         (pa.table({"A": [1], "a": [2]}), "'A' and 'a' are one column"),
+        (pa.table({"s": [[{"A": 1, "a": 2}]]}), "fields 'A' and 'a' of column 's' are one there"),
         (pa.table({"s": [{"a:int>": 1}]}), "a name that Athena's types cannot say"),
         (pa.table({"n": pa.array([1], pa.uint64())}), "column 'n' is uint64.* decimal128"),
     ):

@@ -14,7 +14,7 @@ from arrowseal.exceptions import SchemaMismatchError
 from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # fields of structs are not quoted in type names
 _MAX_PRECISION: Final = 38
@@ -93,7 +93,7 @@ def _hive_type(path: str, kind: pa.DataType) -> str:
             raise _refused(path, kind, f"decimals there have up to {_MAX_PRECISION} digits, and a scale of 0 or more")
         return f"decimal({kind.precision},{kind.scale})"
     if pa.types.is_struct(kind):
-        return "struct<" + ",".join(_member(path, kind.field(at)) for at in range(kind.num_fields)) + ">"
+        return "struct<" + ",".join(_members(path, kind)) + ">"
     if pa.types.is_map(kind):
         return f"map<{_hive_type(path, kind.key_type)},{_hive_type(path, kind.item_type)}>"
     if any(
@@ -114,6 +114,19 @@ def _hive_type(path: str, kind: pa.DataType) -> str:
         if fits(kind):
             raise _refused(path, kind, way_out)
     raise _refused(path, kind, "write it as another type")
+
+
+def _members(path: str, kind: pa.StructType) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for member in map(kind.field, range(kind.num_fields)):
+        other = seen.get(member.name.lower())
+        if other is not None:
+            raise SchemaMismatchError(
+                f"Athena tells no upper from lower case: the fields {other!r} and {member.name!r} of column {path!r} "
+                "are one there"
+            )
+        seen[member.name.lower()] = member.name
+        yield _member(path, member)
 
 
 def _member(path: str, member: pa.Field) -> str:
