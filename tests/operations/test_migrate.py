@@ -146,6 +146,14 @@ def test_what_the_report_says_of_one_key_is_not_said_of_another(lake: Lake) -> N
     assert migrate(URL, to=SSE_KMS(OTHER), client=client, resume=report).results[0].state == "done"
 
 
+def test_what_the_report_says_of_one_format_is_not_said_of_another(lake: Lake) -> None:
+    lake.client.put(URL, b"content", encryption=PLAIN)
+    report = migrate(URL, client=lake.make_client(allow_plaintext=True))
+    analytics = lake.make_client(commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT, format=V2)
+    (row,) = migrate(URL, client=analytics, resume=report).results
+    assert (row.state, row.asked, row.after) == ("done", "CSE V2", "CSE V2")
+
+
 def test_v3_is_written_anew_under_the_context_that_is_named_and_once(lake: Lake) -> None:
     client = lake.make_client()
     client.put(URL, b"content")

@@ -61,6 +61,15 @@ def test_the_csv_is_deleted_only_when_that_is_asked_for_and_only_after_the_compa
     assert lake.keys == ["a/t.parquet"]
 
 
+def test_a_run_that_is_to_delete_the_csv_does_so_after_one_that_was_not(lake: Lake) -> None:
+    put(lake)
+    client = lake.make_client(allow_plaintext=True)
+    report = migrate(URL, format="parquet", client=client)
+    again = migrate(URL, format="parquet", client=client, delete_source=True, resume=report)
+    assert [row.reason for row in again.results if row.target] == ["the CSV object was deleted"]
+    assert lake.keys == ["a/t.parquet"]
+
+
 def test_a_csv_that_was_deleted_by_a_request_whose_answer_was_lost_is_done_and_so_is_what_belongs_to_it(
     lake: Lake,
 ) -> None:

@@ -145,7 +145,7 @@ def migrate(
     if (delete_source or file_options or csv_options) and format is None:
         raise ConfigurationError("delete_source=, file_options= and csv_options= go with format='parquet'")
     options = JobOptions(
-        asked=f"{_named(goal)}{' parquet' if format else ''}",
+        asked=_asked(goal, chosen.options.format, format, delete_source=delete_source),
         dry_run=dry_run,
         concurrency=concurrency,
         progress=progress,
@@ -456,12 +456,17 @@ def _pieces(reader: ObjectReader) -> Iterator[Any]:
         yield piece
 
 
-def _named(goal: Encryption) -> str:
-    """What is asked for, as reports name it: rows of another goal are no rows of this one. Contexts by their names."""
-    if isinstance(goal, SSE_KMS):
-        return repr(goal)
-    names = sorted(goal.encryption_context or ()) if isinstance(goal, CSE) else []
-    return f"{goal.label} {', '.join(names)}".rstrip()
+def _asked(goal: Encryption, usual: Format, table_format: str | None, *, delete_source: bool) -> str:
+    """What is asked for, as reports say it: rows of something else are no rows of this. Contexts by their names."""
+    words = [repr(goal) if isinstance(goal, SSE_KMS) else goal.label]
+    if isinstance(goal, CSE):
+        names = ", ".join(sorted(goal.encryption_context or ()))
+        words = [replace(goal, format=goal.format or usual).label, *([names] if names else [])]
+    if table_format is not None:
+        words.append("parquet")
+    if delete_source:
+        words.append("without the CSV")
+    return " ".join(words)
 
 
 def _may_be_one_key(wanted: str | None, there: str | None) -> bool:
