@@ -183,6 +183,23 @@ def test_a_directory_that_may_not_be_read_is_told_and_the_others_are_copied(
     assert done.stderr.decode().endswith(f"tree/closed to {folder}/closed: tree/closed: Permission denied\n")
 
 
+def test_names_in_a_bucket_stay_on_their_line_and_do_nothing_to_a_terminal(
+    run: Run, s3: Any, folder: str, tmp_path: Path
+) -> None:
+    run("cp", "-", f"{folder}/good", stdin=b"good")
+    odd = "a\tb\N{LATIN SMALL LETTER U WITH DIAERESIS}\x7f\x9b2J"
+    source = {"Bucket": "arrowseal", "Key": key(f"{folder}/good")}
+    s3.copy_object(Bucket="arrowseal", Key=key(f"{folder}/{odd}"), CopySource=source)
+    s3.put_object(Bucket="arrowseal", Key=key(f"{folder}/{odd}-plain"), Body=b"x")
+    seen = "a\\tb\N{LATIN SMALL LETTER U WITH DIAERESIS}\\x7f\\x9b2J"
+    listed = run("ls", f"{folder}/").stdout.decode().splitlines()
+    assert [line[31:] for line in listed] == [seen, f"{seen}-plain", "good"]
+    done = run("cp", folder, "back", "--recursive", code=1)
+    assert f"download: {folder}/{seen} to back/{seen}" in done.stdout.decode().splitlines()
+    assert f"download failed: {folder}/{seen}-plain to back/{seen}-plain: s3://" in done.stderr.decode()
+    assert (tmp_path / "back" / odd).read_bytes() == b"good"
+
+
 def test_a_failed_read_leaves_no_file_and_touches_none(run: Run, s3: Any, folder: str, tmp_path: Path) -> None:
     run("cp", "-", f"{folder}/a", stdin=b"a" * 1000)
     stored = s3.get_object(Bucket="arrowseal", Key=key(f"{folder}/a"))

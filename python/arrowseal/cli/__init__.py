@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 import warnings
 from importlib import metadata
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _POLICIES = ("REQUIRE_ENCRYPT_REQUIRE_DECRYPT", "REQUIRE_ENCRYPT_ALLOW_DECRYPT", "FORBID_ENCRYPT_ALLOW_DECRYPT")
 
 # Messages name the switch of the library; these are the same switches of the command. The first that fits counts.
@@ -99,7 +101,16 @@ def _say_warning(
 def say(message: str) -> None:
     """One line on standard error, with the name of the command."""
     if sys.stderr is not None:  # as it may be; print would take standard output for it
-        print(f"arrowseal: {message}", file=sys.stderr, flush=True)
+        print(f"arrowseal: {visible(message)}", file=sys.stderr, flush=True)
+
+
+def visible(text: str) -> str:
+    r"""The text as one line that does nothing to a terminal: whoever writes a bucket chooses the names in it.
+
+    >>> print(visible("2013\n\x1b[2Jflights"))
+    2013\n\x1b[2Jflights
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def opened(stream: TextIO | None, name: str) -> TextIO:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from arrowseal.cli import DONE, FAILED, describe, opened, sse
+from arrowseal.cli import DONE, FAILED, describe, opened, sse, visible
 from arrowseal.cli.connection import connect
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, LocationError, StoreError
 from arrowseal.location import ObjectLocation, check_key, locate, locate_prefix
@@ -55,7 +55,7 @@ class Transfer:
     def __str__(self) -> str:
         local = isinstance(self.source, Path), isinstance(self.target, Path)
         verb = {(True, False): "upload", (False, True): "download", (False, False): "copy"}[local]
-        return f"{verb}: {self.source} to {self.target}"
+        return visible(f"{verb}: {self.source} to {self.target}")
 
     def run(self, client: Client, arms: Arms, progress: ProgressOption = False) -> None:
         """Do it. A file appears whole or not at all, like an object."""
@@ -249,7 +249,7 @@ def _run_all(transfers: list[Transfer], client: Client, arms: Arms, *, quiet: bo
                         raise
                     code = FAILED
                     verb, _, places = str(transfer).partition(":")
-                    done.write(f"arrowseal: {verb} failed:{places}: {describe(error)}", sys.stderr)
+                    done.write(f"arrowseal: {verb} failed:{places}: {visible(describe(error))}", sys.stderr)
                 else:
                     if not quiet:
                         done.write(str(transfer))

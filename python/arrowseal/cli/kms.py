@@ -8,7 +8,7 @@ import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.cli import DONE, FAILED, say, trail
+from arrowseal.cli import DONE, FAILED, say, trail, visible
 from arrowseal.cli.connection import connect_services
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.text_tables import columns
@@ -212,7 +212,7 @@ def _found(users: KeyUsers) -> list[str]:
         lines.append(f"Decrypt calls that would tell which of these are under the key: {users.wrapped_keys:,}")
     cells = [
         (
-            str(row.location) + (f" (version {row.version_id})" if row.version_id else ""),
+            visible(str(row.location)) + (f" (version {row.version_id})" if row.version_id else ""),
             row.encryption,
             row.need,
             row.why,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.cli import DONE, FAILED, copy, describe, say, sse
+from arrowseal.cli import DONE, FAILED, copy, describe, say, sse, visible
 from arrowseal.cli.connection import connect, list_buckets
 from arrowseal.exceptions import ArrowSealError, ConfigurationError
 from arrowseal.location import locate, locate_prefix
@@ -99,7 +99,7 @@ def _ls(arguments: argparse.Namespace) -> int:
     cut = 0 if arguments.recursive else prefix.key.rfind("/") + 1
     size = _binary_size if arguments.human_readable else str
     for row in rows:
-        name = row.location.key[cut:]
+        name = visible(row.location.key[cut:])
         how = f" {sse.shown(row):<20}" if asked else ""
         print(
             f"{'PRE':>30}{' ' * len(how)} {name}"
@@ -129,7 +129,7 @@ def _head(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(row, default=str))
         return DONE
-    for line in columns([(name.replace("_", " "), _shown(value)) for name, value in row.items()]):
+    for line in columns([(name.replace("_", " "), visible(_shown(value))) for name, value in row.items()]):
         print(line)
     return DONE
 
@@ -150,7 +150,7 @@ def _index(arguments: argparse.Namespace) -> int:
             say(describe(error))
             code = FAILED
         else:
-            print(f"index: {location}", flush=True)
+            print(visible(f"index: {location}"), flush=True)
     return code
 
 

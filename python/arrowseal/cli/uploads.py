@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.cli import DONE, FAILED, describe, say
+from arrowseal.cli import DONE, FAILED, describe, say, visible
 from arrowseal.cli.connection import connect, list_buckets
 from arrowseal.exceptions import ArrowSealError, CredentialsError
 from arrowseal.location import locate_prefix
@@ -113,7 +113,7 @@ def _row(upload: OpenUpload, now: dt.datetime) -> dict[str, Any]:
 
 def _cells(upload: OpenUpload, now: dt.datetime) -> tuple[str, str, str, str]:
     began = f"{upload.initiated.astimezone():%Y-%m-%d %H:%M:%S}"
-    return began, _span_text(_age(upload, now)), str(upload.location), upload.upload_id
+    return began, _span_text(_age(upload, now)), visible(str(upload.location)), upload.upload_id
 
 
 def span(text: str) -> dt.timedelta:
