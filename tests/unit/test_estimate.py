@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -248,3 +249,17 @@ def test_the_command_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> Non
     arguments = parsed("--files", "0", "--size", "1MB")
     with pytest.raises(ConfigurationError, match="files"):
         arguments.run(arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("run.json", "cut off"), ("run.json", "{}"), ("run.json", "[]"), ("raw.parquet", "PAR1"), ("raw.parquet", None)],
+)
+def test_a_run_that_is_damaged_is_told_by_its_folder(name: str, content: str | None, tmp_path: Path) -> None:
+    saved_run().save(tmp_path)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigurationError, match=re.escape(f"the run in {tmp_path} is damaged")):
+        command.run(parsed("--files", "1", "--size", "1MB", "--run", str(tmp_path)))

@@ -117,7 +117,14 @@ def _saved(folder: Path, nearest: int) -> CpuCost:
 
     if not (folder / RUN).is_file():
         raise ConfigurationError(f"there is no saved run in {folder}: `arrowseal bench --output DIR` makes one")
-    return CpuCost.of_run(load(folder), nearest)
+    try:
+        run = load(folder)
+    except (OSError, ValueError, LookupError, TypeError) as error:  # pyarrow's errors are such, too
+        raise ConfigurationError(
+            f"the run in {folder} is damaged or of another version ({type(error).__name__}): `arrowseal bench --output "
+            "DIR` makes one"
+        ) from None
+    return CpuCost.of_run(run, nearest)
 
 
 def _row(row: dict[str, Any]) -> list[str]:
