@@ -296,6 +296,13 @@ def test_a_lookup_beside_a_server_that_is_not_awss_asks_nobody(
     assert "no CloudTrail beside this S3" in capsys.readouterr().err
 
 
+def test_names_of_objects_stay_on_their_line_of_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = {"Records": [by_s3("Decrypt", "arn:aws:s3:::lake/a\x1b[2J\nb/c")]}
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    assert cli.main(["kms", "trail", str(tmp_path)]) == 0
+    assert "  lake/a\\x1b[2J\\nb/  " in capsys.readouterr().out.splitlines()[2]
+
+
 def test_no_calls_are_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "records.json").write_text('{"Records": []}')
     assert cli.main(["kms", "trail", str(tmp_path)]) == 0

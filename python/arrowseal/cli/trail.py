@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.cli import DONE, say
+from arrowseal.cli import DONE, say, visible
 from arrowseal.cli.uploads import span
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.text_tables import WIDTH, shortened, table
@@ -110,6 +110,7 @@ def _table(trail: Trail, most: int) -> list[str]:
         ]
         for row in rows[:most]
     ]
+    cells = [[visible(cell) for cell in row] for row in cells]
     lines = list(table(header, cells, right=[0, 1, 7, 8])) if cells else []
     if len(rows) > most:
         lines.append(f"... and {len(rows) - most:,} more: --rows, --csv or --parquet have them")
