@@ -80,6 +80,20 @@ def test_an_object_that_cannot_be_rewrapped_is_told_and_the_command_fails(
     assert cli.main(["rewrap", prefix, "--to-key", new_key, "--any-context"]) == DONE
 
 
+def test_a_report_of_an_alias_that_has_moved_since_is_not_gone_on_from(
+    local_servers: LocalServers, prefix: str, new_key: str, raw_kms: Any, capsys: Any, tmp_path: Path
+) -> None:
+    alias, newest = f"alias/{secrets.token_hex(4)}", str(raw_kms.create_key()["KeyMetadata"]["Arn"])
+    raw_kms.create_alias(AliasName=alias, TargetKeyId=new_key)
+    words = ["rewrap", prefix, "--to-key", alias, "--report", str(tmp_path / "r.jsonl")]
+    assert cli.main(words) == DONE
+    assert cli.main([*words, "--resume"]) == DONE
+    assert "already       2" in capsys.readouterr().out
+    raw_kms.update_alias(AliasName=alias, TargetKeyId=newest)
+    assert cli.main([*words, "--resume", "--kms-key-id", new_key]) == DONE
+    assert local_servers.client(kms_key_id=newest).get(prefix + "1") == b"one"
+
+
 def test_every_trouble_names_the_object_and_a_warning_is_one_line(
     local_servers: LocalServers, prefix: str, new_key: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -47,6 +47,8 @@ class JobOptions:
     progress: ProgressOption
     report: str | os.PathLike[str] | None
     resume: Resume | None
+    under: str | None = None
+    """The key that objects are under which an earlier run has done, where its name alone does not say so."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.concurrency, int) or self.concurrency < 1:
@@ -64,7 +66,11 @@ def run_job(
     asked for again. Errors of one object, whosever they are, are its row; those that all would have end the job:
     `CredentialsError`.
     """
-    earlier = earlier_results(options.resume, options.asked)
+    earlier = {
+        path: row
+        for path, row in earlier_results(options.resume, options.asked).items()
+        if options.under in (None, row.key)
+    }
     results: dict[int, ObjectResult] = {}
     teller = _Teller(options.progress, len(objects), doing)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 from arrowseal import metadata as content_metadata
+from arrowseal.aws_services import AwsServices
 from arrowseal.defaults import default_client
 from arrowseal.exceptions import ConfigurationError, NotEncryptedError, ObjectChangedError, StoreAccessDeniedError
 from arrowseal.head import encryption_label
@@ -18,6 +19,7 @@ from arrowseal.metadata import V1_KEY, V2_KEY, V3_KEY
 from arrowseal.operations.conditions import Conditions
 from arrowseal.operations.instruction_files import FILE, InstructionFiles
 from arrowseal.operations.jobs import CONCURRENCY, JobOptions, objects_of, run_job
+from arrowseal.operations.kms_keys import alias_target
 from arrowseal.operations.placing import Placer, Placing
 from arrowseal.operations.report import JobReport, ObjectResult
 from arrowseal.operations.rewrapped_keys import RewrappedKeys, check_to_key
@@ -97,7 +99,8 @@ def rewrap(
         client: the one whose keys the data keys are under now.
         dry_run: look at all objects and tell what would be done. No KMS call.
         report: a file to which each row is appended, as a line of JSON, when it is known.
-        resume: the report of an earlier run that was ended: itself, a frame of it, or such a file.
+        resume: the report of an earlier run that was ended: itself, a frame of it, or such a file. Where `to_key` is
+            an alias, KMS DescribeKey tells, to whom may ask it, whether it is still the key of that run.
         concurrency: how many objects are at work at a time.
         progress: as in `Client.get`, counting objects.
         encryption_context: as in `Client.get`.
@@ -124,6 +127,7 @@ def rewrap(
         progress=progress,
         report=report,
         resume=resume,
+        under=None if resume is None or dry_run else _alias_now(target, chosen),
     )
     if instruction_file is not None and not instruction_file:
         raise ConfigurationError("instruction_file= is a suffix, '.partner' for example")
@@ -142,6 +146,15 @@ def rewrap(
         suffix = chosen.options.instruction_files or INSTRUCTION_SUFFIX
         objects = objects_of(work.store, url, operation, suffix)
         return RewrapReport(run_job(objects, work.one, options, "rewrapping"))
+
+
+def _alias_now(to_key: str | Keyring, client: Client) -> str | None:
+    """The ARN of the key that an alias names now; None for other keys, and where KMS does not tell. It may have moved
+    since an earlier run, and that run's objects are not under the key that is asked for now.
+    """
+    if not isinstance(to_key, str) or "alias/" not in to_key:
+        return None
+    return alias_target(AwsServices.of(client), to_key)
 
 
 class _Rewrap:
