@@ -19,6 +19,7 @@ const SEQUENCE: u8 = 0x30;
 const RSA_ENCRYPTION: &[u8] =
     &[SEQUENCE, 13, 0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 const VERSION_0: &[u8] = &[INTEGER, 1, 0];
+const BEGIN: &[u8] = b"-----BEGIN ";
 
 /// What a DER structure is, by its outermost elements.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -123,14 +124,19 @@ fn element(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
 
 /// The DER of a file that may be PEM (RFC 7468): of its first block that holds a key.
 fn der_of(file: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-    match after(file, b"-----BEGIN ") {
-        None => Ok(Zeroizing::new(file.to_vec())),
-        Some(block) => pem(block),
+    let Some(mut block) = after(file, BEGIN) else { return Ok(Zeroizing::new(file.to_vec())) };
+    // A loop, since a file may have more blocks than a stack has room for.
+    loop {
+        let (der, behind) = pem(block)?;
+        match (kind(&der), after(behind, BEGIN)) {
+            (Kind::Other, Some(next)) => block = next, // a certificate before the key
+            _ => return Ok(der),
+        }
     }
 }
 
-/// The DER of a PEM block, from its label on.
-fn pem(block: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+/// The DER of a PEM block, from its label on, and what is behind the block.
+fn pem(block: &[u8]) -> Result<(Zeroizing<Vec<u8>>, &[u8])> {
     let (_, rest) = until(block, b"-----").ok_or(Error::Pem)?;
     let (body, behind) = until(rest, b"-----END ").ok_or(Error::Pem)?;
     let (_, behind) = until(behind, b"-----").ok_or(Error::Pem)?;
@@ -142,10 +148,7 @@ fn pem(block: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let mut der = Zeroizing::new(vec![0; base64.len()]);
     let length = Base64::decode(&*base64, &mut der).map_err(|_| Error::Pem)?.len();
     der.truncate(length);
-    match (kind(&der), after(behind, b"-----BEGIN ")) {
-        (Kind::Other, Some(next)) => pem(next), // a certificate before the key
-        _ => Ok(der),
-    }
+    Ok((der, behind))
 }
 
 /// What is before a mark, and what is behind it.

@@ -186,6 +186,13 @@ fn a_key_is_found_in_pem_as_it_comes() {
 }
 
 #[test]
+fn a_key_is_found_behind_any_number_of_other_blocks() {
+    let others = "-----BEGIN X509 CRL-----\nMAMCAQA=\n-----END X509 CRL-----\n".repeat(100_000);
+    assert!(RsaPrivateKey::new(format!("{others}{}", rsa_pem()).as_bytes()).is_ok());
+    assert_eq!(RsaPrivateKey::new(others.as_bytes()).err(), Some(Error::PrivateKey));
+}
+
+#[test]
 fn what_is_no_key_is_named_for_what_it_is() {
     let pem = rsa_pem();
     let encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
