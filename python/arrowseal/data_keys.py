@@ -7,6 +7,7 @@ inherited across fork. It holds keys of the core, which are wiped when the last 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from arrowseal.exceptions import ArrowSealError, ConfigurationError
+from arrowseal.exceptions import ConfigurationError
 from arrowseal.suites import V3, Format
 
 if TYPE_CHECKING:
@@ -51,7 +52,16 @@ class _Flight(Generic[Value]):
     def __init__(self) -> None:
         self.landed = threading.Event()
         self.value: Value | None = None
-        self.error: ArrowSealError | None = None
+        self.error: Exception | None = None
+
+    def failed(self) -> Exception | None:
+        """What the call raised, for one more thread: a copy where there is one, so that tracebacks stay apart."""
+        if self.error is None:
+            return None
+        try:
+            return copy.copy(self.error)
+        except Exception:  # of somebody else's class, which is made in another way
+            return self.error
 
 
 class UnwrappedKeys(Generic[Value]):
@@ -96,14 +106,15 @@ class UnwrappedKeys(Generic[Value]):
             flight.landed.wait()
             if flight.value is not None:
                 return flight.value
-            if flight.error is not None:
-                raise type(flight.error)(str(flight.error))
+            failed = flight.failed()
+            if failed is not None:
+                raise failed
 
     def _lead(self, key: Hashable, size: int, flight: _Flight[Value], load: Callable[[], Value]) -> Value:
         started = self._clock()  # the grant was good then; later it may not have been
         try:
             flight.value = load()
-        except ArrowSealError as error:
+        except Exception as error:
             flight.error = error
             raise
         finally:

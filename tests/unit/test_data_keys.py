@@ -118,24 +118,50 @@ def test_however_many_threads_ask_one_of_them_calls() -> None:
     assert len(calls) == 1
 
 
-def test_a_failure_reaches_those_who_wait_and_is_not_kept() -> None:
+class VaultSealedError(Exception):
+    """An error of somebody else's vault, which is not made out of its message."""
+
+    def __init__(self, vault: str, code: int) -> None:
+        super().__init__(f"{vault} answered {code}")
+        self.code = code
+
+
+class PagedError(KmsAccessDeniedError):
+    """One of a user's own below ours."""
+
+    def __init__(self, message: str, *, page: str) -> None:
+        super().__init__(message)
+        self.page = page
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KmsAccessDeniedError("denied"),
+        VaultSealedError("vault", 503),
+        PagedError("denied", page="the team on call"),
+        TimeoutError(110, "timed out"),
+    ],
+)
+def test_a_failure_reaches_those_who_wait_as_it_is_and_is_not_kept(error: Exception) -> None:
     cache = UnwrappedKeys[str](DataKeyCache())
     entered, release = threading.Event(), threading.Event()
 
     def fail() -> str:
         entered.set()
         release.wait(10)
-        raise KmsAccessDeniedError("denied")
+        raise error
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         leader = pool.submit(cache.get, "a", 1, fail)
         entered.wait(10)
-        waiter = pool.submit(cache.get, "a", 1, lambda: "unused")
+        waiters = [pool.submit(cache.get, "a", 1, lambda: "asked once more") for _ in range(2)]
         time.sleep(0.05)
         release.set()
-        for task in (leader, waiter):
-            with pytest.raises(KmsAccessDeniedError, match="denied"):
-                task.result()
+        for task in (leader, *waiters):
+            failed = task.exception()
+            assert type(failed) is type(error)
+            assert (str(failed), vars(failed)) == (str(error), vars(error))
     assert cache.get("a", 1, lambda: "granted since") == "granted since"
 
 
