@@ -8,6 +8,7 @@ import gc
 import pickle
 import subprocess
 import sys
+import textwrap
 import threading
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,14 @@ def plain(content: bytes) -> Any:
     receiver = PlainReceiver(len(content))
     land(receiver, content, [(0, len(content))])
     return receiver.finish()
+
+
+def run(program: str) -> str:
+    """What a program says in a process of its own."""
+    arguments = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("length", [1, 100, 5000, 5 * MIB])
@@ -111,6 +120,26 @@ def test_an_opener_that_is_given_up_is_wiped() -> None:
     del target
     gc.collect()
     assert ctypes.string_at(where, 4096) == bytes(4096)
+
+
+def test_an_opener_that_is_given_up_takes_no_memory_for_what_never_arrived() -> None:
+    done = run(
+        """
+        import resource
+        from arrowseal._core import DataKey, Opener
+
+        def most_kib():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+        before = most_kib()
+        target = Opener(DataKey(bytes(32)), 0x72, bytes(range(12)), None, 2**29)
+        with memoryview(target.window(0, 2**20)) as view:
+            view[:] = bytes(2**20)
+        del target
+        print(most_kib() - before < 2**17)
+        """
+    )
+    assert done == "True"
 
 
 def test_opened_bytes_are_out_of_reach_until_they_are_proven() -> None:

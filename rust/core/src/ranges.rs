@@ -1,6 +1,7 @@
 //! Ranges of a message that are taken, so that none is taken twice.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::error::{Error, Result};
 
@@ -37,6 +38,11 @@ impl DisjointRanges {
     pub fn cover(&self, end: u64) -> bool {
         let mut reached = 0;
         self.0.iter().all(|(offset, end)| std::mem::replace(&mut reached, *end) == *offset) && reached == end
+    }
+
+    /// The ranges, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
+        self.0.iter().map(|(offset, end)| *offset..*end)
     }
 
     /// The end of the last range.
@@ -79,5 +85,6 @@ mod tests {
         assert_eq!(ranges.claim(0, 16), Ok(()));
         assert!(ranges.cover(32));
         assert!(!ranges.cover(31) && !ranges.cover(33));
+        assert_eq!(ranges.iter().collect::<Vec<_>>(), [0..16, 16..32]);
     }
 }

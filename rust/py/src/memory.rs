@@ -276,9 +276,12 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        // Given up before it was finished: some of it may be opened and unproven, and must not show up elsewhere.
-        if let Some(memory) = &mut lock(&self.state).memory {
-            wipe(memory.as_mut_slice());
+        // Given up before it was finished: what was received may be opened and unproven, and must not show up elsewhere.
+        // The rest is left alone: to wipe pages that nobody has touched the system would have to make them first.
+        let LandingState { memory, claimed, .. } = &mut *lock(&self.state);
+        let bytes = memory.as_mut().map(Memory::as_mut_slice).unwrap_or_default();
+        for range in claimed.iter() {
+            wipe(bytes.get_mut(range.start as usize..range.end as usize).unwrap_or_default());
         }
     }
 }
