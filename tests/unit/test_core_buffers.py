@@ -142,6 +142,23 @@ def test_an_opener_that_is_given_up_takes_no_memory_for_what_never_arrived() -> 
     assert done == "True"
 
 
+def test_memory_that_is_kept_for_later_is_given_back_where_the_process_may_have_no_more() -> None:
+    done = run(
+        """
+        import resource
+        from arrowseal._core import PlainReceiver
+
+        PlainReceiver(500 * 2**20)  # and is idle from here on
+        with open("/proc/self/statm") as file:
+            mapped = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + 700 * 2**20, mapped + 700 * 2**20))
+        PlainReceiver(900 * 2**20)
+        print("fits")
+        """
+    )
+    assert done == "fits"
+
+
 def test_opened_bytes_are_out_of_reach_until_they_are_proven() -> None:
     message = seal(b"secret!!" * 1000)
     target = opener(message)

@@ -134,7 +134,10 @@ impl Memory {
         let length = usize::try_from(length).map_err(|_| out_of_memory())?;
         let unit = if length >= HUGE_REGION_BYTES { HUGE_PAGE_BYTES } else { PAGE_BYTES };
         let capacity = length.max(1).checked_next_multiple_of(unit).ok_or_else(out_of_memory)?;
-        let region = pool::take(trace, capacity).or_else(|| Region::map(capacity)).ok_or_else(out_of_memory)?;
+        let region = pool::take(trace, capacity).or_else(|| Region::map(capacity));
+        // What is kept for later counts against a limit of the process as well.
+        let region = region.or_else(|| pool::empty().then(|| Region::map(capacity)).flatten());
+        let region = region.ok_or_else(out_of_memory)?;
         Ok(Self { region: Some(region), length, trace })
     }
 

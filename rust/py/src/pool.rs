@@ -55,3 +55,10 @@ pub(crate) fn give(trace: Trace, region: Region) {
         pool.bytes -= oldest.capacity();
     }
 }
+
+/// Gives everything back to the system. False if there was nothing.
+pub(crate) fn empty() -> bool {
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    pool.bytes = 0;
+    !std::mem::take(&mut pool.regions).is_empty()
+}
