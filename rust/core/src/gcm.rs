@@ -15,7 +15,7 @@
 //!
 //! `H`, `H^-1`, `IV_i`, `tag_i`, `E_K(J0_i)` and the partials are secrets: with ciphertext or plaintext they give `H`.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 
 use crate::error::{Error, Result};
 use crate::evp::{BlockCipher, KeyedContext, Text};
@@ -73,6 +73,12 @@ impl SegmentCipher {
     /// A cipher that seals, or opens what it has tags for: how content is opened without does not matter.
     pub(crate) fn for_known_tags(key: ContentKey) -> Result<Self> {
         Self::new(key, OpenEngine::TwoPass)
+    }
+
+    /// Computes what would be computed at first use, which a forked child must not find half done.
+    pub(crate) fn ready_to_fork(self) -> Self {
+        self.inner_iv();
+        self
     }
 
     /// Seals the segment at `offset`. That no key stream is used twice is the caller's business.
@@ -186,17 +192,33 @@ impl SegmentCipher {
         if start.offset == 0 {
             return Iv::Nonce(*self.key.nonce());
         }
-        let inner = self.inner_iv.get_or_init(|| InnerIv::new(&self.hash_key));
+        let inner = self.inner_iv();
         Iv::Block(inner.over_h_squared.times(&start.counter).plus(&inner.constant))
+    }
+
+    fn inner_iv(&self) -> &InnerIv {
+        self.inner_iv.get_or_init(|| InnerIv::new(&self.hash_key))
     }
 
     /// Lends a keyed context. One whose use failed is not used again.
     fn with_context<T>(&self, use_it: impl FnOnce(&mut KeyedContext) -> Result<T>) -> Result<T> {
-        let pooled = self.contexts.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut context = pooled.map_or_else(|| KeyedContext::new(self.key.key()), Ok)?;
+        let idle = self.idle_contexts().and_then(|mut contexts| contexts.pop());
+        let mut context = idle.map_or_else(|| KeyedContext::new(self.key.key()), Ok)?;
         let outcome = use_it(&mut context)?;
-        self.contexts.lock().unwrap_or_else(PoisonError::into_inner).push(context);
+        if let Some(mut contexts) = self.idle_contexts() {
+            contexts.push(context);
+        }
         Ok(outcome)
+    }
+
+    /// None while somebody else looks: a new context costs less than a forked child that waits for a thread which its
+    /// parent has and it has not.
+    fn idle_contexts(&self) -> Option<MutexGuard<'_, Vec<KeyedContext>>> {
+        match self.contexts.try_lock() {
+            Ok(contexts) => Some(contexts),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -233,5 +255,31 @@ impl Iv {
             Self::Nonce(nonce) => nonce,
             Self::Block(block) => block.as_bytes(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::keys::{DataKey, MessageId};
+    use crate::suite::AES_256_GCM;
+
+    #[test]
+    fn a_forked_child_waits_for_no_thread_of_its_parent() {
+        let id = MessageId::from_bytes(&AES_256_GCM, &[1; 12]).unwrap();
+        let key = DataKey::new(&[2; 32]).unwrap().to_open(&id, None).unwrap();
+        let cipher = Arc::new(SegmentCipher::for_known_tags(key).unwrap().ready_to_fork());
+        assert!(cipher.inner_iv.get().is_some());
+        // As a thread holds it at the moment of the fork, of which the child has the lock only.
+        let held = cipher.contexts.lock().unwrap();
+        let (done, opened) = mpsc::channel();
+        let child = Arc::clone(&cipher);
+        thread::spawn(move || done.send(child.open(16, &mut [0; 32]).is_ok()));
+        assert_eq!(opened.recv_timeout(Duration::from_secs(30)), Ok(true));
+        drop(held);
     }
 }

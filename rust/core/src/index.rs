@@ -151,7 +151,7 @@ impl SegmentOpener {
         content_bytes: u64,
         index: &[u8],
     ) -> Result<Option<Self>> {
-        let cipher = SegmentCipher::for_known_tags(data_key.to_open(id, commitment)?)?;
+        let cipher = SegmentCipher::for_known_tags(data_key.to_open(id, commitment)?)?.ready_to_fork();
         let Some(segment_bytes) = announced_segment_bytes(index) else { return Ok(None) };
         let Ok(segmentation) = Segmentation::new(segment_bytes, content_bytes) else { return Ok(None) };
         let partials = IndexMasks::new(data_key, id, segmentation)?.partials(&cipher, index);
@@ -160,7 +160,7 @@ impl SegmentOpener {
 
     /// Of a message whose tag was proven, and its partials with it.
     pub(crate) fn proven(cipher: SegmentCipher, segmentation: Segmentation, partials: Vec<Partial>) -> Self {
-        Self { cipher, segmentation, partials }
+        Self { cipher: cipher.ready_to_fork(), segmentation, partials }
     }
 
     /// How the message is cut.
