@@ -12,7 +12,7 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::cipher::{self, DecryptingKey, DecryptionContext, UnboundCipherKey};
 use aws_lc_rs::constant_time;
-use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::key_wrap::{self, AesKek, KeyWrap};
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey};
 use aws_lc_rs::rsa::{PrivateDecryptingKey, PublicEncryptingKey};
@@ -46,7 +46,10 @@ pub struct AesWrappingKey {
 pub struct RsaPublicKey(PublicEncryptingKey);
 
 /// An RSA private key that unwraps data keys.
-pub struct RsaPrivateKey(PrivateDecryptingKey);
+pub struct RsaPrivateKey {
+    key: PrivateDecryptingKey,
+    process: u32,
+}
 
 impl AesWrappingKey {
     /// A copy of `key`; the caller wipes its own.
@@ -144,13 +147,17 @@ impl RsaPrivateKey {
     /// # Errors
     /// [`Error::PrivateKey`], [`Error::RsaKeySize`], [`Error::Pem`], [`Error::EncryptedKey`].
     pub fn new(file: &[u8]) -> Result<Self> {
-        private_key(file).map(Self)
+        Ok(Self { key: private_key(file)?, process: std::process::id() })
     }
 
     /// Its public half.
-    #[must_use]
-    pub fn public_key(&self) -> RsaPublicKey {
-        RsaPublicKey(self.0.public_key())
+    ///
+    /// # Errors
+    /// [`Error::Cipher`].
+    pub fn public_key(&self) -> Result<RsaPublicKey> {
+        // A key of its own, for the reason below.
+        let der: PublicKeyX509Der<'_> = self.key.public_key().as_der().map_err(|_| Error::Cipher)?;
+        PublicEncryptingKey::from_der(der.as_ref()).map(RsaPublicKey).map_err(|_| Error::Cipher)
     }
 
     /// The data key, if it was wrapped for content of exactly this algorithm.
@@ -158,7 +165,7 @@ impl RsaPrivateKey {
     /// # Errors
     /// [`Error::WrappedKey`].
     pub fn unwrap(&self, wrapped: &[u8], content_algorithm: &str) -> Result<DataKey> {
-        let key = OaepPrivateDecryptingKey::new(self.0.clone()).map_err(|_| Error::Cipher)?;
+        let key = OaepPrivateDecryptingKey::new(self.own()?).map_err(|_| Error::Cipher)?;
         let mut payload = Zeroizing::new(vec![0; key.min_output_size()]);
         let payload = key.decrypt(&OAEP_SHA1_MGF1SHA1, wrapped, &mut payload, None).map_err(|_| Error::WrappedKey)?;
         let (length, rest) = payload.split_first().ok_or(Error::WrappedKey)?;
@@ -167,6 +174,7 @@ impl RsaPrivateKey {
         same.map_err(|_| Error::WrappedKey)?;
         DataKey::new(data_key).map_err(|_| Error::WrappedKey)
     }
+
     /// The data key out of OAEP with SHA-256, whose writers differ in MGF1: with SHA-1 (Java's own provider), or with
     /// SHA-256 (Bouncy Castle).
     ///
@@ -191,15 +199,28 @@ impl RsaPrivateKey {
         let (key, mut block) = self.legacy()?;
         if key.decrypt(RsaPadding::Unchecked, wrapped, &mut block).is_err() {
             block.zeroize(); // not of this modulus, as anybody can see: zeros are no padding either
-            block.resize(self.0.key_size_bytes(), 0);
+            block.resize(self.key.key_size_bytes(), 0);
         }
         key_in(&block)
     }
 
+    /// The key, to be used in this process. In a forked child it is made anew: if a thread of the parent was using it, the
+    /// library finds its lock held or its state half changed there, and waits for ever or ends the process.
+    fn own(&self) -> Result<PrivateDecryptingKey> {
+        if self.process == std::process::id() {
+            return Ok(self.key.clone());
+        }
+        PrivateDecryptingKey::from_pkcs8(self.der()?.as_ref()).map_err(|_| Error::Cipher)
+    }
+
     /// The key for the ways of old clients, and room for what it decrypts.
     fn legacy(&self) -> Result<(RsaDecryption, Zeroizing<Vec<u8>>)> {
-        let der = self.0.as_der().map_err(|_| Error::Cipher)?;
-        Ok((RsaDecryption::from_pkcs8(der.as_ref())?, Zeroizing::new(vec![0; self.0.key_size_bytes()])))
+        let room = Zeroizing::new(vec![0; self.key.key_size_bytes()]);
+        Ok((RsaDecryption::from_pkcs8(self.der()?.as_ref())?, room))
+    }
+
+    fn der(&self) -> Result<Pkcs8V1Der<'static>> {
+        self.key.as_der().map_err(|_| Error::Cipher)
     }
 }
 

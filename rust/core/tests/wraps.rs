@@ -87,21 +87,26 @@ fn what_is_wrapped_unwraps_and_no_two_wraps_are_equal() {
         assert_eq!(one.len(), AES_WRAPPED_BYTES);
         assert_ne!(one[..12], aes().wrap(&known(), algorithm.as_bytes()).unwrap()[..12]);
         assert!(is_known(&aes().unwrap(&one, algorithm.as_bytes()).unwrap()));
-        let one = rsa().public_key().wrap(&known(), algorithm).unwrap();
-        assert_ne!(one, rsa().public_key().wrap(&known(), algorithm).unwrap());
+        let one = rsa().public_key().unwrap().wrap(&known(), algorithm).unwrap();
+        assert_ne!(one, rsa().public_key().unwrap().wrap(&known(), algorithm).unwrap());
         assert!(is_known(&rsa().unwrap(&one, algorithm).unwrap()));
     }
 }
 
 #[test]
 fn a_wrap_opens_for_its_own_content_algorithm_only() {
-    let (by_aes, by_rsa) = (aes().wrap(&known(), b"115").unwrap(), rsa().public_key().wrap(&known(), "115").unwrap());
+    let (by_aes, by_rsa) =
+        (aes().wrap(&known(), b"115").unwrap(), rsa().public_key().unwrap().wrap(&known(), "115").unwrap());
     for algorithm in ["AES/GCM/NoPadding", "11", "1155", "", "115\0"] {
         assert_eq!(aes().unwrap(&by_aes, algorithm.as_bytes()).err(), Some(Error::WrappedKey), "{algorithm:?}");
         assert_eq!(rsa().unwrap(&by_rsa, algorithm).err(), Some(Error::WrappedKey), "{algorithm:?}");
     }
     for algorithm in ["", "AES", "AES/CTR/NoPadding", "115 "] {
-        assert_eq!(rsa().public_key().wrap(&known(), algorithm).err(), Some(Error::UnsupportedSuite), "{algorithm:?}");
+        assert_eq!(
+            rsa().public_key().unwrap().wrap(&known(), algorithm).err(),
+            Some(Error::UnsupportedSuite),
+            "{algorithm:?}"
+        );
     }
 }
 
@@ -132,7 +137,7 @@ fn every_changed_bit_and_length_is_one_error() {
         assert_eq!(rsa().unwrap(&vec![1; length], "115").err(), Some(Error::WrappedKey), "{length}");
         assert_eq!(rsa().unwrap_oaep_sha256(&vec![1; length]).err(), Some(Error::WrappedKey), "{length}");
     }
-    let by_rsa = rsa().public_key().wrap(&known(), "115").unwrap();
+    let by_rsa = rsa().public_key().unwrap().wrap(&known(), "115").unwrap();
     for place in [0, 1, 100, 255] {
         let mut changed = by_rsa.clone();
         changed[place] ^= 1;
@@ -158,7 +163,7 @@ fn a_key_out_of_pkcs1_opens_content_and_does_nothing_else() {
     let id = MessageId::from_bytes(&AES_256_GCM, &[1; 12]).unwrap();
     for key in [unwrap(&wrapped).unwrap(), unwrap(&[0; 256]).unwrap()] {
         assert_eq!(aes().wrap(&key, b"115").err(), Some(Error::KeyToOpenOnly));
-        assert_eq!(rsa().public_key().wrap(&key, "115").err(), Some(Error::KeyToOpenOnly));
+        assert_eq!(rsa().public_key().unwrap().wrap(&key, "115").err(), Some(Error::KeyToOpenOnly));
         let content_key = || key.to_open(&id, None).unwrap();
         assert_eq!(MessageSealer::new(key.to_seal(&id).unwrap().0).err(), Some(Error::KeyToOpenOnly));
         assert_eq!(UnauthenticatedOpener::new(content_key()).err(), Some(Error::KeyToOpenOnly));
@@ -176,7 +181,7 @@ fn a_wrapping_key_has_32_bytes() {
 #[test]
 fn a_key_is_found_in_pem_as_it_comes() {
     let pem = rsa_pem();
-    let wrapped = rsa().public_key().wrap(&known(), "115").unwrap();
+    let wrapped = rsa().public_key().unwrap().wrap(&known(), "115").unwrap();
     let wide = pem.replace('\n', "\r\n");
     let bundled = format!("-----BEGIN CERTIFICATE-----\nMAMCAQA=\n-----END CERTIFICATE-----\n{pem}");
     for file in [pem.clone(), wide, bundled, format!("Bag Attributes\n    friendlyName: x\n{pem}trailing words")] {

@@ -88,8 +88,8 @@ impl RsaPrivateKey {
         py.detach(|| wrap::RsaPrivateKey::new(file)).map(Self).map_err(exception)
     }
 
-    fn public_key(&self) -> RsaPublicKey {
-        RsaPublicKey(self.0.public_key())
+    fn public_key(&self) -> PyResult<RsaPublicKey> {
+        self.0.public_key().map(RsaPublicKey).map_err(exception)
     }
 
     #[pyo3(signature = (wrapped, content_algorithm, /))]
