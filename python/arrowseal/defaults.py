@@ -11,19 +11,19 @@ with `contextvars.copy_context().run`.
 from __future__ import annotations
 
 import contextlib
-import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.client import Client
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.fork_lock import ForkLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _of_block: ContextVar[Client | None] = ContextVar("arrowseal_client", default=None)
 _of_process: Client | None = None
-_lock = threading.Lock()
+_lock = ForkLock()
 
 
 def configure(*args: Any, **options: Any) -> Client:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
+import signal
 import threading
 
 import pytest
@@ -49,6 +51,33 @@ def test_reset_forgets_the_configured_client() -> None:
     arrowseal.configure("alias/a")
     arrowseal.reset()
     assert default_client().options.kms_key_id is None
+
+
+def test_a_child_forked_while_another_thread_makes_the_default_client_makes_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slowly() -> Client:
+        begun.set()
+        goes_on.wait(30)
+        return Client()
+
+    arrowseal.reset()
+    monkeypatch.setattr("arrowseal.defaults.Client", slowly)
+    thread = threading.Thread(target=default_client)
+    thread.start()
+    begun.wait(30)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(30)  # ends one that waits for ever
+        monkeypatch.undo()
+        os._exit(0 if isinstance(default_client(), Client) else 1)
+    exit_status = os.waitpid(child, 0)[1]
+    goes_on.set()
+    thread.join()
+    assert exit_status == 0
 
 
 def test_configure_takes_a_client_as_well() -> None:
