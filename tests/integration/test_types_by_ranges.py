@@ -218,6 +218,27 @@ def test_nan_is_the_greatest_number_to_polars_though_statistics_do_not_count_it(
 
 
 @pytest.mark.usefixtures("by_ranges")
+def test_filters_that_polars_hands_to_arrow_as_something_else_lose_no_rows(resident: Client, lake: str) -> None:
+    url = f"s3://{lake}/zones/a.parquet"
+    hours = pl.datetime_range(dt.datetime(2020, 7, 1), dt.datetime(2020, 7, 2), "1h", time_zone="UTC", eager=True)
+    frame = pl.DataFrame({"utc": hours, "x": [-0.0, 0.0, 1.0, 2.0, 3.0] * 5}).with_columns(
+        west=pl.col("utc").dt.convert_time_zone("America/New_York"),
+        east=pl.col("utc").dt.convert_time_zone("Asia/Tokyo"),
+    )
+    spl.write_parquet(frame, url, row_group_size=5, client=resident)
+    predicates = [pl.col("x").is_in([0.0]), pl.col("x").is_in([-0.0, 7.0])]
+    for name in ("utc", "west", "east"):
+        moment = frame[name][12]
+        predicates += [pl.col(name) == moment, pl.col(name) > moment, pl.col(name) < moment]
+        predicates += [pl.col(name).is_in([moment]), pl.col(name).is_between(moment, frame[name][20])]
+    for predicate in predicates:
+        expected = frame.filter(predicate)
+        assert len(expected)
+        for source in (url, f"s3://{lake}/zones/"):
+            plt.assert_frame_equal(spl.scan_parquet(source, client=resident).filter(predicate).collect(), expected)
+
+
+@pytest.mark.usefixtures("by_ranges")
 def test_types_that_pyarrow_does_not_know_are_left_to_polars(resident: Client, lake: str) -> None:
     url = f"s3://{lake}/a.parquet"
     frame = pl.DataFrame({"huge": pl.Series([2**100, None, -1], dtype=pl.Int128), "n": [1, 2, 3]})

@@ -189,30 +189,33 @@ def pruning(filters: Sequence[Filter], schema: pl.Schema) -> Any:
 
     Only over types whose order is the same in polars, Arrow and the statistics. It is not for floats: NaN is the
     greatest number to polars, and in no statistics; so their filters count if NaN does not pass them, and if none
-    compares with it, which is never true to Arrow.
+    compares with it, which is never true to Arrow. Nor if one looks for numbers in a list, where -0.0 is not 0.0 to
+    Arrow.
     """
     usable = [
         each.pyarrow
         for each in filters
-        if each.pyarrow is not None and "nan" not in str(each.pyarrow).lower() and _comparable(each.expr, schema)
+        if each.pyarrow is not None and "nan" not in str(each.pyarrow).lower() and _comparable(each, schema)
     ]
     return reduce(lambda one, other: one & other, usable) if usable else None
 
 
-def _comparable(expr: pl.Expr, schema: pl.Schema) -> bool:
+def _comparable(given: Filter, schema: pl.Schema) -> bool:
     polars = require("polars", "polars")
-    kinds = [(name, schema.get(name)) for name in set(expr.meta.root_names())]
+    kinds = [(name, schema.get(name)) for name in set(given.expr.meta.root_names())]
     floats = [name for name, kind in kinds if kind is not None and kind.is_float()]
     if floats:
-        if len(kinds) > 1:
+        if len(kinds) > 1 or "is_in(" in str(given.pyarrow):
             return False
         nan = polars.DataFrame({floats[0]: [float("nan")]}, schema={floats[0]: schema[floats[0]]})
-        return not len(nan.filter(expr))
+        return not len(nan.filter(given.expr))
     return all(_ordered_alike(kind) for _, kind in kinds)
 
 
 def _ordered_alike(kind: Any) -> bool:
     polars = require("polars", "polars")
     if isinstance(kind, polars.Datetime):
-        return bool(kind.time_unit != "ns")  # literals pass through datetimes of Python, which end at microseconds
+        # Literals pass through datetimes of Python, which end at microseconds, and polars moves those of a zone by the
+        # zone's difference from UTC a second time.
+        return kind.time_unit != "ns" and kind.time_zone in (None, "UTC")
     return kind in (polars.String, polars.Date, polars.Boolean) or (kind is not None and bool(kind.is_integer()))
