@@ -181,6 +181,10 @@ def read_parquet(source: Ranges, arguments: Arguments) -> pd.DataFrame:
     """`pandas.read_parquet` of an encrypted object. With `columns` or `filters`, only the chunks are fetched that hold
     them: see `arrowseal.tables.parquet`.
     """
+    if arguments.get("schema") is not None:  # which may have other columns than the file
+        return pd.read_parquet(tail_of(source).file(), **arguments)
+    if not isinstance(columns := arguments.get("columns"), (str, type(None))):
+        arguments = arguments | {"columns": list(columns)}  # an iterator gives them once
     return pd.read_parquet(file_ahead(source, arguments.get("columns"), arguments.get("filters")), **arguments)
 
 

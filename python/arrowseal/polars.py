@@ -45,6 +45,7 @@ from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns,
 from arrowseal.tables.lazy_whole import LazyWhole
 from arrowseal.tables.parquet import ParquetFooter
 from arrowseal.tables.polars_datasets import read_parquets, scan_parquets, write_parquets
+from arrowseal.tables.ranges import whole_file
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, sinks, writes
 
 if TYPE_CHECKING:
@@ -134,7 +135,11 @@ def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) ->
 def read_ipc(source: Ranges, arguments: Arguments) -> pl.DataFrame:
     """`polars.read_ipc` of an encrypted object. With `columns`, only their buffers are fetched."""
     columns = arguments["columns"] if _names_columns(arguments) else None
-    return pl.read_ipc(ipc_of_columns(source, columns).read(), **arguments)
+    try:
+        file = ipc_of_columns(source, columns)
+    except pa.ArrowNotImplementedError:  # types that pyarrow does not know: integers of 128 bits
+        file = whole_file(source)
+    return pl.read_ipc(file.read(), **arguments)
 
 
 def _names_columns(arguments: Arguments) -> bool:

@@ -112,7 +112,9 @@ def test_ipc_in_many_batches_keeps_its_order_and_its_dictionaries(resident: Clie
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-@pytest.mark.parametrize("columns", [["c2"], ("c2", "c1"), ["c2", "c1", "c2"], [0], [1, 2], [], (), None], ids=str)
+@pytest.mark.parametrize(
+    "columns", [["c2"], ("c2", "c1"), ["c10", "c2"], ["c2", "c1", "c2"], [0], [1, 2], [], (), None], ids=str
+)
 def test_pandas_finds_the_columns_of_feather_that_it_finds_in_the_plain_file(
     columns: Any, in_memory: bool, resident: Client, lake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,3 +246,21 @@ def test_types_that_pyarrow_does_not_know_are_left_to_polars(resident: Client, l
     plt.assert_frame_equal(spl.read_parquet(url, columns=["huge"], client=resident), frame.select("huge"))
     lazy = spl.scan_parquet(url, client=resident)
     plt.assert_frame_equal(lazy.filter(pl.col("n") > 1).collect(), frame.filter(pl.col("n") > 1))
+    spl.write_ipc(frame, url, client=resident)
+    plt.assert_frame_equal(spl.read_ipc(url, columns=["n"], client=resident), frame.select("n"))
+
+
+@pytest.mark.usefixtures("by_ranges")
+def test_columns_of_pandas_may_be_an_iterator_and_those_of_a_schema(resident: Client, lake: str) -> None:
+    url, content = f"s3://{lake}/d/a.parquet", io.BytesIO()
+    frame = pd.DataFrame({"n": range(100), "x": range(100)})
+    frame.to_parquet(content, row_group_size=10)
+    resident.put(url, content.getvalue())
+    for source in (url, f"s3://{lake}/d/"):
+        read = spd.read_parquet(source, columns=iter(["x", "n"]), filters=[("n", ">", 7)], client=resident)
+        pdt.assert_frame_equal(read, pd.read_parquet(content, columns=["x", "n"], filters=[("n", ">", 7)]))
+    options: dict[str, Any] = {"schema": pa.schema([("n", pa.int32()), ("more", pa.string())])}
+    for options["columns"] in (None, ["more", "n"]):
+        for options["filters"] in (None, pc.field("more").is_null() & (pc.field("n") > 50)):
+            read = spd.read_parquet(url, **options, client=resident)
+            pdt.assert_frame_equal(read, pd.read_parquet(content, **options))

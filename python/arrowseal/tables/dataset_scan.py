@@ -54,7 +54,8 @@ class DatasetScan:
         pandas_index: bool = False,
     ) -> None:
         self._source = source
-        self._columns = columns
+        # An iterator gives its names once.
+        self._columns = columns if isinstance(columns, (str, Mapping, type(None))) else list(columns)
         self._filter = filter
         self._batch_size = batch_size
         self._pandas_index = pandas_index

@@ -92,10 +92,17 @@ class IpcReader:
 
 
 def ipc_of_columns(source: Ranges, columns: list[str] | None) -> pa.BufferReader:
-    """A file that is like the source, for a library that reads these columns of it: only they are in it, each once."""
+    """A file that is like the source, for a library that reads these columns of it: only they are in it, each once, in
+    the order of the source. Raises `KeyError` for one that is not there.
+    """
     if columns is None or source.in_memory:
         return whole_file(source)
-    table = IpcReader({}).read(source, list(dict.fromkeys(columns)))
+    reader = IpcReader({})
+    names = reader.names(source)
+    for name in columns:
+        if name not in names:
+            raise KeyError(name)
+    table = reader.read(source, [name for name in names if name in columns])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.unify_dictionaries())  # one for each column, whatever its batches had
