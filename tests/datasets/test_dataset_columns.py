@@ -1,4 +1,4 @@
-"""Columns of a dataset that are asked for: fields of structs, columns twice, and names that several columns have."""
+"""Columns of a dataset that are asked for: fields of structs, columns twice, by place, and names that several have."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import arrowseal.arrow as sa
 import arrowseal.pandas as spd
 from arrowseal import using
 from arrowseal.exceptions import ColumnNotFoundError, SchemaMismatchError
+from arrowseal.objects import EncryptedObject
 from lake import Lake, pq_bytes
 
 if TYPE_CHECKING:
@@ -85,3 +86,27 @@ def test_a_name_that_several_columns_have_is_refused_where_it_is_asked_for(lake:
             found.to_table(**asked)
     assert found.to_table(columns=["b"]).to_pydict() == {"b": [3]}
     assert found.count_rows() == 1
+
+
+@pytest.mark.parametrize("unify", [False, True])
+def test_a_filter_by_position_means_no_column_of_a_path_that_has_this_place_among_those(
+    lake: Lake, unify: bool
+) -> None:
+    for year in (1, 2):
+        lake.put({f"t/year={year}/a.parquet": pq_bytes(pa.table({"n": range(10)}))})
+    found = sa.dataset("s3://lake/t/", unify_schemas=unify, client=lake.client)
+    for filter_ in (pc.field(0) > 5, (pc.field(0) > 5) & (pc.field(1) > 0)):
+        assert found.to_table(filter=filter_)["n"].to_pylist() == [6, 7, 8, 9] * 2
+        assert found.count_rows(filter_) == 8
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_count_reads_the_columns_of_its_filter_and_no_other(
+    in_memory: bool, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EncryptedObject, "in_memory", in_memory)
+    views = pa.array(["a", "b", "c"], pa.string_view())  # of which pyarrow filters no rows
+    lake.put({"t/a.parquet": pq_bytes(pa.table({"n": [1, 2, 3], "views": views}))})
+    lake.forget()
+    assert sa.dataset("s3://lake/t/", client=lake.client).count_rows(pc.field("n") > 1) == 2
+    assert [record.rows for record in lake.client.counters if record.operation == "dataset"] == [2]

@@ -157,7 +157,7 @@ class DatasetScan:
         return Wanted(read, source.partition_schema, columns, left, source.strict(schema)), members
 
     def _read(
-        self, members: list[DatasetFile], wanted: Wanted, operation: Operation, *, first_alone: bool
+        self, members: list[DatasetFile], wanted: Wanted, operation: Operation, *, first_alone: bool = False
     ) -> Iterator[pa.Table]:
         def run(member: DatasetFile) -> Iterator[pa.Table]:
             return self._source.files.tables(member.found, wanted, member.partition, operation)
@@ -248,7 +248,7 @@ class DatasetScan:
             picks = by_path and not isinstance(self._columns, Mapping)
             names = self._names_anywhere() if picks else None
             own = Wanted(None, source.partition_schema, names, pandas_index=self._pandas_index)
-            tables = list(self._read(members, own, operation, first_alone=False))
+            tables = list(self._read(members, own, operation))
             schema = source.unified(map(self._without_partitions, tables)) if tables else source.schema(operation)
             if picks and not all({name, name.split(".")[0]} & {*schema.names} for name in self._names() or []):
                 schema = source.schema(operation)  # for the error, which lists what could be asked for
@@ -273,8 +273,10 @@ class DatasetScan:
     def _counted_rows(self, operation: Operation) -> int:
         source = self._source
         members, left = source.pruned(self._filter, operation)
-        if left is not None:
-            return sum(table.num_rows for table in self._tables())
+        if left is not None:  # the columns of the filter are enough
+            counting = DatasetScan(source, [], self._filter, use_threads=self._threads)
+            wanted, members = counting.planned(operation)
+            return sum(table.num_rows for table in counting._read(members, wanted, operation))
         nothing = Wanted(_NO_COLUMNS, _NO_COLUMNS)
 
         def run(member: DatasetFile) -> Iterator[Answer[int]]:

@@ -17,6 +17,7 @@ from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_files import Files, Strict
 from arrowseal.tables.dataset_flow import in_order, threads_of
 from arrowseal.tables.dataset_partitions import constant, matching
+from arrowseal.tables.parquet import by_position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -230,7 +231,9 @@ def as_expression(filter: Any) -> pc.Expression | None:  # noqa: A002 - pyarrow'
 
 
 def binds(expression: pc.Expression, schema: pa.Schema) -> bool:
-    """Whether a filter looks at columns of the schema only."""
+    """Whether a filter looks at columns of the schema only. One by position does not: it means those of the dataset."""
+    if by_position(expression):
+        return False
     try:
         schema.empty_table().filter(expression)
     except pa.ArrowInvalid:

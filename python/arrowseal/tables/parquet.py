@@ -239,7 +239,7 @@ class ParquetReader:
                 raise ConfigurationError(f"filters= goes with whole columns, and {name!r} is a field of one")
         if self.filter is None:
             return columns
-        if _by_position(self.filter):
+        if by_position(self.filter):
             return None  # positions are those of the file
         return list(dict.fromkeys([*columns, *names_of_filter(self._filters, self.filter, schema)]))
 
@@ -303,7 +303,7 @@ def names_of_filter(filters: Any, expression: pc.Expression, schema: pa.Schema) 
         return [name for name in named if name in schema.names]
     text = str(expression)
     candidates = [name for name in schema.names if name in text]
-    if _by_position(expression) or not _binds(expression, schema, candidates):
+    if by_position(expression) or not _binds(expression, schema, candidates):
         return list(schema.names)  # or by something that is not a name
     for name in tuple(candidates):
         rest = [other for other in candidates if other != name]
@@ -312,7 +312,8 @@ def names_of_filter(filters: Any, expression: pc.Expression, schema: pa.Schema) 
     return candidates
 
 
-def _by_position(expression: pc.Expression) -> bool:
+def by_position(expression: pc.Expression) -> bool:
+    """Whether a filter may name a column by its place."""
     return "FieldPath(" in str(expression)
 
 
