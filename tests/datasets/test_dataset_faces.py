@@ -266,6 +266,11 @@ def test_what_has_no_meaning_for_many_objects_is_refused(here: Path) -> None:
     for wrong in ({"include_file_paths": "path"}, {"storage_options": {"a": "b"}}, {"verify_checksum": True}):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             spl.scan_parquet("s3://lake/t/", **wrong)
+    only: dict[str, Any] = {"use_pyarrow": True, "pyarrow_options": {"filters": [("n", "<", 3)]}}
+    with pytest.raises(ConfigurationError, match="pyarrow_options"):
+        spl.read_parquet("s3://lake/t/", **only)
+    with pytest.raises(ConfigurationError, match="pyarrow_options"):
+        spl.write_parquet(pl.DataFrame({"n": [1]}), "s3://lake/w", dataset=True, pyarrow_options={"flavor": "spark"})
     with pytest.raises(ConfigurationError, match="filesystem"):
         spd.read_parquet("s3://lake/t/", filesystem=object())
     with pytest.raises(TypeError, match="unexpected keyword argument"):

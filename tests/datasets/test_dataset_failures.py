@@ -96,6 +96,14 @@ def test_overwritten_partitions_of_file_names_are_those_that_are_written(lake: L
         assert before - set(lake.keys) == {f"t/{gone}part-0.parquet"}
 
 
+def test_a_value_with_a_slash_begins_no_name_of_a_file_since_it_would_be_read_as_another(lake: Lake) -> None:
+    rows = pa.table({"city": ["Rome", "Rome/Tivoli"], "n": [1, 2]})
+    parted: dict[str, Any] = {"partitioning": ["city"], "partitioning_flavor": "filename"}
+    with pytest.raises(DatasetWriteError, match="value with a slash") as failed:
+        sa.write_dataset(rows, "s3://lake/t", client=lake.client, **parted)
+    assert lake.keys == [file.location.key for file in failed.value.written]
+
+
 def test_overwritten_partitions_of_bare_values_leave_those_whose_paths_are_longer(lake: Lake) -> None:
     parted: dict[str, Any] = {"partitioning": ["year", "city"], "partitioning_flavor": "directory"}
     rows = pa.table({"year": [2012, 2013, 2013], "city": ["Rome", "Paris", None], "n": range(3)})

@@ -198,6 +198,9 @@ def test_what_cannot_be_is_refused_before_a_file_is_opened(lake: Lake) -> None:
     strict = ds.partitioning(schema, dictionaries=None)
     with pytest.raises(ConfigurationError, match="does not fit the partitioning"):
         sa.dataset("s3://lake/t/", partitioning=strict, client=lake.client)
+    for kind in (pa.decimal128(3, 2), pa.string_view()):  # which pyarrow has no values of for a text
+        with pytest.raises(ConfigurationError, match="does not read from text"):
+            sa.dataset("s3://lake/t/", schema=pa.schema([("k", kind)]), client=lake.client)
     assert lake.asked("GetObject") == []
 
 

@@ -90,6 +90,12 @@ def _parsed(partitioning: ds.Partitioning, path: str) -> Partition:
         expression = partitioning.parse(path)
     except pa.ArrowInvalid as error:
         raise ConfigurationError(f"the path {path!r} does not fit the partitioning: {error}") from None
+    except pa.ArrowNotImplementedError as error:  # decimals, for one
+        kinds = ", ".join(f"{column.name!r} {column.type}" for column in partitioning.schema)
+        raise ConfigurationError(
+            f"columns of paths ({kinds}) are of types that Arrow does not read from text ({error}): have them read as "
+            "pyarrow.string(), and cast them"
+        ) from None
     return Partition(ds.get_partition_keys(expression), expression)
 
 
@@ -208,6 +214,10 @@ def path_of(partitioning: ds.Partitioning, values: Mapping[str, pa.Scalar]) -> t
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         # Its words name columns and types; values are part of the path anyway.
         raise ConfigurationError(f"a partition has no path: {error}") from None
+    if "/" in prefix:
+        raise ConfigurationError(
+            "a value with a slash cannot begin the name of a file: give partitioning_flavor='hive'"
+        )
     return directory, prefix
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _FRAME_BYTES: Final = 4 * 2**20
 _CHANGE_NOTHING: Final = frozenset(
     {"parallel", "use_statistics", "low_memory", "cache", "glob", "rechunk", "memory_map", "retries", "file_cache_ttl"}
-    | {"use_pyarrow", "pyarrow_options"}
+    | {"use_pyarrow"}
 )
 """Arguments about how polars would read, not what."""
 
@@ -114,9 +114,7 @@ def write_parquets(frame: Any, base_dir: Any, arguments: Arguments, own: Argumen
     )
 
 
-_WRITE_NOTHING: Final = frozenset(
-    {"data_page_size", "use_pyarrow", "pyarrow_options", "partition_chunk_size_bytes", "mkdir", "retries"}
-)
+_WRITE_NOTHING: Final = frozenset({"data_page_size", "use_pyarrow", "partition_chunk_size_bytes", "mkdir", "retries"})
 
 
 class LazyDataset(LazyTable):
