@@ -47,7 +47,7 @@ from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
 from arrowseal.tables.orc import OrcReader
 from arrowseal.tables.pandas_datasets import read_tables, read_texts, write_parquets
-from arrowseal.tables.parquet import ParquetFooter, file_ahead
+from arrowseal.tables.parquet import ParquetFooter, file_ahead, is_planned
 from arrowseal.tables.ranges import Content, tail_of
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, writes
 
@@ -181,7 +181,8 @@ def read_parquet(source: Ranges, arguments: Arguments) -> pd.DataFrame:
     """`pandas.read_parquet` of an encrypted object. With `columns` or `filters`, only the chunks are fetched that hold
     them: see `arrowseal.tables.parquet`.
     """
-    if arguments.get("schema") is not None:  # which may have other columns than the file
+    # A schema may have other columns than the file.
+    if arguments.get("schema") is not None or not is_planned(arguments):
         return pd.read_parquet(tail_of(source).file(), **arguments)
     if not isinstance(columns := arguments.get("columns"), (str, type(None))):
         arguments = arguments | {"columns": list(columns)}  # an iterator gives them once

@@ -124,6 +124,8 @@ def test_text_is_read_by_pandas_itself(here: Path, lake: Lake, suffix: str) -> N
         spd.read_csv("s3://lake/c/", chunksize=10)
     spd.to_json(frame, "s3://lake/j/a.ndjson", orient="records", lines=True)
     assert len(spd.read_json("s3://lake/j/", lines=True)) == len(frame)
+    with pytest.raises(ConfigurationError, match="typ="):
+        spd.read_json("s3://lake/j/", typ="series")
 
 
 def test_pandas_writes_partitions_beside_what_is_there(here: Path, lake: Lake) -> None:

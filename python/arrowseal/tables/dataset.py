@@ -195,7 +195,7 @@ def dataset(
         two_passes: see `Client.object`, for large files of text without an index.
         client, encryption, encryption_context, kms_key_id, allow_plaintext, progress: as in `Client.get`; progress is
             that of the whole.
-        options: as in `read_table`.
+        options: as in `read_table`, `filters` aside: it is `filter` here.
 
     Raises, besides what `Client.list` raises:
         ObjectNotFoundError: there are no such objects.
@@ -213,6 +213,8 @@ def dataset(
     if not hasattr(chosen, "counters"):
         raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
     threads_of(use_threads)
+    if "filters" in options:
+        raise TypeError("dataset() got an unexpected keyword argument 'filters': it is filter= here")
     if missing_columns not in ("insert", "raise") or extra_columns not in ("ignore", "raise"):
         raise ConfigurationError("missing_columns= is 'insert' or 'raise', extra_columns= is 'ignore' or 'raise'")
     selection = Selection(

@@ -17,7 +17,7 @@ from arrowseal.fs import exit_guard
 from arrowseal.object_reader import ObjectReader
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
-from arrowseal.tables.parquet import ParquetFooter, fetched_waves, index_columns
+from arrowseal.tables.parquet import ParquetFooter, fetched_waves, index_columns, is_planned
 from arrowseal.tables.ranges import tail_of, whole_file
 
 if TYPE_CHECKING:
@@ -93,15 +93,19 @@ class _Parquet:
     options: Mapping[str, Any]
 
     def schema(self, source: Ranges) -> pa.Schema:
-        if source.in_memory:
+        if self._takes_whole(source):
             return self._open(source).schema_arrow
-        return ParquetFooter(source).schema
+        footer = ParquetFooter(source)
+        if not self.options:
+            return footer.schema
+        return footer.open(pa.BufferReader(footer.buffer), self._opening(source, footer)).schema_arrow
 
     def rows(self, source: Ranges) -> int:
-        return int(ParquetFooter(source).metadata.num_rows)
+        metadata = self._open(source).metadata if self._takes_whole(source) else ParquetFooter(source).metadata
+        return int(metadata.num_rows)
 
     def pieces(self, source: Ranges, asked: Asked) -> Iterator[pa.Table]:
-        if source.in_memory:
+        if self._takes_whole(source):
             parquet = self._open(source)
             # Other files are at work beside: threads within one would only get into their way.
             yield parquet.read(asked.of(parquet.schema_arrow), use_threads=source.size > AT_ONCE_BYTES)
@@ -109,14 +113,23 @@ class _Parquet:
         footer = ParquetFooter(source)
         columns = asked.of(footer.schema)
         plan = footer.plan(columns, _row_groups(footer, asked))
+        options = self._opening(source, footer)
         for fetched, part in fetched_waves(footer, plan):
-            yield footer.open(fetched.file(), self._opening()).read_row_groups(part.row_groups, columns)
+            yield footer.open(fetched.file(), options).read_row_groups(part.row_groups, columns)
+
+    def _takes_whole(self, source: Ranges) -> bool:
+        """Whether it is here, or the options are about the footer, which then is not read without them."""
+        return source.in_memory or not is_planned(self.options)
 
     def _open(self, source: Ranges) -> pq.ParquetFile:
-        return pq.ParquetFile(whole_file(source), **self._opening())
+        return pq.ParquetFile(whole_file(source), **self._opening(source))
 
-    def _opening(self) -> dict[str, Any]:
-        return {name: value for name, value in self.options.items() if name not in _OF_READ}
+    def _opening(self, source: Ranges, footer: ParquetFooter | None = None) -> dict[str, Any]:
+        options = {name: value for name, value in self.options.items() if name not in _OF_READ}
+        if options.get("read_dictionary"):  # of columns that not every file has
+            there = (footer or ParquetFooter(source)).paths
+            options["read_dictionary"] = [name for name in options["read_dictionary"] if name in there]
+        return options
 
 
 def _row_groups(footer: ParquetFooter, asked: Asked) -> list[int]:

@@ -81,6 +81,8 @@ def read_texts(
 ) -> pd.DataFrame | Iterator[pd.DataFrame]:
     """CSV and JSON: each object by pandas with all of its arguments, many at a time, in their order."""
     chunked = own.pop("chunked", False)
+    if arguments.get("typ", "frame") != "frame":
+        raise ConfigurationError(f"{face.__name__}() reads frames of many objects, no series: leave out typ=")
     for name, instead in _NO_SUCH.items():
         if arguments.get(name):
             raise ConfigurationError(f"{face.__name__}() takes no {name}= for many objects: give {instead}")

@@ -184,7 +184,7 @@ class ParquetReader:
         self._read = {name: value for name, value in options.items() if name in _OF_READ}
         self._filters = options.get("filters")
         self.filter: Final = None if self._filters is None else pq.filters_to_expression(self._filters)
-        self._plans = _OF_FOOTER.isdisjoint(self._open)
+        self._plans = is_planned(self._open)
         _check_options(self._open)
 
     def reads_parts(self, columns: list[str] | None) -> bool:
@@ -251,6 +251,11 @@ class ParquetReader:
             return rows  # fields of columns are no columns of the table
         index = index_columns(rows.schema) if self._read.get("use_pandas_metadata") else []
         return rows.select([*columns, *(name for name in index if name not in columns)])
+
+
+def is_planned(options: Mapping[str, Any]) -> bool:
+    """Whether options of pyarrow say nothing of how the footer is to be read, which a planner has to read first."""
+    return not any(options.get(name) for name in _OF_FOOTER)
 
 
 def file_ahead(source: Ranges, columns: Sequence[str] | None, filters: Any) -> pa.NativeFile:
