@@ -13,7 +13,7 @@ from contextlib import closing
 from contextvars import copy_context
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from arrowseal.exceptions import ObjectChangedError
 from arrowseal.extras import require
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from arrowseal.tables.table_object import TableObject
 
     Frames: TypeAlias = Generator[pl.DataFrame, None, None]
+
+_UNSTABLE: Final = ("polars.lazyframe.resolver", "polars.io.external_reader")
 
 
 class Query(NamedTuple):
@@ -113,11 +115,12 @@ class LazyTable(ABC):
     def frame(self) -> pl.LazyFrame:
         """The frame over it. Sends no request."""
         try:
-            resolver = import_module("polars.lazyframe.resolver")
-            readers = import_module("polars.io.external_reader")
-        except ModuleNotFoundError:  # both are unstable by the word of polars
+            for unstable in _UNSTABLE:  # by the word of polars
+                import_module(unstable)
+        except ModuleNotFoundError:
             return self._io_source(self.schema)
-        return _resolved(resolver, readers, self)
+        frame: pl.LazyFrame = require("polars", "polars").LazyFrame()
+        return frame.pipe_with_schema(partial(_scanned, self))
 
     def schema(self) -> pl.Schema:
         """The names and types of the columns, fetched the first time."""
@@ -243,10 +246,39 @@ class _Current:
         setattr(object.__getattribute__(self, "_counted"), name, value)
 
 
-def _resolved(resolver: Any, readers: Any, lazy: LazyTable) -> pl.LazyFrame:
-    """The source behind a resolver of polars, for two reasons: an external reader needs its schema at once, and only a
-    resolver lets our errors out of the schema as they are; else each is a `ComputeError`.
+def _scanned(lazy: LazyTable, *_: object) -> pl.LazyFrame:
+    """The frame that stands in a plan for the table, made each time that polars looks at the plan: an external reader
+    needs its schema at once.
+
+    It is not what a resolver of polars stands for: the streaming engine of polars 2.1 takes the columns that a query
+    needs of one by the places that they have among all of them. But only a resolver lets our errors out as they are.
     """
+    resolver, readers = map(import_module, _UNSTABLE)
+    try:
+        schema = lazy.schema()
+    except BaseException as error:  # which polars raises
+        return _failed(resolver, error)
+    where = str(lazy._table_object.location)  # noqa: SLF001 - of this module
+    frame: pl.LazyFrame = readers.scan_external_reader(_readers(readers, lazy), sources=[where], schema=schema)
+    return frame
+
+
+def _failed(resolver: Any, error: BaseException) -> pl.LazyFrame:
+    """A frame that raises the error when polars looks at its plan."""
+
+    class FailedTable(resolver.LazyFrameResolver):  # type: ignore[misc]
+        def schema(self) -> pl.Schema:
+            raise error
+
+        def resolve_lazyframe(self, **_: object) -> pl.LazyFrame:
+            raise error
+
+    frame: pl.LazyFrame = FailedTable().lazy()
+    return frame
+
+
+def _readers(readers: Any, lazy: LazyTable) -> Any:
+    """What makes the readers of the one source."""
 
     class SealedReader(readers.FileReader):  # type: ignore[misc]
         def schema(self) -> pl.Schema:
@@ -259,7 +291,8 @@ def _resolved(resolver: Any, readers: Any, lazy: LazyTable) -> pl.LazyFrame:
         def collect_batches(
             self, *, columns: Sequence[str], pre_slice: tuple[int, int] | None, filters: Sequence[Any], **_: object
         ) -> Iterator[pl.DataFrame]:
-            return _apart(lazy.run(Query([*columns], [_filter(each) for each in filters], pre_slice)))
+            applied = [_filter(each) for each in filters if not _is_dynamic(each.expr)]
+            return _apart(lazy.run(Query([*columns], applied, pre_slice)))
 
     class SealedReaders(readers.FileReaderBuilder):  # type: ignore[misc]
         def reader_capabilities(self) -> Any:
@@ -268,17 +301,7 @@ def _resolved(resolver: Any, readers: Any, lazy: LazyTable) -> pl.LazyFrame:
         def build_file_reader(self, *_: object) -> SealedReader:
             return SealedReader()
 
-    class SealedTable(resolver.LazyFrameResolver):  # type: ignore[misc]
-        def schema(self) -> pl.Schema:
-            return lazy.schema()
-
-        def resolve_lazyframe(self, **_: object) -> pl.LazyFrame:
-            where = str(lazy._table_object.location)  # noqa: SLF001 - one thing in two classes
-            frame: pl.LazyFrame = readers.scan_external_reader(SealedReaders(), sources=[where], schema=lazy.schema())
-            return frame
-
-    frame: pl.LazyFrame = SealedTable().lazy()
-    return frame
+    return SealedReaders()
 
 
 def _apart(frames: Frames) -> Frames:
@@ -296,6 +319,11 @@ def _apart(frames: Frames) -> Frames:
     with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-lazy") as pool, closing(frames):
         while (frame := pool.submit(context.run, following).result()) is not None:
             yield frame
+
+
+def _is_dynamic(expr: pl.Expr) -> bool:
+    """Whether it is what the greatest or least rows of a query tell polars as it runs: only a name of that is here."""
+    return "dynamic_pred" in str(expr)
 
 
 def _filter(given: Any) -> Filter:
