@@ -10,10 +10,13 @@ Everything is imported when it is first used: `import arrowseal` alone costs nex
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from arrowseal import aio, arrow, athena, counters, emr, exceptions, fs, local, operations, pandas, polars, trail
+    from arrowseal import aio, arrow, athena, counters, emr, exceptions, fs, local, operations, trail
+    from arrowseal import pandas as pandas
+    from arrowseal import polars as polars
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal._core import __version__ as __version__
     from arrowseal.client import Client
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from arrowseal.transfer import TransferOptions
     from arrowseal.writing import PutResult
 
+# These need an extra: `from arrowseal import *` and what looks at all names work without.
+_FACES = ("pandas", "polars")
 _SUBMODULES = (
     "aio",
     "arrow",
@@ -43,9 +48,8 @@ _SUBMODULES = (
     "fs",
     "local",
     "operations",
-    "pandas",
-    "polars",
     "trail",
+    *_FACES,
 )
 _HOMES = {
     "ANY": "suites",
@@ -121,25 +125,26 @@ __all__ = [
     "fs",
     "local",
     "operations",
-    "pandas",
-    "polars",
     "reset",
     "trail",
     "using",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return import_module(f"arrowseal.{name}")
-    try:
-        home = _HOMES[name]
-    except KeyError:
-        raise AttributeError(f"module 'arrowseal' has no attribute {name!r}") from None
-    value = getattr(import_module(f"arrowseal.{home}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # which would then know every name, mistyped ones too
+
+    def __getattr__(name: str) -> object:
+        if name in _SUBMODULES:
+            return import_module(f"arrowseal.{name}")
+        try:
+            home = _HOMES[name]
+        except KeyError:
+            raise AttributeError(f"module 'arrowseal' has no attribute {name!r}") from None
+        value = getattr(import_module(f"arrowseal.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    special = {name for name in globals() if name.startswith("__")}
+    return sorted({*special, "__version__", *__all__, *(face for face in _FACES if find_spec(face) is not None)})

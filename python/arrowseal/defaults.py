@@ -11,21 +11,47 @@ with `contextvars.copy_context().run`.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, overload
 
 from arrowseal.client import Client
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.fork_lock import ForkLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _of_block: ContextVar[Client | None] = ContextVar("arrowseal_client", default=None)
 _of_process: Client | None = None
 _lock = ForkLock()
 
 
+Arguments = ParamSpec("Arguments")
+
+
+class _Configures(Protocol[Arguments]):
+    @overload
+    def __call__(self, client: Client, /) -> Client: ...
+
+    @overload
+    def __call__(self, *args: Arguments.args, **options: Arguments.kwargs) -> Client: ...
+
+
+def _with_arguments_of(
+    made: Callable[Arguments, Client],
+) -> Callable[[Callable[..., Client]], _Configures[Arguments]]:
+    """The signature of what makes a client, for type checkers, editors and `help`."""
+
+    def decorate(function: Any) -> _Configures[Arguments]:
+        function.__signature__ = inspect.signature(made)
+        told: _Configures[Arguments] = function
+        return told
+
+    return decorate
+
+
+@_with_arguments_of(Client)
 def configure(*args: Any, **options: Any) -> Client:
     """Set the default client of the process: takes the arguments of `Client`, or one client; returns it.
 

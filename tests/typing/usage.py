@@ -13,6 +13,7 @@ from pandas.io.parsers import TextFileReader
 import arrowseal
 import arrowseal.aio.pandas
 import arrowseal.aio.polars
+import arrowseal.fs
 from arrowseal import (
     CSE,
     PLAIN,
@@ -49,6 +50,16 @@ def objects(client: Client) -> None:
     with client.open("s3://lake/o", "xb", progress=lambda done, total, location: None) as file:
         assert_type(file.write(memoryview(b"x")), int)
     assert_type(file.result, PutResult | None)
+
+
+def mistyped(client: Client) -> None:
+    """What a type checker tells before anything runs: where one of these is no error, its comment is one."""
+    assert_type(arrowseal.configure("alias/a", region_name="eu-west-1"), Client)
+    assert_type(arrowseal.configure(client), Client)
+    arrowseal.configure(kms_key="alias/a")  # type: ignore[call-overload]
+    arrowseal.Cilent("alias/a")  # type: ignore[attr-defined]
+    arrowseal.aio.panda  # type: ignore[attr-defined]  # noqa: B018
+    arrowseal.fs.SealedFilesystem(client)  # type: ignore[attr-defined]
 
 
 async def awaited(client: Client, frame: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import inspect
 import os
 import signal
 import threading
@@ -84,6 +85,10 @@ def test_configure_takes_a_client_as_well() -> None:
     client = Client("alias/a")
     assert arrowseal.configure(client) is client
     assert default_client() is client
+
+
+def test_configure_shows_the_arguments_of_a_client() -> None:
+    assert inspect.signature(arrowseal.configure) == inspect.signature(Client)
 
 
 def test_using_takes_a_client_and_nothing_else() -> None:

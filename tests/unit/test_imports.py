@@ -151,6 +151,28 @@ def test_submodules_are_there_after_import_arrowseal_alone() -> None:
     assert run("import arrowseal; print(arrowseal.arrow.read_table.__module__)").strip() == "arrowseal.arrow"
 
 
+WITHOUT_EXTRAS = "import sys; sys.modules.update(dict.fromkeys(('pandas', 'polars', 'fsspec'))); "
+
+
+@pytest.mark.parametrize("package", ["arrowseal", "arrowseal.aio", "arrowseal.fs"])
+def test_names_are_looked_at_also_where_no_extra_is_installed(package: str) -> None:
+    shown = run(
+        f"{WITHOUT_EXTRAS}import inspect, pydoc, {package}; from {package} import *; inspect.getmembers({package}); "
+        f"pydoc.render_doc({package}); print(*dir({package}))"
+    )
+    assert not {"pandas", "polars", "S3CseFileSystem"} & set(shown.split())
+
+
+def test_only_public_names_are_listed() -> None:
+    for package, more in (
+        (arrowseal, {"pandas", "polars"}),
+        (arrowseal.aio, {"pandas", "polars"}),
+        (arrowseal.fs, {"S3CseFileSystem"}),
+    ):
+        assert {name for name in dir(package) if not name.startswith("__")} == {*package.__all__, *more}
+    assert "__version__" in dir(arrowseal)
+
+
 def test_every_exported_name_is_there_and_listed() -> None:
     assert sorted(arrowseal.__all__) == sorted(set(arrowseal.__all__))
     for name in arrowseal.__all__:

@@ -20,15 +20,20 @@ Example:
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 from arrowseal.aio.client import AsyncClient, AsyncObjectWriter
 from arrowseal.aio.threads import SHARED
 
 if TYPE_CHECKING:
-    from arrowseal.aio import arrow, pandas, polars
+    from arrowseal.aio import arrow
+    from arrowseal.aio import pandas as pandas
+    from arrowseal.aio import polars as polars
 
-__all__ = ["AsyncClient", "AsyncObjectWriter", "arrow", "pandas", "polars", "to_thread"]
+__all__ = ["AsyncClient", "AsyncObjectWriter", "arrow", "to_thread"]
+
+_FACES: Final = ("pandas", "polars")  # as in `arrowseal`: each needs its extra
 
 to_thread = SHARED.run
 """The same for any function that blocks: `await to_thread(lazy_frame.collect)`. As `asyncio.to_thread`, but on threads
@@ -36,11 +41,14 @@ of this module, and what it does through a client can be cancelled.
 """
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("arrow", "pandas", "polars"):
-        return import_module(f"arrowseal.aio.{name}")
-    raise AttributeError(f"module 'arrowseal.aio' has no attribute {name!r}")
+if not TYPE_CHECKING:  # which would then know every name, mistyped ones too
+
+    def __getattr__(name: str) -> object:
+        if name in ("arrow", *_FACES):
+            return import_module(f"arrowseal.aio.{name}")
+        raise AttributeError(f"module 'arrowseal.aio' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    special = {name for name in globals() if name.startswith("__")}
+    return sorted({*special, *__all__, *(face for face in _FACES if find_spec(face) is not None)})

@@ -18,25 +18,31 @@ and `Client.index` beside any. Without one each opening reads the whole object, 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 from arrowseal.extras import require
 
 if TYPE_CHECKING:
     from arrowseal.fs.arrow import SealedFileSystem
-    from arrowseal.fs.fsspec import S3CseFileSystem
+    from arrowseal.fs.fsspec import S3CseFileSystem as S3CseFileSystem
 
-__all__ = ["S3CseFileSystem", "SealedFileSystem"]
+__all__ = ["SealedFileSystem"]
+
+_OF_FSSPEC: Final = "S3CseFileSystem"  # needs its extra: `from arrowseal.fs import *` works without
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'arrowseal.fs' has no attribute {name!r}")
-    if name == "S3CseFileSystem":
-        require("fsspec", "fsspec")
-    home = "fsspec" if name == "S3CseFileSystem" else "arrow"
-    return getattr(import_module(f"arrowseal.fs.{home}"), name)
+if not TYPE_CHECKING:  # which would then know every name, mistyped ones too
+
+    def __getattr__(name: str) -> object:
+        if name not in (_OF_FSSPEC, *__all__):
+            raise AttributeError(f"module 'arrowseal.fs' has no attribute {name!r}")
+        if name == _OF_FSSPEC:
+            require("fsspec", "fsspec")
+        home = "fsspec" if name == _OF_FSSPEC else "arrow"
+        return getattr(import_module(f"arrowseal.fs.{home}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    special = {name for name in globals() if name.startswith("__")}
+    return sorted({*special, *__all__, *([_OF_FSSPEC] if find_spec("fsspec") is not None else [])})
