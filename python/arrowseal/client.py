@@ -75,7 +75,8 @@ class Client(Configured):
 
         Raises:
             ConfigurationError: before any request, for everything that cannot be.
-            PreconditionFailedError: `if_match` or `if_none_match` does not hold.
+            ObjectExistsError: `if_none_match`: there is such an object.
+            PreconditionFailedError: `if_match`: it is another one.
             KmsError, StoreError, CredentialsError: a request failed; no object was written.
         """
         target = Target.of(

@@ -17,7 +17,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from arrowseal.cancellation import cancellation, shielded
-from arrowseal.exceptions import ArrowSealError, PreconditionFailedError, UnavailableError, UploadNotFoundError
+from arrowseal.exceptions import (
+    ArrowSealError,
+    ObjectExistsError,
+    PreconditionFailedError,
+    UnavailableError,
+    UploadNotFoundError,
+)
 from arrowseal.instruction_file import in_step
 from arrowseal.outcomes import results
 from arrowseal.store import WrittenObject
@@ -255,12 +261,14 @@ class Upload:
         """What `call` wrote, now or in an attempt whose answer was lost."""
         try:
             return self._store.repeat(self._operation, call)
-        except (PreconditionFailedError, UploadNotFoundError, UnavailableError):
+        except (PreconditionFailedError, UploadNotFoundError, UnavailableError) as error:
             # boto3 clients that were handed in repeat by themselves: our first attempt may be their second.
             written = self._written_by_us()
-            if written is None:
-                raise
-            return written
+            if written is not None:
+                return written
+            if isinstance(error, PreconditionFailedError) and "IfNoneMatch" in self._outgoing.arguments:
+                raise ObjectExistsError(f"{self._location}: it is there already, and was to be a new one") from None
+            raise
 
     def _written_by_us(self) -> WrittenObject | None:
         if self._outgoing.token is None:

@@ -21,6 +21,7 @@ from arrowseal import CSE, PLAIN, V2, Client, CommitmentPolicy
 from arrowseal.exceptions import (
     ConfigurationError,
     KmsError,
+    ObjectExistsError,
     PreconditionFailedError,
     UncommittedWriteError,
 )
@@ -158,9 +159,9 @@ def test_a_text_wrapper_writes_through(v3_client: Client, bucket: str) -> None:
 def test_create_only_and_compare_and_swap(v3_client: Client, bucket: str) -> None:
     url = f"s3://{bucket}/o"
     first = v3_client.put(url, b"first", if_none_match="*")
-    with pytest.raises(PreconditionFailedError), v3_client.open(url, "xb") as file:
+    with pytest.raises(FileExistsError, match=f"{url}: it is there already"), v3_client.open(url, "xb") as file:
         file.write(b"second")
-    with pytest.raises(PreconditionFailedError):
+    with pytest.raises(ObjectExistsError, match=f"{url}: it is there already"):
         v3_client.put(url, b"second", if_none_match="*")
     second = v3_client.put(url, b"second", if_match=first.etag)
     with pytest.raises(PreconditionFailedError):
@@ -173,7 +174,7 @@ def test_create_only_and_compare_and_swap(v3_client: Client, bucket: str) -> Non
 def test_conditions_hold_for_objects_in_parts_too(v3_client: Client, raw_s3: Any, bucket: str, encryption: Any) -> None:
     url, data = f"s3://{bucket}/o", os.urandom(PART + 1)
     v3_client.put(url, data, if_none_match="*", encryption=encryption)
-    with pytest.raises(PreconditionFailedError):
+    with pytest.raises(ObjectExistsError, match=url):
         v3_client.put(url, bytes(PART + 1), if_none_match="*", encryption=encryption)
     assert v3_client.get(url, encryption=encryption) == data
     assert left_over(raw_s3, bucket) == (["_arrowseal.o.index"] * (encryption is not PLAIN) + ["o"], 0)

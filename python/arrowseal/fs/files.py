@@ -7,7 +7,6 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.exceptions import ObjectExistsError, PreconditionFailedError
 from arrowseal.fs.exit_guard import give_up, lent, wait_for
 from arrowseal.object_reader import ObjectReader
 from arrowseal.outgoing import contiguous
@@ -85,16 +84,9 @@ class OutputFile(io.RawIOBase):
         return self._writer.write(data)
 
     def commit(self) -> None:
-        """Make the object of what was written; nothing, if that was given up. Raises what `ObjectWriter.commit` does,
-        and `ObjectExistsError` where the file was to be a new one.
-        """
+        """Make the object of what was written; nothing, if that was given up. Raises as `ObjectWriter.commit` does."""
         if not self._given_up and not self._writer.closed:
-            try:
-                self._writer.commit()
-            except PreconditionFailedError as error:
-                if self.mode != "xb":
-                    raise
-                raise ObjectExistsError(str(error)) from None
+            self._writer.commit()
             self._committed()
         super().close()
 

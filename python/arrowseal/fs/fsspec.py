@@ -16,7 +16,7 @@ from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
 
-from arrowseal.exceptions import ConfigurationError, ObjectExistsError, ObjectNotFoundError, PreconditionFailedError
+from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.fs.access import Access, reference
 from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
 from arrowseal.fs.side_by_side import side_by_side
@@ -303,12 +303,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
             return
         if mode == "create":
             keywords["if_none_match"] = "*"
-        try:
-            self.access.put(path, value, **keywords)
-        except PreconditionFailedError as error:
-            if mode != "create":
-                raise
-            raise ObjectExistsError(str(error)) from None
+        self.access.put(path, value, **keywords)
         self._tree.recent.forget(path)
 
     def put_file(
