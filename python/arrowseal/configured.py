@@ -13,7 +13,7 @@ from arrowseal.counters import Counters
 from arrowseal.data_keys import DataKeyCache, Reuse
 from arrowseal.keyrings import Keyrings
 from arrowseal.lanes import store_of
-from arrowseal.options import ClientOptions, Lane
+from arrowseal.options import ClientOptions, Lane, without_interop
 from arrowseal.reading import Reader
 from arrowseal.retrying import RetryingStore
 from arrowseal.suites import MAX_CONTENT_BYTES, V3, AnyContext, CommitmentPolicy, Format
@@ -139,13 +139,17 @@ class Configured:
 
     def replace(self, **options: Any) -> Self:
         """A client that was told the same but for these options. It uses what was handed to this one, a boto3 session
-        or clients, and has keyrings, caches and counters of its own. Raises what `Client` does.
+        or clients, and has keyrings, caches and counters of its own. Another `interop=` decides format and policy anew.
+        Raises what `Client` does.
 
         >>> from arrowseal import Client
         >>> Client("alias/tables").replace(kms_key_id="alias/archive").options.kms_key_id
         'alias/archive'
         """
-        return type(self)(**(vars(self._options) | self._connections.handed_in | options))
+        told = vars(self._options) | self._connections.handed_in
+        if options.get("interop", self._options.interop) != self._options.interop:
+            told = without_interop(told)
+        return type(self)(**(told | options))
 
     def __repr__(self) -> str:
         told = self._options

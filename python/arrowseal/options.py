@@ -92,6 +92,8 @@ class ClientOptions:
         if not isinstance(options.transfer, TransferOptions):
             raise ConfigurationError("transfer= is a TransferOptions")
         check_progress(options.progress)
+        check_switch("allow_plaintext", options.allow_plaintext)
+        check_switch("allow_insecure_kms_endpoint", options.allow_insecure_kms_endpoint)
         if options.lane not in get_args(Lane):
             raise ConfigurationError(f"lane={options.lane!r} is not known: 'auto', 'boto3' or 'obstore'")
         if isinstance(options.kms_key_id, Mapping):
@@ -107,6 +109,24 @@ class ClientOptions:
         if not isinstance(options.max_plaintext_bytes, int) or options.max_plaintext_bytes < 0:
             raise ConfigurationError("max_plaintext_bytes is a number of bytes, 0 or more")
         return options
+
+
+def without_interop(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a client for which another `interop=` decides: format and policy are told again where this one
+    set them, and the policy that nobody has to name is not held against it.
+    """
+    free = {"interop"}
+    if told["interop"] is not None:
+        free |= {"format", "commitment_policy"}
+    elif told["commitment_policy"] is DEFAULT_POLICY:
+        free |= {"commitment_policy"}
+    return {name: value for name, value in told.items() if name not in free}
+
+
+def check_switch(name: str, value: Any) -> None:
+    """Raise `ConfigurationError` for anything but True and False: the text "false" of a setting would allow."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}= is True or False, not {value!r}")
 
 
 def _key_ids(key_ids: Any) -> tuple[str, ...]:

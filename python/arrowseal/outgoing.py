@@ -93,6 +93,12 @@ def check_put_arguments(
     """A caller's arguments for boto3's `put_object`, with the condition of the write. Raises `ConfigurationError` for
     those that are not its to give, and for conditions that cannot be.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"s3_additional_kwargs is a mapping of arguments of boto3's put_object, not {type(given).__name__}"
+        )
+    if not isinstance(if_match, str | None):
+        raise ConfigurationError(f"if_match= is an ETag, a string, not {type(if_match).__name__}")
     arguments = dict(given or {})
     if if_match is not None:
         arguments["IfMatch"] = if_match if if_match.startswith('"') else f'"{if_match}"'

@@ -23,6 +23,7 @@ from arrowseal.exceptions import (
 from arrowseal.head import encryption_label
 from arrowseal.legacy import check_legacy
 from arrowseal.location import INSTRUCTION_SUFFIX, version_arguments
+from arrowseal.options import check_switch
 from arrowseal.store import Payload
 from arrowseal.suites import AnyContext, Format
 from arrowseal.transfer import Download
@@ -146,6 +147,8 @@ class Reader:
         `ConfigurationError` for a read that has no key, before any request.
         """
         options = self._options
+        if allow_plaintext is not None:
+            check_switch("allow_plaintext", allow_plaintext)
         silent = encryption is None and encryption_context is None and kms_key_id is None
         silent = silent and version_id is None and legacy is None
         usual = self._usual.get(allow_plaintext) if silent else None

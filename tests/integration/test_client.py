@@ -242,12 +242,10 @@ def test_arguments_for_s3_pass_through_and_reserved_ones_are_refused(client: Cli
 
 @pytest.mark.parametrize(
     "given",
-    [{"NoSuchArgument": 1}, {"Metadata": {"ort": "Zürich"}}, {"Metadata": {"a": 1}}, {"ContentType": 7}],
+    [{"NoSuchArgument": 1}, {"Metadata": {"ort": "Zürich"}}, {"Metadata": {"a": 1}}, {"ContentType": 7}, "text/csv"],
     ids=str,
 )
-def test_arguments_that_s3_does_not_know_are_refused_before_kms_is_asked(
-    raw_s3: Any, bucket: str, given: dict[str, Any]
-) -> None:
+def test_arguments_that_s3_does_not_know_are_refused_before_kms_is_asked(raw_s3: Any, bucket: str, given: Any) -> None:
     kms = StrictKms()
     client = Client(kms.create_key(), s3=raw_s3, kms=kms)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError):
@@ -260,6 +258,14 @@ def test_create_only_writes_fail_with_a_typed_error_when_the_object_is_there(cli
     with pytest.raises(PreconditionFailedError):
         client.put(bucket=bucket, key="o", data=b"second", s3_additional_kwargs={"IfNoneMatch": "*"})
     assert client.get(bucket=bucket, key="o") == b"first"
+
+
+def test_a_switch_that_is_text_admits_nothing(client: Client, raw_s3: Any, bucket: str) -> None:
+    raw_s3.put_object(Bucket=bucket, Key="plain.csv", Body=b"a\n1\n")
+    with pytest.raises(ConfigurationError, match="allow_plaintext= is True or False, not 'false'"):
+        client.get(bucket=bucket, key="plain.csv", allow_plaintext="false")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="allow_plaintext="):
+        arrowseal.pandas.read_csv(f"s3://{bucket}/plain.csv", client=client, allow_plaintext="no")  # type: ignore[arg-type]
 
 
 def test_versions_are_read_by_their_id(client: Client, raw_s3: Any, bucket: str) -> None:

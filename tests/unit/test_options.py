@@ -41,6 +41,16 @@ def test_interop_analytics_sets_format_and_policy() -> None:
         Client("alias/a", interop="athena")
 
 
+def test_another_interop_decides_format_and_policy_as_if_the_client_were_new() -> None:
+    plain, shared = Client("alias/a"), Client("alias/a", interop="analytics")
+    for client, other in ((plain, shared), (shared, plain)):
+        for started in (client, pickle.loads(pickle.dumps(client))):
+            assert started.replace(interop=other.options.interop).options == other.options
+    chosen = Client("alias/a", commitment_policy="REQUIRE_ENCRYPT_ALLOW_DECRYPT")
+    with pytest.raises(PolicyConflictError):
+        chosen.replace(interop="analytics")
+
+
 def test_options_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Client("alias/a").options.allow_plaintext = True  # type: ignore[misc]
@@ -64,6 +74,9 @@ def test_options_are_frozen() -> None:
         {"decrypt_key_ids": [None]},
         {"max_plaintext_bytes": -1},
         {"max_plaintext_bytes": "1GB"},
+        {"allow_plaintext": "false"},
+        {"allow_plaintext": None},
+        {"allow_insecure_kms_endpoint": "0"},
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, object]) -> None:
