@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from arrowseal.exceptions import ConfigurationError
@@ -40,6 +41,8 @@ class DataKeyCache:
     max_age_seconds: float = 300.0
 
     def __post_init__(self) -> None:
+        if not all(isinstance(number, Real) for number in (self.max_keys, self.max_bytes, self.max_age_seconds)):
+            raise ConfigurationError("max_keys, max_bytes and max_age_seconds are numbers")
         if self.max_keys <= 0 or self.max_bytes <= 0 or not 0 < self.max_age_seconds <= 300:
             raise ConfigurationError(
                 "a data key cache holds at least one key, for at most 300 seconds; cache=None turns it off"

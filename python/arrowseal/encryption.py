@@ -19,6 +19,8 @@ from typing import Any, Final, TypeAlias
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.suites import NOT_THE_USERS, Format
 
+KMS_ARN: Final = re.compile(r"arn:[^:]+:kms:([^:]+):[^:]*:(key|alias)/.+")
+"""The ARN of a KMS key, or of an alias of one; its first group is the Region."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -41,6 +43,8 @@ class CSE:
             object.__setattr__(self, "format", Format.of(self.format))
         if not isinstance(self.instruction_file, bool):
             raise ConfigurationError("CSE(instruction_file=) is True or False: the suffix is the client's to say")
+        if self.kms_key_id is not None:
+            check_key_id(self.kms_key_id)
 
     @property
     def label(self) -> str:
@@ -88,6 +92,12 @@ class SSE_KMS(Plain):  # noqa: N801
     bucket_key: bool = False
     label: str = field(default="SSE-KMS", init=False)
 
+    def __post_init__(self) -> None:
+        if self.key is not None:
+            check_key_id(self.key)
+        if not isinstance(self.bucket_key, bool):
+            raise ConfigurationError(f"SSE_KMS(bucket_key=) is True or False, not {self.bucket_key!r}")
+
     def arguments(self) -> dict[str, Any]:
         key = {} if self.key is None else {"SSEKMSKeyId": self.key}
         return {"ServerSideEncryption": "aws:kms", "BucketKeyEnabled": self.bucket_key} | key
@@ -127,6 +137,27 @@ class SSE_C(Plain):  # noqa: N801
 
 Encryption: TypeAlias = CSE | Plain
 """How a write is protected."""
+
+
+def check_key_id(key_id: Any) -> str:
+    """The name of a KMS key, as it was given. Raises `ConfigurationError` for what can be none: an empty text, as an
+    unset variable gives it, must not stand for another key.
+
+    >>> check_key_id("alias/tables")
+    'alias/tables'
+    """
+    if not isinstance(key_id, str) or not key_id.strip():
+        given = "an empty one" if isinstance(key_id, str) else type(key_id).__name__  # no value: it may be a raw key
+        raise ConfigurationError(
+            f"KMS keys are given as strings, an id, an ARN or an alias such as 'alias/tables', not as {given}"
+        )
+    if key_id != key_id.strip():
+        raise ConfigurationError(f"{key_id!r} is no KMS key: it has blanks or the end of a line around it")
+    if key_id.startswith("arn:") and not KMS_ARN.fullmatch(key_id):
+        raise ConfigurationError(
+            f"{key_id!r} is no ARN of a KMS key, which is arn:aws:kms:REGION:ACCOUNT:key/ID, or alias/NAME at its end"
+        )
+    return key_id
 
 
 def check_context(context: Mapping[str, str] | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.binding import LOCATION_NAME, bound_location
 from arrowseal.data_keys import UnwrappedKeys
+from arrowseal.encryption import check_key_id
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.kms_keyring import DiscoveryKeyring, KmsKeyring
 from arrowseal.prefix_keys import PrefixKeys
@@ -45,9 +46,8 @@ class Keyrings:
     def for_key(self, kms_key_id: str | None, location: ObjectLocation) -> Keyring:
         """The keyring of a place: that of a named key, or the client's."""
         if kms_key_id is not None:
-            if kms_key_id not in self._named:
-                self._named.setdefault(kms_key_id, self._kms_keyring(kms_key_id))
-            return self._named[kms_key_id]
+            named = self._named.get(check_key_id(kms_key_id))
+            return named or self._named.setdefault(kms_key_id, self._kms_keyring(kms_key_id))
         told = self._options.kms_key_id
         own = self._prefixes.of(location) if self._prefixes is not None else told
         assert not isinstance(own, Mapping)  # noqa: S101 - a map is `_prefixes`

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from arrowseal._core import DataKey
 from arrowseal.credentials import credentials_error
+from arrowseal.encryption import KMS_ARN
 from arrowseal.exceptions import (
     ArrowSealError,
     CredentialsError,
@@ -42,7 +43,6 @@ KmsOf: TypeAlias = "Callable[[str | None], KMSClient]"
 """Gives the KMS client of a Region; of the client's own one for None."""
 
 _WRONG_TIME: Final = re.compile("Signature (expired|not yet current)")
-_ARN: Final = re.compile(r"arn:[^:]+:kms:([^:]+):[^:]*:(key|alias)/.+")
 _NEEDED: Final = {"ReEncrypt": "kms:ReEncryptFrom on the old key and kms:ReEncryptTo on the new one"}
 """The permissions for actions that are not called as they are."""
 _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
@@ -51,7 +51,11 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
         "access denied: the caller needs {needed}, and the key policy must allow this encryption context. "
         "Some KMS implementations answer so when the object was written under another key",
     ),
-    "NotFoundException": (KmsKeyNotFoundError, "no such key or alias in this account and Region"),
+    "NotFoundException": (
+        KmsKeyNotFoundError,
+        "no such key or alias in this account and Region; an alias is "
+        "written with alias/ before its name, a key of another account or Region as its ARN",
+    ),
     "DisabledException": (KmsKeyStateError, "the key is disabled: enable it, or read under another key"),
     "KMSInvalidStateException": (KmsKeyStateError, "the key is pending deletion or not usable: check its state"),
     "InvalidGrantTokenException": (
@@ -81,7 +85,7 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
 
 def region_of(key_id: str | None) -> str | None:
     """The Region that the ARN of a key or alias names; None for an id or an alias, which are of the client's own."""
-    named = _ARN.fullmatch(key_id or "")
+    named = KMS_ARN.fullmatch(key_id or "")
     return named[1] if named else None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from arrowseal.binding import LOCATION_NAME, Binding
 from arrowseal.data_keys import DataKeyCache
 from arrowseal.discovery import Discovery
-from arrowseal.encryption import check_context
+from arrowseal.encryption import check_context, check_key_id
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.interop import for_analytics
 from arrowseal.legacy import check_legacy
@@ -100,10 +100,11 @@ class ClientOptions:
             _key_ids(PrefixKeys(options.kms_key_id))
             options = replace(options, kms_key_id=dict(sorted(options.kms_key_id.items())))
         elif options.kms_key_id is not None:
-            _key_ids([options.kms_key_id])
+            check_key_id(options.kms_key_id)
         if options.discovery is not None and not isinstance(options.discovery, Discovery):
             raise ConfigurationError("discovery= is a Discovery(account_ids=[...]), or None")
         _check_binding(options)
+        _check_texts(options)
         if isinstance(options.kms_endpoint_url, Mapping) and not options.kms_endpoint_url:
             raise ConfigurationError("kms_endpoint_url= is a URL, or a map of Regions to URLs with at least one")
         if not isinstance(options.max_plaintext_bytes, int) or options.max_plaintext_bytes < 0:
@@ -129,10 +130,20 @@ def check_switch(name: str, value: Any) -> None:
         raise ConfigurationError(f"{name}= is True or False, not {value!r}")
 
 
+def _check_texts(options: ClientOptions) -> None:
+    for name in ("profile_name", "region_name", "endpoint_url"):
+        value = getattr(options, name)
+        if not isinstance(value, str | None):
+            raise ConfigurationError(f"{name}= is a string, as in boto3, not {type(value).__name__}")
+    if not isinstance(options.kms_endpoint_url, str | Mapping | None):
+        kind = type(options.kms_endpoint_url).__name__
+        raise ConfigurationError(f"kms_endpoint_url= is a URL, or a map of Regions to URLs, not {kind}")
+
+
 def _key_ids(key_ids: Any) -> tuple[str, ...]:
-    if isinstance(key_ids, str) or not all(isinstance(key_id, str) and key_id.strip() for key_id in key_ids):
-        raise ConfigurationError("KMS keys are given as strings: an id, an ARN or an alias such as 'alias/tables'")
-    return tuple(key_ids)
+    if isinstance(key_ids, str):
+        raise ConfigurationError(f"decrypt_key_ids= is a list of KMS keys, not one: [{key_ids!r}]")
+    return tuple(check_key_id(key_id) for key_id in key_ids)
 
 
 def _keyrings(given: Any) -> tuple[Keyring, ...]:

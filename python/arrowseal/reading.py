@@ -158,7 +158,7 @@ class Reader:
         arm = encryption if isinstance(encryption, CSE) else _USUAL_ARM
         context = arm.encryption_context if encryption_context is None else encryption_context
         expected = options.encryption_context if context is None else context
-        keyring = self._keyrings.for_key(kms_key_id or arm.kms_key_id, location)
+        keyring = self._keyrings.for_key(arm.kms_key_id if kms_key_id is None else kms_key_id, location)
         rules = ReadRules(
             commitment_policy=options.commitment_policy,
             allow_plaintext=no_cse is not None

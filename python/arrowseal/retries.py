@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from arrowseal.cancellation import cancellation
@@ -38,7 +39,10 @@ class RetryOptions:
     cap_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or min(self.deadline_seconds, self.base_seconds, self.cap_seconds) < 0:
+        seconds = self.deadline_seconds, self.base_seconds, self.cap_seconds
+        if not isinstance(self.attempts, Integral) or not all(isinstance(number, Real) for number in seconds):
+            raise ConfigurationError("attempts is a whole number, and seconds are numbers")
+        if self.attempts < 1 or min(seconds) < 0:
             raise ConfigurationError("retries take at least one attempt, and seconds that are not negative")
 
 

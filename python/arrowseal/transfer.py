@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from arrowseal.cancellation import cancellation
@@ -65,6 +66,11 @@ class TransferOptions:
     max_unindexed_bytes: int = 2**30
 
     def __post_init__(self) -> None:
+        numbers = self.part_bytes, self.concurrency, self.max_unindexed_bytes
+        if not all(isinstance(number, Integral) for number in numbers):
+            raise ConfigurationError("part_bytes, concurrency and max_unindexed_bytes are whole numbers")
+        if not isinstance(self.retries, RetryOptions):
+            raise ConfigurationError("retries is a RetryOptions")
         if self.max_unindexed_bytes < 0:
             raise ConfigurationError("max_unindexed_bytes is a number of bytes, 0 or more")
         if self.part_bytes < PIECE_BYTES or self.part_bytes % _BLOCK or self.concurrency < 1:

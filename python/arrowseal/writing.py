@@ -98,7 +98,8 @@ class Writer:
         if own is None and isinstance(self._options.encryption_context, AnyContext):
             own = {}  # ANY says what reads accept
         full = check_context(self._options.encryption_context if own is None else own)  # type: ignore[arg-type]
-        completed = CSE(kms_key_id or given.kms_key_id, chosen, full, given.instruction_file)
+        key_id = given.kms_key_id if kms_key_id is None else kms_key_id
+        completed = CSE(key_id, chosen, full, given.instruction_file)
         check_interop(completed, self._options)
         return completed
 

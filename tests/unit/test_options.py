@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +11,9 @@ import arrowseal
 from arrowseal import Client, CommitmentPolicy
 from arrowseal.exceptions import ConfigurationError, InsecureEndpointError, PolicyConflictError
 from doubles import StrictKms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FORBID = CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
 
@@ -71,7 +75,16 @@ def test_options_are_frozen() -> None:
         {"kms": "kms"},
         {"kms_key_id": ""},
         {"decrypt_key_ids": "alias/a"},
+        {"kms_key_id": "arn:aws:s3:::lake"},
+        {"kms_key_id": "arn:aws:kms:eu-west-1:key/1234"},
+        {"kms_key_id": "alias/a\n"},
+        {"kms_key_id": {"s3://lake": ""}},
         {"decrypt_key_ids": [None]},
+        {"decrypt_key_ids": ["alias/a", "arn:aws:s3:::lake"]},
+        {"region_name": 1},
+        {"profile_name": b"work"},
+        {"endpoint_url": 9000},
+        {"kms_endpoint_url": ["http://127.0.0.1"]},
         {"max_plaintext_bytes": -1},
         {"max_plaintext_bytes": "1GB"},
         {"allow_plaintext": "false"},
@@ -82,6 +95,48 @@ def test_options_are_frozen() -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         Client(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "key", ["", " ", 5, b"alias/a", ["alias/a"], {"s3://lake": "alias/a"}, "arn:aws:s3:::lake"], ids=str
+)
+def test_what_names_no_kms_key_is_refused_by_each_call_and_never_stands_for_another_key(key: Any) -> None:
+    client = Client("alias/a")
+    for call in (
+        lambda: client.put("s3://lake/o", b"x", kms_key_id=key),
+        lambda: client.open("s3://lake/o", "wb", kms_key_id=key),
+        lambda: client.get("s3://lake/o", kms_key_id=key),
+        lambda: client.object("s3://lake/o", kms_key_id=key),
+        lambda: arrowseal.arrow.read_table("s3://lake/o.parquet", client=client, kms_key_id=key),
+        lambda: arrowseal.CSE(kms_key_id=key),
+        lambda: arrowseal.SSE_KMS(key),
+        lambda: arrowseal.operations.rewrap("s3://lake/", to_key=key, client=client),
+    ):
+        with pytest.raises(ConfigurationError, match="KMS key"):
+            call()
+
+
+def test_an_error_over_a_key_that_is_no_text_does_not_show_it() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Client(b"a raw key, mistaken for a name")  # type: ignore[arg-type]
+    assert "mistaken" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: arrowseal.TransferOptions(part_bytes="8MB"),  # type: ignore[arg-type]
+        lambda: arrowseal.TransferOptions(concurrency=2.5),  # type: ignore[arg-type]
+        lambda: arrowseal.TransferOptions(retries=3),  # type: ignore[arg-type]
+        lambda: arrowseal.RetryOptions(attempts="3"),  # type: ignore[arg-type]
+        lambda: arrowseal.RetryOptions(deadline_seconds=None),  # type: ignore[arg-type]
+        lambda: arrowseal.DataKeyCache(max_age_seconds="60"),  # type: ignore[arg-type]
+        lambda: arrowseal.SSE_KMS("alias/a", bucket_key="false"),  # type: ignore[arg-type]
+    ],
+)
+def test_settings_of_another_type_are_refused_when_they_are_made(made: Callable[[], object]) -> None:
+    with pytest.raises(ConfigurationError):
+        made()
 
 
 def test_a_client_pickles_by_reference_and_not_with_boto3_objects() -> None:

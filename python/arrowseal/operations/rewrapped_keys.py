@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from arrowseal.encryption import check_key_id
 from arrowseal.exceptions import (
     ArrowSealError,
     AuthenticationError,
@@ -174,7 +175,7 @@ class RewrappedKeys:
 def check_to_key(to_key: Any) -> str | Keyring:
     """The key to rewrap under. Raises `ConfigurationError` for what is neither a KMS key nor a keyring that can."""
     if isinstance(to_key, str) and to_key.strip():
-        return to_key
+        return check_key_id(to_key)
     if not isinstance(to_key, str) and callable(getattr(to_key, "wrap", None)) and hasattr(to_key, "unwrap"):
         keyring: Keyring = to_key
         return keyring
