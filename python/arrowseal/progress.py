@@ -230,7 +230,8 @@ def object_progress(
     if option is False or (option is True and not attached()):
         return SILENT
     if option is True:
-        return ObjectBar(f"{doing} {location.name}", expected)
+        name = location.name or str(location)  # of a dataset, its prefix
+        return ObjectBar(f"{doing} {name}", expected)
     return ReportedProgress(option, location, expected)
 
 

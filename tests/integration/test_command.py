@@ -275,6 +275,7 @@ def test_ls_lists_as_the_aws_command_does(run: Run, folder: str) -> None:
     for words in ((), ("s3://",)):
         assert re.search(rf"(?m)^{when} arrowseal$", run("ls", *words).stdout.decode())
     assert run("ls", f"{folder}/nothing", code=1).stdout == b""
+    assert b"'s3a://lake' is not an s3://bucket/key URL" in run("ls", "s3a://lake", code=2).stderr
 
 
 def test_head_tells_how_an_object_is_encrypted(run: Run, folder: str) -> None:

@@ -62,6 +62,15 @@ def test_a_bar_has_a_name_a_rate_and_goes_away(monkeypatch: pytest.MonkeyPatch) 
     assert text.endswith("\r"), "the line is empty again"
 
 
+def test_a_bar_of_a_dataset_has_the_name_of_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = attach_terminal(monkeypatch)
+    progress = object_progress(True, "writing", ObjectLocation("lake", "trips/"))
+    progress.begin(3_000_000)
+    progress.advance(1_500_000)
+    progress.close()
+    assert "writing s3://lake/trips/:   0%" in terminal.getvalue()
+
+
 def test_what_comes_in_one_piece_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = attach_terminal(monkeypatch)
     bar = ObjectBar("reading")

@@ -88,12 +88,13 @@ def _cat(arguments: argparse.Namespace) -> int:
 
 def _ls(arguments: argparse.Namespace) -> int:
     client = connect(arguments)
-    url = (arguments.url or "s3://").removeprefix("s3://")  # `ls bucket` is a habit too
-    if not url:
+    url = arguments.url or "s3://"
+    url = url if "://" in url else f"s3://{url}"  # `ls bucket` is a habit too
+    if url == "s3://":
         for name, created in list_buckets(client):
             print(f"{_local_time(created)} {name}")
         return DONE
-    prefix = locate_prefix(f"s3://{url}")
+    prefix = locate_prefix(url)
     asked = arguments.encryption
     rows = client.list(prefix, delimiter=None if arguments.recursive else "/", encryption=asked)
     cut = 0 if arguments.recursive else prefix.key.rfind("/") + 1
