@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,18 @@ def test_the_example_of_a_table_of_athena_runs_as_it_stands(
     )
     assert f"'kms_key'='{lake.kms_key_arn}'" in shown
     assert shown.count("PARTITION (`year`=") == 2
+
+
+def test_what_the_readme_links_to_and_its_test_line_runs_is_in_the_source_distribution() -> None:
+    settings = tomllib.loads((README.parent / "pyproject.toml").read_text())
+    included = [one["path"] for one in settings["tool"]["maturin"]["include"] if one["format"] == "sdist"]
+    files = {path.relative_to(README.parent).as_posix() for pattern in included for path in README.parent.glob(pattern)}
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text())
+    assert "tests/README.md" in links
+    assert {*links, *settings["project"]["license-files"]} <= files
+    assert {f"{folder}/" for folder in settings["tool"]["pytest"]["ini_options"]["testpaths"]} <= {
+        f"{name.split('/')[0]}/" for name in files
+    }
 
 
 def test_the_switches_that_the_readme_names_exist() -> None:
