@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
-    from arrowseal.tables.pandas_calls import ReadCsv, ReadJson
+    from arrowseal.tables.pandas_calls import ReadCsv, ReadFiles, ReadJson, WriteParquet
     from arrowseal.tables.ranges import Ranges
     from arrowseal.tables.sink import Sink
 else:
@@ -122,6 +122,14 @@ def _called_as_read_json(face: Callable[..., Any]) -> ReadJson:
     return cast("ReadJson", face)
 
 
+def _called_as_files(face: Callable[..., Any]) -> ReadFiles:
+    return cast("ReadFiles", face)
+
+
+def _called_as_to_parquet(face: Callable[..., Any]) -> WriteParquet:
+    return cast("WriteParquet", face)
+
+
 _PICKS_FROM_CSV = frozenset(
     {
         "usecols",
@@ -168,6 +176,7 @@ def _needs_whole_parquet(arguments: Arguments) -> bool:
     return not asks or arguments.get("engine") == "fastparquet"
 
 
+@_called_as_files
 @reads_datasets(partial(read_tables, table_format=TableFormat.PARQUET))
 @reads_parts(
     pd.read_parquet,
@@ -224,6 +233,7 @@ def _names_columns(arguments: Arguments) -> bool:
     return isinstance(columns, (list, tuple)) and bool(columns) and all(isinstance(name, str) for name in columns)
 
 
+@_called_as_files
 @reads_datasets(partial(read_tables, table_format=TableFormat.ORC))
 @reads_parts(
     pd.read_orc,
@@ -244,6 +254,7 @@ def to_csv(frame: pd.DataFrame, sink: Sink, location: ObjectLocation, arguments:
     _serialise(frame, sink, "to_csv", _with_archive(arguments, location))
 
 
+@_called_as_to_parquet
 @writes_datasets(write_parquets, partitions="partition_cols")
 @writes(pd.DataFrame.to_parquet, TableFormat.PARQUET)
 def to_parquet(frame: pd.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:

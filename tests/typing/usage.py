@@ -32,6 +32,7 @@ from arrowseal.aio import AsyncClient
 from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter
 from arrowseal.operations import migrate
+from arrowseal.tables.dataset_written import WrittenDataset
 
 
 def objects(client: Client) -> None:
@@ -108,6 +109,12 @@ def frames(frame: pd.DataFrame, table: pl.DataFrame) -> None:
     assert_type(arrowseal.pandas.read_csv(bucket="lake", key="o.csv", chunksize=10), TextFileReader)
     assert_type(arrowseal.pandas.read_csv("s3://lake/o.csv", iterator=True), TextFileReader)
     assert_type(arrowseal.pandas.read_csv("s3://lake/o/", chunked=True), Iterator[pd.DataFrame])
+    assert_type(arrowseal.pandas.read_parquet("s3://lake/o/", chunked=1000), Iterator[pd.DataFrame])
+    assert_type(arrowseal.pandas.read_orc("s3://lake/o/", ["a"], chunked=True), Iterator[pd.DataFrame])
+    assert_type(arrowseal.pandas.to_parquet(frame, "s3://lake/o.parquet"), PutResult)
+    assert_type(arrowseal.pandas.to_parquet(frame, "s3://lake/o/", partition_cols=["a"]), WrittenDataset)
+    assert_type(arrowseal.pandas.to_parquet(frame, "s3://lake/o/", dataset=True), WrittenDataset)
+    assert_type(arrowseal.pandas.to_parquet(frame, "s3://lake/o/", mode="append"), WrittenDataset)
     assert_type(arrowseal.pandas.read_json("s3://lake/o.json"), pd.DataFrame)
     assert_type(arrowseal.pandas.read_json("s3://lake/o.json", typ="series"), pd.Series[Any])
     for chunk in arrowseal.pandas.read_json("s3://lake/o.json", lines=True, chunksize=10):

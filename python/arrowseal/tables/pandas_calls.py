@@ -1,15 +1,20 @@
-"""What the readers of pandas that give more than frames give for which arguments: for type checkers, as pandas' own."""
+"""What the functions for pandas whose results hang on their arguments give for which: for type checkers, as pandas'
+own.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
     from pandas.io.json._json import JsonReader
     from pandas.io.parsers import TextFileReader
+
+    from arrowseal.tables.dataset_written import WrittenDataset
+    from arrowseal.writing import PutResult
 
 
 class ReadCsv(Protocol):
@@ -75,3 +80,40 @@ class ReadJson(Protocol):
         chunked: Literal[False] | None = None,
         **arguments: Any,
     ) -> pd.DataFrame: ...
+
+
+class ReadFiles(Protocol):
+    """The type of `arrowseal.pandas.read_parquet` and `read_orc`."""
+
+    __name__: str
+
+    @overload
+    def __call__(
+        self, path: Any = None, *more: Any, chunked: Literal[True] | int, **arguments: Any
+    ) -> Iterator[pd.DataFrame]: ...
+
+    @overload
+    def __call__(self, path: Any = None, *more: Any, **arguments: Any) -> pd.DataFrame: ...
+
+
+class WriteParquet(Protocol):
+    """The type of `arrowseal.pandas.to_parquet`."""
+
+    __name__: str
+
+    @overload
+    def __call__(
+        self, df: Any, path: Any = None, *, partition_cols: Sequence[str], **arguments: Any
+    ) -> WrittenDataset: ...
+
+    @overload
+    def __call__(self, df: Any, path: Any = None, *, dataset: Literal[True], **arguments: Any) -> WrittenDataset: ...
+
+    @overload
+    def __call__(self, df: Any, path: Any = None, *, mode: str, **arguments: Any) -> WrittenDataset: ...
+
+    @overload
+    def __call__(self, df: Any, path: Any = None, *, max_rows_by_file: int, **arguments: Any) -> WrittenDataset: ...
+
+    @overload
+    def __call__(self, df: Any, path: Any = None, **arguments: Any) -> PutResult: ...
