@@ -322,6 +322,12 @@ def test_the_key_may_be_an_alias_and_without_one_nothing_is_sent(run: Run, folde
     assert "alias/none" in run("cp", "-", f"{folder}/a", "--kms-key-id", "alias/none", code=1).stderr.decode()
 
 
+def test_an_empty_key_of_the_options_does_not_stand_for_that_of_the_environment(run: Run, folder: str) -> None:
+    said = run("cp", "-", f"{folder}/a", "--kms-key-id", "", stdin=b"a", code=2).stderr.decode()
+    assert "KMS keys are given as strings" in said
+    assert run("ls", f"{folder}/", code=1).stdout == b""
+
+
 def begun(s3: Any, url: str) -> str:
     """The id of an upload with one part that nobody finishes."""
     upload_id: str = s3.create_multipart_upload(Bucket="arrowseal", Key=key(url))["UploadId"]

@@ -46,8 +46,11 @@ def connect_services(arguments: argparse.Namespace) -> Client:
 
 
 def key_id(arguments: argparse.Namespace) -> str | None:
-    """The KMS key of the options or the environment."""
-    return arguments.kms_key_id or os.environ.get("ARROWSEAL_KMS_KEY_ID") or None
+    """The KMS key of the options or the environment. An empty one of the options, as an unset variable of a script
+    gives it, stays that, and is refused.
+    """
+    given: str | None = arguments.kms_key_id
+    return given if given is not None else os.environ.get("ARROWSEAL_KMS_KEY_ID") or None
 
 
 def context(arguments: argparse.Namespace) -> dict[str, str]:
