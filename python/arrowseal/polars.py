@@ -32,7 +32,7 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pyarrow as pa
 
@@ -49,12 +49,13 @@ from arrowseal.tables.ranges import whole_file
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, sinks, writes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     import polars as pl
     from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
+    from arrowseal.tables.polars_calls import WriteParquet
     from arrowseal.tables.ranges import Ranges
     from arrowseal.tables.sink import Sink
     from arrowseal.tables.table_object import TableObject
@@ -196,6 +197,11 @@ def scan_ipc(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     return LazyWhole(table_object, arguments, pl.scan_ipc, TableFormat.IPC).frame()
 
 
+def _called_as_write_parquet(face: Callable[..., Any]) -> WriteParquet:
+    return cast("WriteParquet", face)
+
+
+@_called_as_write_parquet
 @writes_datasets(write_parquets, partitions="partition_by")
 @writes(pl.DataFrame.write_parquet, TableFormat.PARQUET)
 def write_parquet(frame: pl.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:

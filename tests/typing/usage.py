@@ -120,5 +120,7 @@ def frames(frame: pd.DataFrame, table: pl.DataFrame) -> None:
     for chunk in arrowseal.pandas.read_json("s3://lake/o.json", lines=True, chunksize=10):
         assert_type(chunk, pd.DataFrame)
     assert_type(arrowseal.polars.read_parquet("s3://lake/o.parquet"), pl.DataFrame)
+    assert_type(arrowseal.polars.write_parquet(table, "s3://lake/o.parquet"), PutResult)
+    assert_type(arrowseal.polars.write_parquet(table, "s3://lake/o/", partition_by="a"), WrittenDataset)
     assert_type(arrowseal.polars.scan_parquet("s3://lake/o.parquet"), pl.LazyFrame)
     arrowseal.polars.write_parquet(table, "s3://lake/o.parquet", encryption_context={"team": "weather"})

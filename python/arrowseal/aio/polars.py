@@ -5,9 +5,16 @@ Scans request nothing and are the same here; run their queries by `await arrowse
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from arrowseal import polars as faces
 from arrowseal.aio.client import awaitable_face
 from arrowseal.polars import scan_csv, scan_ipc, scan_ndjson, scan_parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from arrowseal.writing import PutResult
 
 __all__ = [
     "read_csv",
@@ -39,4 +46,4 @@ sink_parquet = awaitable_face(faces.sink_parquet)
 write_csv = awaitable_face(faces.write_csv)
 write_ipc = awaitable_face(faces.write_ipc)
 write_ndjson = awaitable_face(faces.write_ndjson)
-write_parquet = awaitable_face(faces.write_parquet)
+write_parquet = awaitable_face(cast("Callable[..., PutResult]", faces.write_parquet))
