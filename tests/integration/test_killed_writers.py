@@ -1,10 +1,13 @@
-"""A writer that is killed in the midst of an upload: nothing that can be read, and a sweep that finds the rest."""
+"""A writer that is killed in the midst of an upload: nothing that can be read, and a sweep that finds the rest; one
+that is asked to end leaves nothing.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -30,17 +33,21 @@ def servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return there
 
 
-def killed_in_an_upload(s3: Any, bucket: str, key: str) -> None:
-    """`arrowseal cp -` of a stream that does not end, killed by signal 9 when S3 has a part of it."""
+def killed_in_an_upload(s3: Any, bucket: str, key: str, number: int = signal.SIGKILL) -> tuple[int, bytes]:
+    """`arrowseal cp -` of a stream that does not end, killed by a signal when S3 has a part of it; its exit code, and
+    what it said.
+    """
     words = [sys.executable, "-m", "arrowseal", "cp", "-", f"s3://{bucket}/{key}"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
+        assert process.stderr is not None
         process.stdin.write(bytes(2 * PART + 2**20))
         process.stdin.flush()
         while not any_part(s3, bucket, key):
             assert process.poll() is None
             time.sleep(0.05)
-        process.kill()
+        process.send_signal(number)
+        return process.wait(), process.stderr.read()
 
 
 def any_part(s3: Any, bucket: str, key: str) -> bool:
@@ -82,3 +89,15 @@ def test_a_killed_writer_leaves_the_object_that_it_was_to_replace(servers: Local
     for upload in client.uploads(url):
         client.abort_upload(upload)
     assert client.get(url) == b"before"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=lambda given: str(given),
+)
+def test_a_writer_that_is_asked_to_end_takes_its_parts_back(servers: LocalServers, number: int, code: int) -> None:
+    s3, bucket, key = servers.s3_client(), servers.bucket, f"ended/{secrets.token_hex(4)}"
+    assert killed_in_an_upload(s3, bucket, key, number) == (code, b"")
+    assert servers.client().uploads(f"s3://{bucket}/{key}") == []
+    assert servers.client().list(f"s3://{bucket}/{key}") == []

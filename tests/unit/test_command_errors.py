@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 
 import pytest
 
 from arrowseal import cli, exceptions
 from arrowseal.cli import demo
 from arrowseal.cli.connection import connect, context
+from arrowseal.cli.signals import ending_by_signals
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,34 @@ def test_exit_codes_tell_misuse_from_failure(
     monkeypatch.setattr(demo, "run", fail)
     assert cli.main(["demo"]) == code
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_signal_that_comes_again_does_not_disturb_the_cleaning_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned_up = []
+
+    def ended(_: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:  # `timeout` signals the process and its group
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGHUP)
+            cleaned_up.append(True)
+        return 0
+
+    monkeypatch.setattr(demo, "run", ended)
+    assert cli.main(["demo"]) == 143
+    assert cleaned_up == [True]
+    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    try:
+        with ending_by_signals():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_every_command_that_opens_objects_takes_the_switches_of_old_ones() -> None:

@@ -1,7 +1,7 @@
 """The `arrowseal` command: its arguments, its exit codes and how it tells of errors.
 
-Exit codes: 0 done, 1 something failed, 2 it was asked for wrongly (nothing was done), 130 interrupted. Whatever takes
-time to import is imported by the command that needs it, so that `--help` is quick.
+Exit codes: 0 done, 1 something failed, 2 it was asked for wrongly (nothing was done), 130 interrupted, 143 terminated,
+129 hung up. Whatever takes time to import is imported by the command that needs it, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, TextIO
 
 from arrowseal import exceptions
+from arrowseal.cli.signals import Terminated, ending_by_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,11 +59,14 @@ def _run(words: list[str], command: list[str]) -> int:
     try:
         arguments = _parser().parse_args(words)
         arguments.command = command
-        code = int(arguments.run(arguments))
+        with ending_by_signals():
+            code = int(arguments.run(arguments))
         if sys.stdout is not None:  # as it is for a process that was started without one (`>&-`)
             sys.stdout.flush()  # a closed pipe shows here rather than at the exit of the interpreter
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong argument
         return stop.code if isinstance(stop.code, int) else MISUSED
+    except Terminated as ended:
+        return 128 + ended.number  # as shells have it
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
