@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import partial
 from traceback import walk_tb
@@ -13,6 +14,9 @@ from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
     CredentialsError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
     StoreUnansweredError,
 )
 from arrowseal.location import ObjectLocation
@@ -122,18 +126,24 @@ class Boto3Store(Boto3Attributes):
         source_arguments: Mapping[str, Any] = NOTHING,
     ) -> None:
         stored = self.head(source, operation, arguments=source_arguments)
-        if stored.stored_bytes > _COPY_LIMIT:
-            kept = self.attributes(source, operation, arguments=source_arguments)
-            headers = {name: value for name, value in kept.arguments.items() if name in HEADERS}
-            tags = {"Tagging": self.tags(source, operation)} if kept.tags else {}
-            given = {**headers, **tags, **arguments}
-            self.copy_in_parts(kept.stored, target, operation, arguments=given, source_arguments=source_arguments)
-            return
-        origin = StoredRange(stored, 0, stored.stored_bytes, source_arguments)
-        with self.request(target, operation, "PutObject", {**arguments, **source_arguments}) as s3:
-            s3.copy_object(
-                Bucket=target.bucket, Key=target.key, MetadataDirective="COPY", **origin.arguments, **arguments
-            )
+        try:
+            if stored.stored_bytes > _COPY_LIMIT:
+                kept = self.attributes(source, operation, arguments=source_arguments)
+                headers = {name: value for name, value in kept.arguments.items() if name in HEADERS}
+                tags = {"Tagging": self.tags(source, operation)} if kept.tags else {}
+                given = {**headers, **tags, **arguments}
+                self.copy_in_parts(kept.stored, target, operation, arguments=given, source_arguments=source_arguments)
+                return
+            # Whatever is there by now, whole: only parts would have to be those of one version.
+            origin = StoredRange(stored, 0, stored.stored_bytes, source_arguments).arguments
+            del origin["CopySourceIfMatch"]
+            with self.request(target, operation, "PutObject", {**arguments, **source_arguments}) as s3:
+                s3.copy_object(Bucket=target.bucket, Key=target.key, MetadataDirective="COPY", **origin, **arguments)
+        except ObjectNotFoundError:
+            raise ObjectNotFoundError(f"{source}: deleted before it was copied to {target}") from None
+        except PreconditionFailedError:
+            message = f"{source}: overwritten while it was copied to {target}: copy it again"
+            raise ObjectChangedError(message) from None
 
     def _copied(
         self,
@@ -159,7 +169,11 @@ class Boto3Store(Boto3Attributes):
         return WrittenObject(etag.strip('"'), answer.get("VersionId"))
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:
-        with self.request(location, operation, "DeleteObject", arguments) as s3:
+        # S3 has no error for one that is gone; other servers do, some only for one that goes at that moment.
+        with (
+            contextlib.suppress(ObjectNotFoundError),
+            self.request(location, operation, "DeleteObject", arguments) as s3,
+        ):
             s3.delete_object(Bucket=location.bucket, Key=location.key, **arguments)
 
     def list_page(

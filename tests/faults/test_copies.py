@@ -1,0 +1,90 @@
+"""Copies and deletions of objects that others overwrite or delete at the same moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from broken_bodies import Fault, operation_of
+from fault_rules import always
+
+from arrowseal import store_boto3
+from arrowseal.exceptions import ObjectChangedError, ObjectNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broken_bodies import Rule
+    from broken_servers import BrokenServers
+
+SOURCE, TARGET = "s3://bucket/source", "s3://bucket/target"
+LARGE = 9 * 2**20
+"""Written in parts, so that an index lies beside it."""
+
+
+@pytest.fixture
+def servers(listening: BrokenServers) -> BrokenServers:
+    """Empty servers without faults so far."""
+    listening.s3.reset()
+    listening.s3.server.objects.clear()
+    listening.s3.server.open_uploads.clear()
+    return listening
+
+
+def before(operation: str, act: Callable[[], object], *, key: str = "target") -> Rule:
+    """What somebody does right before the first request of an operation for a key."""
+    done = False
+
+    def rule(method: str, path: str, headers: dict[str, str]) -> None:
+        nonlocal done
+        if not done and operation_of(method, path, headers) == operation and path.partition("?")[0].endswith(key):
+            done = True
+            act()
+
+    return rule
+
+
+def test_what_is_overwritten_while_it_is_copied_is_copied_as_it_is_then(servers: BrokenServers) -> None:
+    client, others = servers.client(), servers.client()
+    client.put(SOURCE, b"before")
+    servers.s3.rule = before("CopyObject", lambda: others.put(SOURCE, b"after"))
+    client.copy(SOURCE, TARGET)
+    assert client.get(TARGET) == b"after"
+
+
+def test_a_copy_is_done_whatever_becomes_of_the_index_meanwhile(servers: BrokenServers) -> None:
+    client, others = servers.client(), servers.client()
+    client.put(SOURCE, bytes(LARGE))
+    servers.s3.rule = before("CopyObject", lambda: others.put(SOURCE, b"1" * LARGE), key="_arrowseal.target.index")
+    client.copy(SOURCE, TARGET)
+    servers.s3.reset()
+    with client.object(TARGET) as copied:
+        assert copied.read_at(LARGE - 5, 5) == bytes(5)
+
+
+def test_a_copy_of_what_was_deleted_meanwhile_names_what_is_not_there(servers: BrokenServers) -> None:
+    client, others = servers.client(), servers.client()
+    client.put(SOURCE, b"before")
+    servers.s3.rule = before("CopyObject", lambda: others.delete(SOURCE))
+    with pytest.raises(ObjectNotFoundError, match=f"^{SOURCE}: deleted before it was copied to {TARGET}$"):
+        client.copy(SOURCE, TARGET)
+
+
+def test_a_copy_in_parts_of_what_is_overwritten_meanwhile_is_none_and_names_it(
+    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_boto3, "_COPY_LIMIT", 0)
+    client, others = servers.client(), servers.client()
+    client.put(SOURCE, b"before")
+    servers.s3.rule = before("UploadPartCopy", lambda: others.put(SOURCE, b"after"))
+    with pytest.raises(ObjectChangedError, match=f"^{SOURCE}: overwritten while it was copied to {TARGET}: "):
+        client.copy(SOURCE, TARGET)
+    assert not client.exists(TARGET)
+    assert client.uploads("s3://bucket") == []
+
+
+def test_deleting_what_is_gone_is_no_error_on_servers_that_have_one(servers: BrokenServers) -> None:
+    client = servers.client()
+    servers.s3.rule = always("DeleteObject", Fault("status", 404, "NoSuchKey"))
+    client.delete(SOURCE)
+    assert servers.s3.count("DeleteObject") == 1
