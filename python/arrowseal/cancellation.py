@@ -26,6 +26,11 @@ class Cancellation:
     def __init__(self) -> None:
         self._cancelled = threading.Event()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the work was called off."""
+        return self._cancelled.is_set()
+
     def cancel(self) -> None:
         """Call the work off; it ends at its next `check`."""
         self._cancelled.set()
@@ -39,6 +44,33 @@ class Cancellation:
         """Wait, or raise `CancelledWork` as soon as the work is called off."""
         self._cancelled.wait(seconds)
         self.check()
+
+
+class _Either(Cancellation):
+    """Work that two may call off, of whom the first is waited for."""
+
+    def __init__(self, first: Cancellation, second: Cancellation) -> None:
+        self._first = first
+        self._second = second
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether either has called the work off."""
+        return self._first.cancelled or self._second.cancelled
+
+    def cancel(self) -> None:
+        """Call off what the first one calls off."""
+        self._first.cancel()
+
+    def check(self) -> None:
+        """Raise `CancelledWork` if either has called the work off."""
+        self._first.check()
+        self._second.check()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or raise `CancelledWork`: as soon as the first one calls the work off, or later if the second does."""
+        self._first.sleep(seconds)
+        self._second.check()
 
 
 class _Never(Cancellation):
@@ -74,6 +106,11 @@ def cancelled_by(cancel: Cancellation) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def also_cancelled_by(cancel: Cancellation) -> contextlib.AbstractContextManager[None]:
+    """Inside this block, `cancel` calls the work off, and so does who could before."""
+    return cancelled_by(_Either(cancel, cancellation()))
 
 
 def shielded() -> contextlib.AbstractContextManager[None]:

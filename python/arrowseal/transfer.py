@@ -213,7 +213,7 @@ class Transfer:
     ) -> None:
         """Receive one range, resumed where it breaks off for as long as the budget lasts."""
         start, end = asked
-        source = _Source(self, start, end, body, budget or self.store.budget())
+        source = _Source(self, start, end, body, budget or self.store.budget(), stop)
         with contextlib.closing(source):
             for offset in range(start, end, piece_bytes):
                 if stop is not None and stop.is_set():
@@ -280,13 +280,22 @@ class Download(Transfer):
 class _Source:
     """The bytes of one part, over as many requests as it takes."""
 
-    def __init__(self, transfer: Transfer, start: int, end: int, body: Body | None, budget: Budget) -> None:
+    def __init__(
+        self,
+        transfer: Transfer,
+        start: int,
+        end: int,
+        body: Body | None,
+        budget: Budget,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._transfer = transfer
         self._position = start
         self._begun = start
         self._end = end
         self._body = body
         self._budget = budget
+        self._stop = stop
 
     def close(self) -> None:
         if self._body is not None:
@@ -307,6 +316,8 @@ class _Source:
                     )
             except UnavailableError as error:
                 self.close()
+                if self._stop is not None and self._stop.is_set():
+                    raise  # another range has failed, or who waits for them was interrupted: it is not asked again
                 self._budget.pause(error)
                 operation.retries += 1
                 operation.resumed_bytes += self._position - self._begun

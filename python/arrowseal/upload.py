@@ -16,7 +16,7 @@ from contextvars import copy_context
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from arrowseal.cancellation import cancellation, shielded
+from arrowseal.cancellation import Cancellation, also_cancelled_by, cancellation, shielded
 from arrowseal.exceptions import (
     ArrowSealError,
     ObjectExistsError,
@@ -87,7 +87,7 @@ class Upload:
         self._in_flight: set[Future[WrittenPart]] = set()
         self._parts: list[WrittenPart] = []
         self._sent = 0
-        self._stop = threading.Event()
+        self._given_up = Cancellation()
         self._lock = threading.Lock()
         self._unanswered: timedelta | None = None
         self._process = os.getpid()
@@ -149,7 +149,7 @@ class Upload:
         """Give up what was sent so far; nothing of it stays. Warns where S3 does not confirm that, and never raises."""
         if os.getpid() != self._process:
             return  # a forked child leaves its parent's upload alone
-        self._stop.set()
+        self._given_up.cancel()  # parts that are refused for now are not sent again
         self._finish()
         self._give_up()
 
@@ -195,7 +195,7 @@ class Upload:
         _open_here.add(upload_id)
         if since is not None:
             self._unanswered = timedelta(seconds=time.monotonic() - since) + _CLOCK_STEP
-        if self._stop.is_set():
+        if self._given_up.cancelled:
             self._give_up()
         return upload_id
 
@@ -226,12 +226,11 @@ class Upload:
 
     def _send(self, upload_id: str, number: int, payload: Payload | StoredRange) -> WrittenPart:
         try:
-            if self._stop.is_set():
-                raise UploadNotFoundError(f"{self._location}: the upload was given up")
-            cancellation().check()
-            part = self._store.put_part(
-                self._location, self._operation, upload_id, number, payload, arguments=self._outgoing.arguments
-            )
+            with also_cancelled_by(self._given_up):
+                cancellation().check()
+                part = self._store.put_part(
+                    self._location, self._operation, upload_id, number, payload, arguments=self._outgoing.arguments
+                )
         finally:
             self._operation.release(payload.own_bytes)
         self._operation.progress.advance(len(payload))

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from arrowseal.cancellation import Cancellation, cancelled_by
 from arrowseal.cli import DONE, FAILED, describe, opened, sse, visible
 from arrowseal.cli.connection import connect
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, LocationError, StoreError
@@ -237,7 +238,13 @@ def _run_all(transfers: list[Transfer], client: Client, arms: Arms, *, quiet: bo
         ThreadPoolExecutor(min(WORKERS, len(transfers)), "arrowseal-cp") as pool,
     ):
         shares = {transfer: _Share(done) for transfer in transfers}
-        futures = {pool.submit(each.run, client, arms, share): each for each, share in shares.items()}
+        cancel = Cancellation()
+
+        def one(transfer: Transfer) -> None:
+            with cancelled_by(cancel):
+                transfer.run(client, arms, shares[transfer])
+
+        futures = {pool.submit(one, each): each for each in shares}
         try:
             for future in as_completed(futures):
                 transfer = futures[future]
@@ -255,6 +262,7 @@ def _run_all(transfers: list[Transfer], client: Client, arms: Arms, *, quiet: bo
                         done.write(str(transfer))
                 shares[transfer].end(transfer.stored_bytes)
         except BaseException:
+            cancel.cancel()  # what is on its way is not waited for to its end, and leaves nothing behind
             pool.shutdown(cancel_futures=True)
             raise
     return code

@@ -1,0 +1,105 @@
+"""A transfer that is given up: what of it is refused for now is not asked for again while it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from broken_bodies import Fault, operation_of, part_of
+
+from arrowseal import RetryOptions, TransferOptions, cli
+from arrowseal.exceptions import StoreAccessDeniedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from broken_bodies import Rule
+    from broken_servers import BrokenServers
+
+PART = 5 * 2**20
+URL = "s3://bucket/o"
+STUBBORN = TransferOptions(
+    part_bytes=PART,
+    concurrency=2,
+    retries=RetryOptions(attempts=2**30, deadline_seconds=20, base_seconds=0.001, cap_seconds=0.01),
+)
+"""Would try again a hundred times, as often as a client does at most."""
+DENIED = Fault("status", 403, "AccessDenied")
+SLOW_DOWN = Fault("status", 503, "SlowDown")
+
+
+@pytest.fixture
+def servers(listening: BrokenServers) -> BrokenServers:
+    """Empty servers without faults so far."""
+    listening.s3.reset()
+    listening.s3.server.objects.clear()
+    listening.s3.server.open_uploads.clear()
+    return listening
+
+
+def one_of_two(operation: str) -> tuple[Rule, list[str]]:
+    """Of two requests of an operation that are at work at once, the second is denied as soon as the first one is
+    throttled, which it is from then on; and what was asked after the denial.
+    """
+    throttled, denied = threading.Event(), threading.Event()
+    afterwards: list[str] = []
+
+    def rule(method: str, path: str, headers: dict[str, str]) -> Fault | None:
+        start = headers.get("Range", "")
+        if operation_of(method, path, headers) != operation or start.startswith("bytes=0-"):
+            return None
+        if part_of(path) == 1 or start.startswith(f"bytes={PART}-"):
+            throttled.set()
+            if denied.is_set():
+                afterwards.append(path)
+            return SLOW_DOWN
+        throttled.wait()
+        denied.set()
+        return DENIED
+
+    return rule, afterwards
+
+
+def test_a_part_that_is_throttled_is_not_sent_again_when_another_one_has_failed(servers: BrokenServers) -> None:
+    client = servers.client(transfer=STUBBORN)
+    servers.s3.rule, afterwards = one_of_two("UploadPart")
+    with pytest.raises(StoreAccessDeniedError):
+        client.put(URL, os.urandom(2 * PART))
+    assert len(afterwards) < 50
+    assert servers.s3.server.open_uploads == {}
+
+
+def test_a_range_that_is_throttled_is_not_asked_again_when_another_one_has_failed(servers: BrokenServers) -> None:
+    servers.client().put(URL, os.urandom(3 * PART))
+    client = servers.client(transfer=STUBBORN, lane="boto3")
+    servers.s3.rule, afterwards = one_of_two("GetObject")
+    with pytest.raises(StoreAccessDeniedError):
+        client.get(URL)
+    assert len(afterwards) < 50
+
+
+def test_ctrl_c_does_not_wait_for_the_files_of_a_tree_that_are_on_their_way(
+    servers: BrokenServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(8 * PART)
+    client = servers.client(transfer=TransferOptions(part_bytes=PART, concurrency=1))
+    monkeypatch.setattr("arrowseal.cli.copy.connect", lambda _: client)
+    struck = threading.Event()
+
+    def rule(_: str, path: str, __: dict[str, str]) -> None:
+        if part_of(path) == 1 and not struck.is_set():
+            struck.set()
+            os.kill(os.getpid(), signal.SIGINT)
+        elif part_of(path):
+            time.sleep(0.2)  # or all parts were there before Ctrl-C strikes
+
+    servers.s3.rule = rule
+    assert cli.main(["cp", "--recursive", str(tmp_path), "s3://bucket/tree", "--quiet"]) == cli.INTERRUPTED
+    assert servers.s3.server.objects == {}
+    assert servers.s3.server.open_uploads == {}
