@@ -65,6 +65,10 @@ class RangeError(TransferError):
     """The range lies behind the end of the object."""
 
 
+class UnexplainedError(StoreError):
+    """A request is refused as a bad one, and no code says why."""
+
+
 def store_error(
     code: str, status: int, message: str, location: ObjectLocation, action: str, *, date: str | None = None
 ) -> ArrowSealError:
@@ -79,6 +83,8 @@ def store_error(
         kind, text = _ERRORS[code]
         and_list = "" if action.startswith("ListBucket") else _AND_LIST
         return kind(f"{location}: {text.format(action=action, and_list=and_list)}")
+    if code == "400":
+        return UnexplainedError(f"{location}: {action} failed (400): {message}")
     if code in _CHECKSUMS:
         return StoreError(
             f"{location}: {action} failed ({code}): {message}. If this server knows no checksums, set "

@@ -82,9 +82,11 @@ class Boto3Store(Boto3Attributes):
         self, action: ReadAction, location: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]
     ) -> Any:
         """The answer of boto3 to one request that reads, as a dict."""
+        if action == "HeadObject":
+            return self.headed(location, operation, arguments)
         named: Any = {"Bucket": location.bucket, "Key": location.key, **arguments}
         with self.request(location, operation, "GetObject", arguments) as s3:
-            return s3.get_object(**named) if action == "GetObject" else s3.head_object(**named)
+            return s3.get_object(**named)
 
     def check_put(self, location: ObjectLocation, *, metadata: Mapping[str, str], arguments: Mapping[str, Any]) -> None:
         from botocore.validate import ParamValidator

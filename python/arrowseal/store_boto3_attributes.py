@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from arrowseal.exceptions import TransferError
+from arrowseal.s3_errors import RangeError, UnexplainedError
 from arrowseal.store import ObjectAttributes, StoredObject
 from arrowseal.store_boto3_uploads import Boto3Uploads, answered
 
@@ -52,9 +54,7 @@ class Boto3Attributes(Boto3Uploads):
     def attributes(
         self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]
     ) -> ObjectAttributes:
-        named: Any = {"Bucket": location.bucket, "Key": location.key, "ChecksumMode": "ENABLED", **arguments}
-        with self.request(location, operation, "GetObject", arguments) as s3:
-            answer: Any = s3.head_object(**named)
+        answer = self.headed(location, operation, {"ChecksumMode": "ENABLED", **arguments})
         kept = {name: answer[name] for name in _ATTRIBUTES if answer.get(name) not in (None, "")}
         until = answer.get("ObjectLockRetainUntilDate")
         if until is not None and until > dt.datetime.now(dt.UTC):  # S3 takes no date that is past
@@ -65,6 +65,18 @@ class Boto3Attributes(Boto3Uploads):
             if name.startswith("Checksum") and name != "ChecksumType" and value
         }
         return ObjectAttributes(stored_object(location, answer), kept, checksums, answer.get("TagCount") or 0)
+
+    def headed(self, location: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]) -> Any:
+        """The answer of boto3 to a HEAD, as a dict."""
+        named: Any = {"Bucket": location.bucket, "Key": location.key, **arguments}
+        try:
+            with self.request(location, operation, "GetObject", arguments) as s3:
+                return s3.head_object(**named)
+        except UnexplainedError:
+            # The answer to a HEAD has no body that would say why, be it expired credentials: that to a GET has.
+            with contextlib.suppress(RangeError), self.request(location, operation, "GetObject", arguments) as s3:
+                s3.get_object(**named, Range="bytes=0-0")["Body"].close()
+            raise
 
     def tags(self, location: ObjectLocation, operation: Operation) -> str:
         with self.request(location, operation, "GetObjectTagging", {}) as s3:

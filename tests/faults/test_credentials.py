@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from broken_bodies import Fault, operation_of
-from fault_rules import always
+from fault_rules import always, either
 
 import arrowseal
 from arrowseal import Client, RetryOptions, TransferOptions
-from arrowseal.exceptions import ClockSkewError, CredentialsError, ExpiredCredentialsError
+from arrowseal.exceptions import ClockSkewError, CredentialsError, ExpiredCredentialsError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,6 +180,31 @@ def test_credentials_that_expire_before_a_table_is_written_and_read_are_refreshe
     arrowseal.arrow.write_table(table, "s3://bucket/t.parquet", client=client)
     servers.s3.rule = tokens.expiring("GetObject", 0)
     assert arrowseal.arrow.read_table("s3://bucket/t.parquet", client=client).equals(table)
+
+
+@pytest.mark.parametrize("call", ["head", "exists", "is_encrypted", "copy", "index"])
+def test_credentials_that_expire_before_a_head_whose_refusal_says_nothing_are_refreshed(
+    servers: BrokenServers, make: MakeClient, tokens: Tokens, source: str, call: str
+) -> None:
+    client = make()
+    client.put(URL, CONTENT)
+    tokens.issued = 0
+    servers.s3.reset()
+    servers.s3.rule = tokens.expiring("HeadObject", 0)
+    getattr(client, call)(URL, *(["s3://bucket/copy"] if call == "copy" else []))
+    assert tokens.issued == (0 if source == "profile" else 1)
+
+
+def test_a_head_that_is_refused_says_why(servers: BrokenServers, make: MakeClient) -> None:
+    client = make()
+    client.put(URL, CONTENT)
+    refused = Fault("status", 400, "InvalidRequest")
+    servers.s3.rule = either(always("HeadObject", refused), always("GetObject", refused))
+    with pytest.raises(StoreError, match=f"{URL}: GetObject failed .InvalidRequest."):
+        client.head(URL)
+    servers.s3.rule = always("HeadObject", refused)
+    with pytest.raises(StoreError, match=f"{URL}: GetObject failed .400."):
+        client.head(URL)
 
 
 @pytest.mark.parametrize("action", ["GenerateDataKey", "Decrypt"])
