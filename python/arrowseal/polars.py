@@ -32,6 +32,7 @@ Example:
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pyarrow as pa
@@ -61,6 +62,9 @@ if TYPE_CHECKING:
     from arrowseal.tables.table_object import TableObject
 else:
     pl = require("polars", "polars")
+
+# polars has calls of the system go on after a signal: Ctrl-C would be noticed when a transfer has ended by itself.
+signal.siginterrupt(signal.SIGINT, True)
 
 __all__ = [
     "read_csv",
@@ -268,7 +272,7 @@ def _run(frame: pl.LazyFrame, into: Any, method: str, arguments: Arguments) -> N
         )
     if arguments.get("lazy"):
         raise ConfigurationError(f"{method}() takes no lazy= here: what it wrote is kept when the query has succeeded")
-    getattr(frame, method)(into, **arguments)
+    _call(getattr(frame, method), into, arguments)
 
 
 def _serialise(frame: pl.DataFrame, sink: Sink, method: str, arguments: Arguments) -> None:
@@ -278,7 +282,25 @@ def _serialise(frame: pl.DataFrame, sink: Sink, method: str, arguments: Argument
         raise ConfigurationError(
             f"{method}() writes polars frames, not {type(frame).__module__}.{type(frame).__name__}"
         )
-    getattr(frame, method)(sink, **arguments)
+    _call(getattr(frame, method), sink, arguments)
+
+
+def _call(method: Callable[..., object], into: Any, arguments: Arguments) -> None:
+    """A method of polars that writes. It tells of Ctrl-C by itself, and Python once more at its next step: that is not
+    to be the first of those that take back what was written.
+    """
+    try:
+        method(into, **arguments)
+    except KeyboardInterrupt:
+        try:  # noqa: SIM105 - `suppress` would itself be the next step
+            _step()
+        except KeyboardInterrupt:
+            pass
+        raise
+
+
+def _step() -> None:
+    """Where Python looks for signals: the beginning of a function."""
 
 
 def _with_agreeing_extension(arguments: Arguments, location: ObjectLocation) -> Arguments:

@@ -6,11 +6,14 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from broken_bodies import Fault, operation_of, part_of
 
+import arrowseal.polars as spl
 from arrowseal import RetryOptions, TransferOptions, cli
 from arrowseal.exceptions import StoreAccessDeniedError
 
@@ -103,3 +106,35 @@ def test_ctrl_c_does_not_wait_for_the_files_of_a_tree_that_are_on_their_way(
     assert cli.main(["cp", "--recursive", str(tmp_path), "s3://bucket/tree", "--quiet"]) == cli.INTERRUPTED
     assert servers.s3.server.objects == {}
     assert servers.s3.server.open_uploads == {}
+
+
+def test_ctrl_c_is_noticed_while_threads_are_waited_for_although_polars_is_there() -> None:
+    assert spl
+    go_on = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(go_on.wait, 20)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            waiting.result()
+        assert not waiting.done()
+        go_on.set()
+
+
+def test_ctrl_c_of_which_polars_tells_besides_python_gives_up_all_partitions(servers: BrokenServers) -> None:
+    client = servers.client(transfer=TransferOptions(part_bytes=PART))
+    rows = 2**21
+    frame = pl.DataFrame({"key": [0, 1] * (rows // 2), "noise": memoryview(os.urandom(8 * rows)).cast("q").tolist()})
+    struck = threading.Event()
+
+    def rule(_: str, path: str, __: dict[str, str]) -> None:
+        if part_of(path) and not struck.is_set():
+            struck.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    servers.s3.rule = rule
+    with pytest.raises(KeyboardInterrupt) as kept:  # as a notebook keeps it, and with it what its frames hold
+        spl.sink_parquet(frame.lazy(), pl.PartitionBy("s3://bucket/out", key="key"), client=client)
+    assert struck.is_set()
+    assert servers.s3.server.open_uploads == {}
+    assert servers.s3.server.objects == {}
+    del kept
