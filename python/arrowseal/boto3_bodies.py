@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import socket
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +46,13 @@ class Boto3Body:
             return receive(wanted)
         except _breaks() as error:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
+
+    def interrupt(self) -> None:
+        received = getattr(self._direct, "fp", None)  # None at the end of the body
+        connection = getattr(getattr(received, "raw", None), "_sock", None)
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         if self._direct is not None and self._direct.isclosed():

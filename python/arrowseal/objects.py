@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from functools import partial
 from itertools import pairwise
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 from arrowseal import _core
 from arrowseal.exceptions import AuthenticationError, ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
 from arrowseal.fork_lock import ForkLock
-from arrowseal.transfer import PIECE_BYTES
+from arrowseal.transfer import PIECE_BYTES, Ending
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -202,19 +201,19 @@ def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> lis
     receivers = [opener.range(begin, end - begin) for begin, end in runs]
     short: dict[int, Content] = {}
 
-    def at_once(number: int, stop: threading.Event) -> None:
+    def at_once(number: int, ending: Ending) -> None:
         begin, end = runs[number]
         content = transfer.at_once(begin, end, None, transfer.store.budget())
         if content is None:
-            transfer.part(receivers[number], (begin, end), piece_bytes=piece, stop=stop)
+            transfer.part(receivers[number], (begin, end), piece_bytes=piece, ending=ending)
             return
         with transfer.operation.timed("crypto"):
             short[number] = receivers[number].receive(content)
 
-    def in_parts(number: int, part: Range, stop: threading.Event) -> None:
-        transfer.part(receivers[number], part, piece_bytes=piece, stop=stop)
+    def in_parts(number: int, part: Range, ending: Ending) -> None:
+        transfer.part(receivers[number], part, piece_bytes=piece, ending=ending)
 
-    tasks: list[Callable[[threading.Event], object]] = []
+    tasks: list[Callable[[Ending], object]] = []
     for number, (begin, end) in enumerate(runs):
         if end - begin <= min(transfer.store.at_once_bytes, share):
             tasks.append(partial(at_once, number))
@@ -222,7 +221,7 @@ def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> lis
             borders = [*range(begin, end, share), end]
             tasks += [partial(in_parts, number, part) for part in pairwise(borders)]
     if len(tasks) == 1:
-        tasks[0](threading.Event())
+        tasks[0](Ending())
     else:
         transfer.side_by_side(tasks, min(share, max(end - begin for begin, end in runs)))
     return [short[number] if number in short else receiver.finish() for number, receiver in enumerate(receivers)]

@@ -188,6 +188,11 @@ class Body(Protocol):
         more than a copy. Raises like `readinto`.
         """
 
+    def interrupt(self) -> None:
+        """From another thread, before `close`: who waits for bytes waits no more, where the connection can be reached,
+        and gets a `TransferError` or the end.
+        """
+
     def close(self) -> None:
         """Give the connection back, or end it if bytes are left."""
 

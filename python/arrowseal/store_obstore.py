@@ -236,6 +236,9 @@ class ObstoreBody:
         except _obstore()[1] as error:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 
+    def interrupt(self) -> None:
+        """Nobody has a way to its connections, which end waits by their timeouts."""
+
     def close(self) -> None:
         self._result, self._chunk, self._chunks = None, _NO_BYTES, _NO_CHUNKS
 

@@ -119,6 +119,41 @@ class Receiver(Protocol[Buffer_co]):
     def finish(self) -> Buffer_co: ...
 
 
+class Ending:
+    """Says to ranges that move side by side that nobody wants them any more. Those that wait for bytes, be it of a
+    server that has none to send, wait no more.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+        self._receiving: set[Body] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def said(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._said
+
+    def say(self) -> None:
+        """End what is on its way."""
+        with self._lock:  # a body that was left may have given its connection back: it serves others
+            self._said = True
+            for body in self._receiving:
+                body.interrupt()
+
+    def receives(self, body: Body) -> None:
+        """Note a body that is read from now on."""
+        with self._lock:
+            self._receiving.add(body)
+            if self._said:
+                body.interrupt()
+
+    def left(self, body: Body) -> None:
+        """Forget a body, before it is closed."""
+        with self._lock:
+            self._receiving.discard(body)
+
+
 class Transfer:
     """Ranges of one stored object on their way in, all of the version that `stored` names."""
 
@@ -178,28 +213,27 @@ class Transfer:
             raise TransferError(f"{self.location}: the server answered another range than was asked for")
         return body
 
-    def side_by_side(self, tasks: list[Callable[[threading.Event], object]], longest: int) -> None:
+    def side_by_side(self, tasks: list[Callable[[Ending], object]], longest: int) -> None:
         """Run tasks on as many threads as there may be connections for ranges of that length. The first that fails ends
-        all: each is given the event that says so, which is that of this call, since others may be under way and more
-        will come.
+        all: each is given what says so, which is that of this call, since others may be under way and more will come.
         """
-        stop, rest = threading.Event(), iter(tasks)
+        ending, rest = Ending(), iter(tasks)
 
         def work() -> None:
             for task in rest:
-                if stop.is_set():
+                if ending.said:
                     return
-                task(stop)
+                task(ending)
 
         workers = min(self.options.in_flight(longest), len(tasks))
         with Threads(workers) as beside:
             try:
                 failed = failures([beside.submit(work) for _ in range(workers)])
             except BaseException:
-                stop.set()
+                ending.say()
                 raise
             if failed:
-                stop.set()
+                ending.say()
                 raise failed.pop(0)
 
     def part(
@@ -209,14 +243,14 @@ class Transfer:
         body: Body | None = None,
         budget: Budget | None = None,
         piece_bytes: int = PIECE_BYTES,
-        stop: threading.Event | None = None,
+        ending: Ending | None = None,
     ) -> None:
         """Receive one range, resumed where it breaks off for as long as the budget lasts."""
         start, end = asked
-        source = _Source(self, start, end, body, budget or self.store.budget(), stop)
+        source = _Source(self, start, end, body, budget or self.store.budget(), ending or Ending())
         with contextlib.closing(source):
             for offset in range(start, end, piece_bytes):
-                if stop is not None and stop.is_set():
+                if source.ending.said:
                     return
                 cancellation().check()
                 window = receiver.window(offset, min(piece_bytes, end - offset))
@@ -268,7 +302,7 @@ class Download(Transfer):
             bodies = [self._first, *(None for _ in others)]
             self.side_by_side(
                 [
-                    lambda stop, each=each, body=body: self.part(receiver, each, body, stop=stop)  # type: ignore[misc]
+                    lambda ending, each=each, body=body: self.part(receiver, each, body, ending=ending)  # type: ignore[misc]
                     for each, body in zip([first, *others], bodies, strict=True)
                 ],
                 size,
@@ -281,13 +315,7 @@ class _Source:
     """The bytes of one part, over as many requests as it takes."""
 
     def __init__(
-        self,
-        transfer: Transfer,
-        start: int,
-        end: int,
-        body: Body | None,
-        budget: Budget,
-        stop: threading.Event | None = None,
+        self, transfer: Transfer, start: int, end: int, body: Body | None, budget: Budget, ending: Ending
     ) -> None:
         self._transfer = transfer
         self._position = start
@@ -295,10 +323,13 @@ class _Source:
         self._end = end
         self._body = body
         self._budget = budget
-        self._stop = stop
+        self.ending = ending
+        if body is not None:
+            ending.receives(body)
 
     def close(self) -> None:
         if self._body is not None:
+            self.ending.left(self._body)
             self._body.close()
             self._body = None
 
@@ -316,7 +347,7 @@ class _Source:
                     )
             except UnavailableError as error:
                 self.close()
-                if self._stop is not None and self._stop.is_set():
+                if self.ending.said:
                     raise  # another range has failed, or who waits for them was interrupted: it is not asked again
                 self._budget.pause(error)
                 operation.retries += 1
@@ -331,4 +362,5 @@ class _Source:
     def _open(self) -> Body:
         if self._body is None:
             self._body = self._transfer.matching(self._position, self._end)
+            self.ending.receives(self._body)
         return self._body

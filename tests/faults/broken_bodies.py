@@ -75,7 +75,8 @@ class Seen(NamedTuple):
 
 class FaultProxy:
     """Forwards to `endpoint`; `rule` decides about each request. `log` has all that came in, `struck` what was done to
-    which operation, `cut` the requests that ended in the midst of their bodies, with what had come of these.
+    which operation, `cut` the requests that ended in the midst of their bodies, with what had come of these, and
+    `outwaited` how many times nobody had ended a stalled answer in half a minute.
     """
 
     def __init__(self, endpoint: str, port: int = 0) -> None:
@@ -84,6 +85,7 @@ class FaultProxy:
         self.log: list[Seen] = []
         self.struck: list[tuple[str, Fault]] = []
         self.cut: list[Seen] = []
+        self.outwaited = 0
         proxy = self
 
         class Handler(_Handler):
@@ -104,6 +106,7 @@ class FaultProxy:
         self.log.clear()
         self.struck.clear()
         self.cut.clear()
+        self.outwaited = 0
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection to the server behind."""
@@ -284,8 +287,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait_for_the_other_side(self) -> None:
         """Keep the connection open until the other side gives up."""
         self.connection.settimeout(30)
-        while self.connection.recv(1):
-            pass
+        try:
+            while self.connection.recv(1):
+                pass
+        except TimeoutError:
+            self.faults.outwaited += 1
+            raise
 
     def _refuse(self, fault: Fault) -> None:
         if fault.kind in ("reset-before", "close-before", "lost-answer", "cut-request"):

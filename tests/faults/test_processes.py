@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from broken_bodies import operation_of, part_of
+from broken_bodies import Fault, operation_of, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,6 +160,39 @@ def test_ctrl_c_under_a_read_ends_it(servers: BrokenServers, run: Run, start: in
     _, err = child[0].communicate(timeout=60)
     assert child[0].returncode != 0
     assert "KeyboardInterrupt" in err
+
+
+def test_ctrl_c_does_not_wait_for_bytes_that_a_server_has_stopped_to_send(servers: BrokenServers, run: Run) -> None:
+    servers.client().put("s3://bucket/o", bytes(LARGE))
+    stalled: list[str] = []
+    child: list[Any] = []
+
+    def stall(method: str, path: str, headers: dict[str, str]) -> Fault | None:
+        if operation_of(method, path, headers) != "GetObject":
+            return None
+        stalled.append(path)
+        if len(stalled) == 3:  # all connections
+            threading.Timer(0.5, child[0].send_signal, (signal.SIGINT,)).start()
+        return Fault("stall", 2**17)
+
+    servers.s3.rule = stall
+    code = """
+        import botocore.session, boto3
+        from botocore.config import Config
+        session = botocore.session.Session()
+        session.set_default_client_config(Config(read_timeout=600))
+        session = boto3.Session(region_name="eu-west-1", botocore_session=session)
+        patient = arrowseal.Client(
+            sys.argv[1], session=session, endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3], lane="boto3",
+            transfer=transfer,
+        )
+        patient.get("s3://bucket/o")
+    """
+    child.append(run(code))
+    _, err = child[0].communicate(timeout=60)
+    assert child[0].returncode != 0
+    assert "KeyboardInterrupt" in err
+    assert servers.s3.outwaited == 0
 
 
 def test_no_operation_takes_a_file(servers: BrokenServers, run: Run) -> None:
