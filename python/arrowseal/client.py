@@ -290,21 +290,35 @@ class Client(Configured):
             operation.encryption = result.encryption
         return result
 
-    def exists(self, url: Url | None = None, *, bucket: str | None = None, key: str | None = None) -> bool:
+    def exists(
+        self,
+        url: Url | None = None,
+        *,
+        bucket: str | None = None,
+        key: str | None = None,
+        version_id: str | None = None,
+    ) -> bool:
         """Whether there is such an object, encrypted or not."""
-        location = locate(url, bucket=bucket, key=key)
+        location, arguments = locate(url, bucket=bucket, key=key), version_arguments(version_id)
         with self.counters.operation("exists", location) as operation:
             try:
-                self._store.head(location, operation, arguments={})
+                self._store.head(location, operation, arguments=arguments)
             except ObjectNotFoundError:
                 return False
         return True
 
-    def is_encrypted(self, url: Url | None = None, *, bucket: str | None = None, key: str | None = None) -> bool:
+    def is_encrypted(
+        self,
+        url: Url | None = None,
+        *,
+        bucket: str | None = None,
+        key: str | None = None,
+        version_id: str | None = None,
+    ) -> bool:
         """Whether an object says that it is client-side encrypted, in whichever format; instruction files count."""
-        location = locate(url, bucket=bucket, key=key)
+        location, arguments = locate(url, bucket=bucket, key=key), version_arguments(version_id)
         with self.counters.operation("is_encrypted", location) as operation:
-            stored = self._store.head(location, operation, arguments={})
+            stored = self._store.head(location, operation, arguments=arguments)
             if content_metadata.parse_at(location, stored.metadata) is not None:
                 return True
             return self._reader.has_instruction_file(location, operation)

@@ -274,6 +274,14 @@ def test_versions_are_read_by_their_id(client: Client, raw_s3: Any, bucket: str)
     client.put(bucket=bucket, key="o", data=b"second")
     assert client.get(bucket=bucket, key="o", version_id=first.version_id) == b"first"
     assert client.head(bucket=bucket, key="o", version_id=first.version_id).version_id == first.version_id
+    client.put(bucket=bucket, key="o", data=b"third", encryption=PLAIN)
+    assert client.is_encrypted(bucket=bucket, key="o", version_id=first.version_id)
+    assert not client.is_encrypted(bucket=bucket, key="o")
+    client.delete(bucket=bucket, key="o")
+    assert client.exists(bucket=bucket, key="o", version_id=first.version_id)
+    assert not client.exists(bucket=bucket, key="o")
+    client.delete(bucket=bucket, key="o", version_id=first.version_id)
+    assert not client.exists(bucket=bucket, key="o", version_id=first.version_id)
 
 
 def test_moving_an_object_onto_itself_leaves_it_and_one_that_is_not_there_is_told(client: Client, bucket: str) -> None:
@@ -286,7 +294,14 @@ def test_moving_an_object_onto_itself_leaves_it_and_one_that_is_not_there_is_tol
 
 def test_an_empty_version_id_is_refused_before_any_request_as_it_would_name_the_latest(client: Client) -> None:
     nowhere = "s3://there-is-no-such-bucket/o"
-    reads = (client.get, client.object, client.head, partial(client.open, mode="rb"))
+    reads = (
+        client.get,
+        client.object,
+        client.head,
+        client.exists,
+        client.is_encrypted,
+        partial(client.open, mode="rb"),
+    )
     for call in (*reads, client.delete):
         with pytest.raises(ConfigurationError, match="version_id=''"):
             call(nowhere, version_id="")
