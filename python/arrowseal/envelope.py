@@ -57,6 +57,8 @@ class ReadRules:
     """What the context must have besides: the place that `bind_location=` binds an object to."""
     instruction_files: str | None = None
     """The suffix of the instruction files that are looked at; None looks at none."""
+    raw_keys_unbound: bool = False
+    """Whether objects under raw keys, which bind no context, are admitted where one is expected."""
 
 
 def admit(
@@ -94,7 +96,8 @@ def admit(
             f"{', '.join(sorted(rules.wraps))}. Give {_keyring_of(encrypted.wrap)} as well"
         )
     _check_binding(location, encrypted)
-    _compare_contexts(location, encrypted, rules.encryption_context, rules.bound)
+    if encrypted.wrap in KMS_WRAPS or not rules.raw_keys_unbound:
+        _compare_contexts(location, encrypted, rules.encryption_context, rules.bound)
     _limit(location, stored_bytes - TAG_BYTES, rules.max_plaintext_bytes)
     _check_length(location, encrypted, stored_bytes)
     return encrypted

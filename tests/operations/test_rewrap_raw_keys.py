@@ -12,7 +12,7 @@ import rows
 import writers
 
 from arrowseal import CSE, CommitmentPolicy, RawAesKeyring, RawRsaKeyring
-from arrowseal.exceptions import ArrowSealError
+from arrowseal.exceptions import ArrowSealError, EncryptionContextError
 from arrowseal.operations import rewrap
 
 if TYPE_CHECKING:
@@ -79,6 +79,33 @@ def test_kms_is_told_the_context_and_what_it_was_given_is_wiped(lake: Lake, keys
     assert given["EncryptionContext"] == {"aws:x-amz-cek-alg": "115"}
     assert set(given["Plaintext"]) == {0}, "what was handed to boto3 is wiped"
     assert lake.make_client(kms_key_id=keys.arn).get(URL) == b"content"
+
+
+@pytest.mark.parametrize("in_file", [False, True], ids=["metadata", "instruction file"])
+@pytest.mark.parametrize("by", ["call", "client"])
+def test_from_raw_keys_to_kms_and_back_the_context_is_that_of_the_kms_side(lake: Lake, by: str, in_file: bool) -> None:
+    context = {"team": "weather"}
+    told: dict[str, Any] = {"encryption_context": context} if by == "call" else {}
+    old, new = RawAesKeyring(os.urandom(32)), RawAesKeyring(os.urandom(32))
+    beside = {"instruction_files": True, "cache": None}
+    raw(lake, old, **beside).put(URL, b"content", encryption=CSE(instruction_file=in_file))
+    options = beside if by == "call" else beside | {"encryption_context": context}
+    for state in ("done", "already"):
+        source = lake.make_client(keyring=old, commitment_policy=READING, **options)
+        (result,) = rewrap(URL, to_key=lake.key_arn, client=source, **told).results
+        assert result.state == state, result.reason
+    assert lake.make_client(**beside).get(URL, encryption_context=context) == b"content"
+    for state in ("done", "already"):
+        (result,) = rewrap(URL, to_key=new, client=lake.make_client(**options), **told).results
+        assert result.state == state, result.reason
+    assert raw(lake, new, **beside).get(URL) == b"content"
+
+
+def test_a_read_that_expects_a_context_refuses_an_object_under_a_raw_key(lake: Lake) -> None:
+    keyring = RawAesKeyring(os.urandom(32))
+    raw(lake, keyring).put(URL, b"content")
+    with pytest.raises(EncryptionContextError, match=r"expects \['team'\]"):
+        raw(lake, keyring).get(URL, encryption_context={"team": "weather"})
 
 
 def test_aes_cbc_keeps_its_raw_wrap_and_is_for_migrate(lake: Lake, keys: writers.Keys) -> None:

@@ -103,7 +103,8 @@ def rewrap(
             an alias, KMS DescribeKey tells, to whom may ask it, whether it is still the key of that run.
         concurrency: how many objects are at work at a time.
         progress: as in `Client.get`, counting objects.
-        encryption_context: as in `Client.get`.
+        encryption_context: as in `Client.get`. Raw keys bind none: from them to KMS data keys are wrapped under this
+            one, or the client's.
         instruction_file: a suffix under which to put another instruction file, under the new key, beside the one that
             is there, for somebody to share the object with; only for objects that have one.
         keep_acl: without it access control lists are not asked for, and objects have the bucket's default.
@@ -201,6 +202,7 @@ class _Rewrap:
             legacy=frozenset(get_args(LegacyWord)),
             max_plaintext_bytes=MAX_CONTENT_BYTES,
             wraps=request.keyring.wraps | self._keys.wraps,
+            raw_keys_unbound=True,  # it is KMS, on either side, that the context is for
         )
         request = replace(request, rules=rules)
         result = ObjectResult(
