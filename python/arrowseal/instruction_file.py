@@ -110,6 +110,14 @@ def fetch(store: RetryingStore, location: ObjectLocation, suffix: str, operation
         raise MetadataError(message) from None
 
 
+def lies_beside(store: RetryingStore, location: ObjectLocation, suffix: str, operation: Operation) -> bool:
+    """Whether an instruction file lies beside an object, and not something that is only named so. Raises
+    `StoreError`s, `CredentialsError`.
+    """
+    content = _read(store, location, suffix, operation)
+    return content is not None and _is_one(content)
+
+
 def remove(store: RetryingStore, location: ObjectLocation, suffix: str, operation: Operation) -> None:
     """Delete the instruction file of an object, if there is one. What is no instruction file and only named so stays.
 

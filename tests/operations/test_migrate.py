@@ -77,6 +77,44 @@ def test_what_a_read_of_the_client_would_refuse_is_refused_by_the_name_of_the_sw
     assert lake.s3.server.objects == before
 
 
+@pytest.mark.parametrize("told", ["V1", "V2"])
+@pytest.mark.parametrize("to", [None, PLAIN, SSE_S3()])
+@pytest.mark.parametrize("looked_at", [False, ".partner"])
+def test_an_object_whose_data_key_lies_in_a_file_that_is_not_looked_at_is_not_taken_for_a_plain_one(
+    lake: Lake, told: str, to: Encryption | None, looked_at: Any
+) -> None:
+    keys = mixed.keys_of(lake)
+    row = next(row for row in rows.ROWS if (row.format, row.storage) == (told, "instruction file"))
+    mixed.put(lake, "a/o", writers.write(row, b"x", keys))
+    before = dict(lake.s3.server.objects)
+    reading = mixed.reader_of_all(lake, keys)
+    (result,) = migrate("s3://lake/a/", to=to, client=reading.replace(instruction_files=looked_at)).results
+    assert result.state == "refused"
+    assert "instruction_files=True" in result.reason
+    assert lake.s3.server.objects == before
+    (result,) = migrate(URL, to=to, client=reading).results
+    assert result.state == "done", result.reason
+    assert reading.get(URL) == b"x"
+
+
+def test_an_instruction_file_of_another_suffix_is_not_sealed(lake: Lake) -> None:
+    ours, partner = lake.make_client(instruction_files=True), RawAesKeyring(os.urandom(32))
+    ours.put(URL, b"x", encryption=CSE(instruction_file=True))
+    rewrap(URL, to_key=partner, client=ours, instruction_file=".partner")
+    shared = stored(lake, "a/o.partner")
+    report = migrate("s3://lake/a/", client=ours.replace(allow_plaintext=True))
+    assert [(row.location.name, row.state) for row in report.results] == [("o", "done"), ("o.partner", "refused")]
+    assert stored(lake, "a/o.partner") == shared
+
+
+def test_a_plain_object_beside_one_that_is_only_named_like_an_instruction_file_is_migrated(lake: Lake) -> None:
+    lake.put({"a/o": b"x", "a/o.instruction": b"turn left"}, encryption=PLAIN)
+    (result,) = migrate(URL, client=lake.make_client(allow_plaintext=True)).results
+    assert result.state == "done", result.reason
+    assert lake.make_client().get(URL) == b"x"
+    assert stored(lake, "a/o.instruction").body == b"turn left"
+
+
 def test_large_objects_stream_through_in_parts_and_get_an_index(lake: Lake) -> None:
     content = os.urandom(17 * 2**20)
     lake.client.put(URL, content, encryption=PLAIN, s3_additional_kwargs={"ContentType": "text/csv"})

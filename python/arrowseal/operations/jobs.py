@@ -15,7 +15,7 @@ from arrowseal.exceptions import (
     PreconditionFailedError,
     SecurityError,
 )
-from arrowseal.location import ObjectLocation, locate_prefix
+from arrowseal.location import INSTRUCTION_SUFFIX, ObjectLocation, locate_prefix
 from arrowseal.operations.report import Journal, ObjectResult, State, earlier_results
 from arrowseal.progress import check_progress
 from arrowseal.progress import progress as bar
@@ -122,7 +122,7 @@ def objects_of(store: RetryingStore, url: Url, operation: Operation, suffix: str
 
     Raises `ObjectNotFoundError` if there are none. Memory: some 0.5 KB for each object.
     """
-    prefix = locate_prefix(url)
+    prefix, suffixes = locate_prefix(url), {suffix, INSTRUCTION_SUFFIX}
     if prefix.key and not prefix.key.endswith("/"):
         first: ListedObject | None = next(
             store.list(prefix.bucket, prefix.key, operation, delimiter=None), None
@@ -132,7 +132,8 @@ def objects_of(store: RetryingStore, url: Url, operation: Operation, suffix: str
         prefix = ObjectLocation(prefix.bucket, prefix.key + "/")
     rows = [*_visible(store.list(prefix.bucket, prefix.key, operation, delimiter=None))]
     names = {row.location.key for row in rows}
-    found = [row for row in rows if not _is_beside(row.location.key, suffix, names)]
+    # Those of the usual suffix belong to objects also where others are looked for.
+    found = [row for row in rows if not any(_is_beside(row.location.key, one, names) for one in suffixes)]
     if not found:
         raise ObjectNotFoundError(f"{url}: there are no objects there")
     return found

@@ -21,6 +21,7 @@ from arrowseal.exceptions import (
     EncryptionContextError,
     ObjectChangedError,
     ObjectNotFoundError,
+    UnsupportedFormatError,
 )
 from arrowseal.head import encryption_label
 from arrowseal.location import INSTRUCTION_SUFFIX, ObjectLocation, locate_prefix
@@ -242,6 +243,8 @@ class Migration:
             encrypted = self._reader.admit(stored, self._request(location, own).rules, self.operation)
             if not self._is_as_wanted(stored, encrypted):
                 raise
+        if encrypted is None and not self._is_plain_by_mark(stored):
+            self._check_plain(stored)
         return (
             before,
             encrypted,
@@ -260,6 +263,24 @@ class Migration:
                 version_id=stored.version_id,
             ),
         )
+
+    def _check_plain(self, stored: StoredObject) -> None:
+        """Raise `UnsupportedFormatError` for what only looks plain: an instruction file, and what it belongs to. V1 and
+        V2 have nothing in such an object, and its ciphertext would be taken for its content.
+        """
+        location, looked_at = stored.location, self.client.options.instruction_files
+        if INSTRUCTION_FILE in map(str.lower, stored.metadata):
+            raise UnsupportedFormatError(
+                f"{location}: an instruction file of another suffix than this client looks for: it is left as it is, "
+                "since nobody could read it if it were sealed"
+            )
+        if looked_at != INSTRUCTION_SUFFIX and instructions.lies_beside(
+            self.store, location, INSTRUCTION_SUFFIX, self.operation
+        ):
+            raise UnsupportedFormatError(
+                f"{location}: its encryption metadata lies in the instruction file {location.key}{INSTRUCTION_SUFFIX}: "
+                "migrate it with a client that has instruction_files=True, or remove that file if the object is plain"
+            )
 
     def label(self) -> str:
         """How objects are protected afterwards."""
