@@ -15,6 +15,8 @@ from arrowseal.exceptions import (
     ForeignKeyError,
     KmsAccessDeniedError,
     KmsKeyMismatchError,
+    KmsKeyNotFoundError,
+    KmsKeyStateError,
     NoKeyError,
 )
 from arrowseal.kms_requests import KmsRequests, region_of, take_data_key
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
     from arrowseal.suites import CommitmentPolicy, Format
 
-NOT_UNDER_THIS_KEY: Final = (KmsKeyMismatchError, KmsAccessDeniedError)
-"""What KMS answers then: the next one of several keys may be it. moto and KMS proxies say AccessDenied."""
+UNUSABLE: Final = (KmsKeyStateError, KmsKeyNotFoundError)
+"""What KMS answers of a key that is disabled or deleted, whatever the encrypted data key is under."""
+_NOT_UNDER_IT: Final = (KmsKeyMismatchError, KmsAccessDeniedError, *UNUSABLE)
+"""What KMS answers when the next one of several keys may be it. moto and KMS proxies say AccessDenied."""
 
 
 class _Unwrapping:
@@ -188,7 +192,7 @@ class KmsKeyring(_Unwrapping):
             )
             return answer
 
-        found: tuple[bytes, str, str] = self._first(under)
+        found: tuple[bytes, str, str] = _first("keys", self._read_key_ids, under)
         return found
 
     def wrap(
@@ -236,21 +240,8 @@ class KmsKeyring(_Unwrapping):
         def under(key_id: str) -> DecryptionMaterials:
             return DecryptionMaterials(*self._requests.ask("Decrypt", key_id, location, operation, call))
 
-        materials: DecryptionMaterials = self._first(under)
+        materials: DecryptionMaterials = _first("keys", self._read_key_ids, under)
         return materials
-
-    def _first(self, under: Callable[[str], Any]) -> Any:
-        """What the first key gives that fits."""
-        refusals: list[ArrowSealError] = []
-        for key_id in self._read_key_ids:
-            try:
-                return under(key_id)
-            except NOT_UNDER_THIS_KEY as error:
-                refusals.append(error)
-        if len(refusals) == 1:
-            raise refusals.pop()
-        last = refusals[-1]
-        raise type(last)(f"{last} (none of the keys fits: {', '.join(self._read_key_ids)})") from None
 
 
 class DiscoveryKeyring(_Unwrapping):
@@ -303,10 +294,21 @@ class DiscoveryKeyring(_Unwrapping):
 
             return DecryptionMaterials(*self._requests.ask_for_any("Decrypt", region, location, operation, call))
 
-        regions = self._discovery.regions or (None,)
-        for region in regions[:-1]:
-            try:
-                return ask(region)
-            except NOT_UNDER_THIS_KEY:  # nor known in this Region: KMS tells neither
-                continue
-        return ask(regions[-1])
+        materials: DecryptionMaterials = _first("Regions", self._discovery.regions or (None,), ask)
+        return materials
+
+
+def _first(what: str, candidates: Sequence[Any], ask: Callable[[Any], Any]) -> Any:
+    """What the first one gives that fits. Otherwise raises what the last one said, or before that the first that cannot
+    be used: it may be the one, and who has it usable again knows.
+    """
+    refusals: list[ArrowSealError] = []
+    for candidate in candidates:
+        try:
+            return ask(candidate)
+        except _NOT_UNDER_IT as error:
+            refusals.append(error)
+    told = next((error for error in refusals if isinstance(error, UNUSABLE)), refusals[-1])
+    if len(refusals) == 1:
+        raise told
+    raise type(told)(f"{told} (none of the {what} fits: {', '.join(candidates)})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import ArrowSealError, KeyMismatchError, KmsAccessDeniedError, NoKeyError
+from arrowseal.kms_keyring import UNUSABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.suites import Format
 
-_TRY_NEXT: Final = (KeyMismatchError, KmsAccessDeniedError)
+_TRY_NEXT: Final = (KeyMismatchError, KmsAccessDeniedError, *UNUSABLE)
 
 
 def several(keyrings: Sequence[Keyring]) -> Keyring:
@@ -28,8 +29,8 @@ class SeveralKeyrings:
     """Keyrings in their order.
 
     A keyring is passed over where it has no key (`NoKeyError`), on reads also if it does not know the wrap or answers
-    that the data key is not under its key. Any other error ends the search: a key that cannot be had at the moment is
-    no reason to write under another one.
+    that the data key is not under its key, or that its key is disabled or deleted. Any other error ends the search: a
+    key that cannot be had at the moment is no reason to write under another one.
     """
 
     def __init__(self, keyrings: Sequence[Keyring]) -> None:
@@ -80,7 +81,8 @@ class SeveralKeyrings:
             raise refusals.pop()
         if not refusals:
             raise NoKeyError(f"{location}: none of the keyrings unwraps {metadata.wrap!r}: give one that does")
-        raise type(refusals[-1])(f"{refusals[-1]} (nor under the keys of {len(refusals) - 1} more keyrings)") from None
+        told = next((error for error in refusals if isinstance(error, UNUSABLE)), refusals[-1])
+        raise type(told)(f"{told} (nor under the keys of {len(refusals) - 1} more keyrings)") from None
 
     @staticmethod
     def _first(keyrings: Sequence[Keyring], ask: Callable[[Keyring], Any]) -> tuple[Keyring, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import pytest
 from keyring_kinds import kms_of, rsa_pem
 from vault import Vault, VaultKeyring
 
-from arrowseal import V3, Client, RawAesKeyring, RawRsaKeyring
+from arrowseal import V3, Client, Discovery, RawAesKeyring, RawRsaKeyring
 from arrowseal.counters import Operation
 from arrowseal.exceptions import (
     KeyMismatchError,
@@ -96,6 +97,35 @@ def test_a_key_that_cannot_be_had_at_the_moment_is_no_reason_for_another_one(
     with pytest.raises(error):
         client.put("s3://lake/o", b"x")
     assert server.objects == {}, "not under the next key either"
+
+
+@pytest.mark.parametrize("gone", ["disabled", "pending deletion", "deleted", "alias"])
+@pytest.mark.parametrize("told", ["decrypt_key_ids", "keyring", "discovery"])
+def test_an_old_key_that_is_disabled_or_deleted_leaves_the_others_to_read_with(kms: Any, gone: str, told: str) -> None:
+    server = MemoryS3()
+    old, new, raw = kms.create_key(), kms.create_key(), RawAesKeyring(os.urandom(32))
+    s3 = s3_in_memory(server)
+    Client(old, kms=kms, s3=s3).put("s3://lake/old", b"old")
+    Client(new, kms=kms, s3=s3).put("s3://lake/new", b"new")
+    Client(keyring=raw, s3=s3).put("s3://lake/raw", b"raw")
+    if gone == "disabled":
+        kms.engine.find(old).state = "Disabled"
+    elif gone == "pending deletion":
+        kms.engine.find(old).state = "PendingDeletion"
+    first = {"deleted": f"{old}00", "alias": "alias/gone"}.get(gone, old)
+    more: dict[str, Any] = {
+        "decrypt_key_ids": {"decrypt_key_ids": [new]},
+        "keyring": {"decrypt_key_ids": [new], "keyring": raw},
+        "discovery": {"discovery": Discovery(["111122223333"])},
+    }[told]
+    client = Client(first, kms=kms, s3=s3, cache=None, **more)
+    assert client.get("s3://lake/new") == b"new"
+    if told == "keyring":
+        assert client.get("s3://lake/raw") == b"raw"
+    if first != old:
+        return
+    with pytest.raises(KmsKeyStateError, match=re.escape(old)):
+        client.get("s3://lake/old")
 
 
 def test_when_none_fits_the_error_says_how_many_were_asked(kms: Any) -> None:

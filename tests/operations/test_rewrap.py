@@ -167,6 +167,20 @@ def test_what_is_under_the_new_key_already_is_not_written_again(lake: Lake, new_
         assert lake.asked("CopyObject") == lake.asked("PutObject") == []
 
 
+def test_a_second_run_after_the_old_key_was_disabled_finds_everything_done(lake: Lake, new_key: str) -> None:
+    lake.put({"a/o": b"content"})
+    assert rewrap("s3://lake/a/", to_key=new_key, client=lake.client).count("done") == 1
+    lake.put({"a/left": b"left"})
+    lake.kms.engine.find(lake.key_arn).state = "Disabled"
+    try:
+        again = rewrap("s3://lake/a/", to_key=new_key, client=lake.make_client())
+    finally:
+        lake.kms.engine.find(lake.key_arn).state = "Enabled"
+    left, done = again.results
+    assert (left.state, done.state) == ("failed", "already")
+    assert "disabled" in left.reason
+
+
 def test_a_plan_counts_and_asks_kms_nothing_and_writes_nothing(lake: Lake, new_key: str, tmp_path: Path) -> None:
     with lake.client.data_key_reuse():
         lake.put({f"a/{number}": bytes(100) for number in range(5)})

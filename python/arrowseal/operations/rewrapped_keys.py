@@ -18,6 +18,7 @@ from arrowseal.exceptions import (
     NoKeyError,
     UnsupportedFormatError,
 )
+from arrowseal.kms_keyring import UNUSABLE
 from arrowseal.metadata import KMS_WRAPS, bound_context
 from arrowseal.several_keyrings import SeveralKeyrings
 from arrowseal.suites import AnyContext, Format
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from arrowseal.reading import ReadRequest
 
 _REMEMBERED: Final = 10_000
-_NOT_UNDER_IT: Final = (KeyMismatchError, KmsAccessDeniedError, NoKeyError, AuthenticationError)
+_NOT_UNDER_IT: Final = (KeyMismatchError, KmsAccessDeniedError, NoKeyError, AuthenticationError, *UNUSABLE)
 
 
 @dataclass(frozen=True)
