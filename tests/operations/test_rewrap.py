@@ -350,15 +350,20 @@ def test_old_versions_locks_and_what_was_tried_in_a_versioned_bucket(
     assert "DeleteMarkers" not in listed
 
 
-def test_without_the_right_to_read_access_control_lists_the_switch_is_named_and_helps(lake: Lake, new_key: str) -> None:
-    lake.client.put(URL, b"x")
+@pytest.mark.parametrize("in_file", [False, True], ids=["metadata", "instruction file"])
+def test_without_the_right_to_read_access_control_lists_the_switch_is_named_and_helps(
+    lake: Lake, new_key: str, in_file: bool
+) -> None:
+    client = lake.make_client(instruction_files=True)
+    client.put(URL, b"x", encryption=CSE(instruction_file=in_file))
     lake.s3.rule = on("GetObjectAcl", Fault("status", 403, "AccessDenied"), times=9)
-    (row,) = rewrap(URL, to_key=new_key, client=lake.client).results
+    (row,) = rewrap(URL, to_key=new_key, client=client).results
     assert row.state == "failed"
     assert "s3:GetObjectAcl" in row.reason
     assert "keep_acl=False" in row.reason
-    (row,) = rewrap(URL, to_key=new_key, client=lake.client, keep_acl=False).results
+    (row,) = rewrap(URL, to_key=new_key, client=client, keep_acl=False).results
     assert row.state == "done"
+    assert lake.make_client(kms_key_id=new_key, instruction_files=True).get(URL) == b"x"
 
 
 def test_a_throwaway_object_that_may_not_be_deleted_is_a_warning(lake: Lake, new_key: str) -> None:

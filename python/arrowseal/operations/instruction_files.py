@@ -66,9 +66,10 @@ class InstructionFiles:
         over: Found | None,
         *,
         unconditional: bool,
+        grants: Mapping[str, str],
     ) -> None:
-        """Write the file of an object over the one that was seen there, or where none was. Raises
-        `ObjectChangedError`, `ConditionsIgnoredError`, `StoreError`s, `CredentialsError`.
+        """Write the file of an object over the one that was seen there, or where none was, with `grants` for its access
+        control list. Raises `ObjectChangedError`, `ConditionsIgnoredError`, `StoreError`s, `CredentialsError`.
         """
         file = instructions.beside(location, suffix)
         if file is None:
@@ -80,7 +81,7 @@ class InstructionFiles:
                 "overwritten unseen. If nobody else writes there, say unconditional=True"
             )
         content = instructions.render(entries)
-        upload = Upload(self._store, file, self._operation, self._outgoing(over), 1)
+        upload = Upload(self._store, file, self._operation, self._outgoing(over, grants), 1)
         try:
             upload.put(Payload(content))
         except PreconditionFailedError:
@@ -88,12 +89,11 @@ class InstructionFiles:
             if instructions.fetch(self._store, location, suffix, self._operation) != dict(entries):
                 raise ObjectChangedError(f"{file}: written by somebody else meanwhile: it is left as it is") from None
 
-    def _outgoing(self, over: Found | None) -> Outgoing:
+    def _outgoing(self, over: Found | None, grants: Mapping[str, str]) -> Outgoing:
         if over is None:
             return Outgoing({INSTRUCTION_FILE: ""}, {"IfNoneMatch": "*"}, None)
         stored = over.attributes.stored
         kept: dict[str, Any] = dict(over.attributes.arguments)
         if tags := self._store.tags(stored.location, self._operation):
             kept["Tagging"] = tags
-        kept |= self._store.grants(stored.location, self._operation)
-        return Outgoing(stored.metadata, kept | {"IfMatch": f'"{stored.etag}"'}, None)
+        return Outgoing(stored.metadata, kept | dict(grants) | {"IfMatch": f'"{stored.etag}"'}, None)

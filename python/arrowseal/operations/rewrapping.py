@@ -291,7 +291,10 @@ class _Rewrap:
             return replace(result, state="already", reason="under that key already")
         entries = rewrapped_metadata(own.entries, encrypted, rewrapped)
         entries = {name: value for name, value in entries.items() if name in own.entries or name not in _OF_OBJECTS}
-        files.put(result.location, suffix, entries, there, unconditional=self.placer.unconditional)
+        grants: dict[str, str] = {}
+        if there is not None and self._keep_acl:
+            grants = grants_of(self.store, there.attributes.stored.location, self._operation)
+        files.put(result.location, suffix, entries, there, unconditional=self.placer.unconditional, grants=grants)
         return replace(result, state="done")
 
 
