@@ -82,7 +82,8 @@ class MemoryS3:
     """Objects by their path, `/bucket/key`; any bucket exists. Each request happens at one moment.
 
     `open_uploads` are those that nobody completed or aborted; `uploads` has the headers of each that ever began.
-    `ignored` names operations whose conditions are not looked at, as some servers do.
+    `ignored` names operations whose conditions are not looked at, as some servers do. With `capitals` names of headers
+    are answered in capitals, `X-Amz-Meta-Team`, as by servers that are written in Go.
     """
 
     def __init__(self) -> None:
@@ -90,6 +91,7 @@ class MemoryS3:
         self.open_uploads: dict[str, OpenUpload] = {}
         self.uploads: dict[str, dict[str, str]] = {}
         self.ignored: set[str] = set()
+        self.capitals = False
         self._completed: dict[str, Stored] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -114,6 +116,10 @@ class MemoryS3:
             content = f"<Error><Code>{refusal.code}</Code></Error>".encode()
             return Answer(refusal.status, {"Content-Type": "application/xml"}, b"" if method == "HEAD" else content)
 
+    def _described(self, stored: Stored) -> dict[str, str]:
+        described = _described(stored)
+        return {name.title(): value for name, value in described.items()} if self.capitals else described
+
     def _put(self, request: _Request) -> Answer:
         self._check_conditions(request)
         self.objects[request.path] = stored = Stored(request.body, request.etag, request.kept_headers())
@@ -122,7 +128,7 @@ class MemoryS3:
     def _get(self, request: _Request) -> Answer:
         stored = self._found(request)
         asked = _RANGE.fullmatch(request.headers.get("range", ""))
-        described = _described(stored)
+        described = self._described(stored)
         if asked is None:
             return Answer(200, described, stored.body)
         size = len(stored.body)
@@ -134,7 +140,7 @@ class MemoryS3:
 
     def _head(self, request: _Request) -> Answer:
         stored = self._found(request)
-        return Answer(200, _described(stored) | {"Content-Length": str(len(stored.body))}, b"")
+        return Answer(200, self._described(stored) | {"Content-Length": str(len(stored.body))}, b"")
 
     def _delete(self, request: _Request) -> Answer:
         if "if-match" in request.headers:

@@ -51,6 +51,17 @@ class StoredObject:
     """
 
 
+def in_lower_case(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """User metadata by names in lower case, as S3 stores them, since what was written is looked for by its name: MinIO
+    and others answer as HTTP libraries write headers, `X-Amz-Key-V2`. Names that differ in case alone stay as they are,
+    for whoever refuses them.
+    """
+    if "".join(metadata).islower():
+        return metadata
+    lowered = {name.lower(): value for name, value in metadata.items()}
+    return lowered if len(lowered) == len(metadata) else metadata
+
+
 @dataclass(frozen=True, slots=True)
 class ListedObject:
     """A row of a listing: an object, or with a delimiter a common prefix (`is_prefix`, no size)."""

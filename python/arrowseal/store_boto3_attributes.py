@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from arrowseal.exceptions import TransferError
 from arrowseal.s3_errors import RangeError, UnexplainedError
-from arrowseal.store import ObjectAttributes, StoredObject
+from arrowseal.store import ObjectAttributes, StoredObject, in_lower_case
 from arrowseal.store_boto3_uploads import Boto3Uploads, answered
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def stored_object(location: ObjectLocation, answer: Any) -> StoredObject:
     label = "SSE-C" if answer.get("SSECustomerAlgorithm") else _SSE_LABELS.get(answer.get("ServerSideEncryption", ""))
     return StoredObject(
         location=location,
-        metadata=answer.get("Metadata", {}),
+        metadata=in_lower_case(answer.get("Metadata", {})),
         stored_bytes=stored_bytes,
         etag=answer.get("ETag", "").strip('"'),
         version_id=answer.get("VersionId"),

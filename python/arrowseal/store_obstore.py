@@ -21,7 +21,7 @@ from arrowseal.exceptions import StoreUnansweredError, TransferError
 from arrowseal.fork_lock import ForkLock
 from arrowseal.metadata import RESERVED_NAMES
 from arrowseal.s3_errors import store_error
-from arrowseal.store import Body, StoredObject
+from arrowseal.store import Body, StoredObject, in_lower_case
 from arrowseal.store_lean import LeanStore
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _stored_object(location: ObjectLocation, result: Any) -> StoredObject:
     meta, attributes = result.meta, result.attributes
     return StoredObject(
         location=location,
-        metadata={name: value for name, value in attributes.items() if name not in _ATTRIBUTES},
+        metadata=in_lower_case({name: value for name, value in attributes.items() if name not in _ATTRIBUTES}),
         stored_bytes=meta["size"],
         etag=(meta["e_tag"] or "").strip('"'),
         version_id=meta["version"],
