@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -296,12 +297,15 @@ class Reader:
         return content_metadata.parse_at(stored.location, stored.metadata, instruction)
 
     def has_instruction_file(self, location: ObjectLocation, operation: Operation) -> bool:
-        """Whether an instruction file lies beside the object; one that may not be looked at does not."""
-        beside = instruction_file.beside(location, self._options.instruction_files or INSTRUCTION_SUFFIX)
-        try:
-            return beside is not None and self.store.head(beside, operation, arguments={}) is not None
-        except (ObjectNotFoundError, StoreAccessDeniedError):
-            return False
+        """Whether an instruction file lies beside the object, by the client's suffix or the usual one; one that may not
+        be looked at does not.
+        """
+        for suffix in dict.fromkeys((self._options.instruction_files or INSTRUCTION_SUFFIX, INSTRUCTION_SUFFIX)):
+            beside = instruction_file.beside(location, suffix)
+            with contextlib.suppress(ObjectNotFoundError, StoreAccessDeniedError):
+                if beside is not None and self.store.head(beside, operation, arguments={}):
+                    return True
+        return False
 
     def _instruction(self, stored: StoredObject, suffix: str | None, operation: Operation) -> dict[str, str] | None:
         """What the instruction file of an object says that does not say all by itself. Raises `ObjectNotFoundError` for

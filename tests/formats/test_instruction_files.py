@@ -105,6 +105,17 @@ def test_v1_and_v2_objects_leave_no_trace_and_are_still_refused_by_the_name_of_t
         client.get(lake.plant("plain", b"plain", {}))
 
 
+def test_a_client_with_another_suffix_is_told_of_the_usual_file_and_not_to_read_the_object_as_plain(
+    v2: Client, lake: Lake
+) -> None:
+    v2.put(URL, b"content", encryption=V2_BESIDE)
+    del lake.store.objects[OBJECT][1]["x-amz-unencrypted-content-length"]  # as other writers leave it
+    other = v2.replace(instruction_files=".partner")
+    with pytest.raises(UnsupportedFormatError, match=r"instruction file a\.instruction.*instruction_files=True"):
+        other.get(URL)
+    assert other.is_encrypted(URL)
+
+
 def test_an_object_that_says_all_by_itself_costs_no_request_for_a_file(client: Client, lake: Lake) -> None:
     client.put(URL, b"content")
     lake.store.calls.clear()
