@@ -23,7 +23,7 @@ from arrowseal.exceptions import (
     ObjectNotFoundError,
 )
 from arrowseal.flat_json import parse_flat
-from arrowseal.location import MAX_KEY_BYTES, ObjectLocation
+from arrowseal.location import MAX_KEY_BYTES, ObjectLocation, version_arguments
 from arrowseal.metadata import (
     CONTEXT,
     INSTRUCTION_FILE,
@@ -108,6 +108,13 @@ def fetch(store: RetryingStore, location: ObjectLocation, suffix: str, operation
     except MetadataError as error:
         message = f"{location}: {error} ({location.key}{suffix}). It may have been tampered with"
         raise MetadataError(message) from None
+
+
+def read(store: RetryingStore, file: ObjectLocation, version: str | None, operation: Operation) -> dict[str, str]:
+    """What an instruction file says, or an old version of one, wherever it lies. Raises `MetadataError`, `StoreError`s,
+    `CredentialsError`.
+    """
+    return parse(_content(store, file, operation, version_arguments(version)))
 
 
 def lies_beside(store: RetryingStore, location: ObjectLocation, suffix: str, operation: Operation) -> bool:
@@ -286,16 +293,19 @@ def _read(store: RetryingStore, location: ObjectLocation, suffix: str, operation
     file = beside(location, suffix)
     if file is None:
         return None
+    try:
+        return _content(store, file, operation, {})
+    except ObjectNotFoundError:
+        return None
 
+
+def _content(store: RetryingStore, file: ObjectLocation, operation: Operation, arguments: Mapping[str, Any]) -> bytes:
     def call() -> bytes:
-        stored, body = store.get(file, operation, byte_range=(0, MAX_BYTES + 1), arguments={})
+        stored, body = store.get(file, operation, byte_range=(0, MAX_BYTES + 1), arguments=arguments)
         try:
             with operation.timed("s3"):
                 return bytes(body.take(min(stored.stored_bytes, MAX_BYTES + 1)))
         finally:
             body.close()
 
-    try:
-        return store.repeat(operation, call)
-    except ObjectNotFoundError:
-        return None
+    return store.repeat(operation, call)

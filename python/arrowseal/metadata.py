@@ -151,6 +151,24 @@ def parse_at(
         ) from None
 
 
+def parse_file(instruction: Mapping[str, str]) -> EncryptedMetadata:
+    """What an instruction file says of its data key, whichever object it belongs to: of V3 it has neither message id
+    nor commitment then. Raises `MetadataError`.
+    """
+    if V3_KEY not in instruction:
+        found = parse({}, instruction)
+    else:
+        suite = Format.V3.suite
+        stand_in = {
+            MESSAGE_ID: _encode(b"-" * suite.message_id_bytes),
+            COMMITMENT: _encode(bytes(suite.commitment_bytes)),
+        }
+        found = parse({CONTENT: Format.V3.content_algorithm, **stand_in}, instruction)
+        found = found and replace(found, message_id=b"", commitment=None)
+    assert found is not None  # noqa: S101 - a file without a data key is an error
+    return found
+
+
 def _with_instruction(fields: Mapping[str, str], instruction: Mapping[str, str]) -> dict[str, str]:
     """The metadata of an object joined with its instruction file: each name has one place, and one only."""
     if strange := instruction.keys() - INSTRUCTION_NAMES:

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from arrowseal import CSE, PLAIN, SSE_KMS, Client, cli
 from arrowseal.cli import kms
 from arrowseal.exceptions import ConfigurationError, ServiceDeniedError, ServiceError
+from arrowseal.operations import rewrap
 from arrowseal.operations.key_users import key_users, retire_key
 from arrowseal.operations.kms_keys import NewKey, create_key, describe_key, rotate_key
 
@@ -266,6 +267,35 @@ def test_a_data_key_in_an_instruction_file_is_found(client: Client, bucket: str,
         apart.put(f"s3://{bucket}/{name}", b"1", encryption=CSE(instruction_file=True))
     users = key_users(keys[0], [f"s3://{bucket}"], client)
     assert [(row.location.key, row.need) for row in users.rows] == [("old", "yes")]
+
+
+@pytest.mark.parametrize("written", ["V2", "V3"])
+def test_a_data_key_in_an_instruction_file_for_somebody_else_is_found(
+    client: Client, bucket: str, keys: tuple[str, str], written: str
+) -> None:
+    ours, theirs = keys
+    policy = "FORBID_ENCRYPT_ALLOW_DECRYPT" if written == "V2" else None
+    apart = client.replace(kms_key_id=ours, instruction_files=True, format=written, commitment_policy=policy)
+    apart.put(f"s3://{bucket}/o", b"1", encryption=CSE(instruction_file=True, format=written))
+    rewrap(f"s3://{bucket}/o", to_key=theirs, client=apart, instruction_file=".partner")
+    assert [row.location.key for row in key_users(theirs, [f"s3://{bucket}"], client).rows] == ["o.partner"]
+    assert [row.location.key for row in key_users(ours, [f"s3://{bucket}"], client).rows] == ["o"]
+
+
+def test_old_versions_of_instruction_files_need_their_key_too(
+    client: Client, bucket: str, keys: tuple[str, str], raw_s3: Any
+) -> None:
+    raw_s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    old, new = keys
+    apart = client.replace(kms_key_id=old, instruction_files=True)
+    apart.put(f"s3://{bucket}/o", b"1", encryption=CSE(instruction_file=True))
+    raw_s3.put_object(Bucket=bucket, Key="named.instruction", Body=b"turn left")
+    raw_s3.put_object(Bucket=bucket, Key="named.instruction", Body=b"turn right")
+    assert rewrap(f"s3://{bucket}/o", to_key=new, client=apart).count("done") == 1
+    (row,) = key_users(old, [f"s3://{bucket}"], client).rows
+    assert (row.location.key, row.need, row.version_id is None) == ("o.instruction", "yes", False)
+    (row,) = key_users(new, [f"s3://{bucket}"], client).rows
+    assert (row.location.key, row.version_id) == ("o", None)
 
 
 def test_an_instruction_file_that_is_gone_may_have_named_the_key(

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from arrowseal import instruction_file
+from arrowseal import metadata as content_metadata
 from arrowseal.aws_services import AwsServices, is_aws
 from arrowseal.companions import belongs_to_another
 from arrowseal.exceptions import (
@@ -20,12 +22,15 @@ from arrowseal.exceptions import (
     KmsAccessDeniedError,
     KmsKeyMismatchError,
     KmsUnavailableError,
+    MetadataError,
     ServiceError,
 )
 from arrowseal.frames import Framed
+from arrowseal.instruction_file import is_instruction_file
 from arrowseal.kms_requests import KmsRequests
 from arrowseal.listing import heads
 from arrowseal.location import ObjectLocation, locate_prefix
+from arrowseal.metadata import INSTRUCTION_FILE
 from arrowseal.operations.kms_keys import KeyState, alias_target, describe_key
 
 if TYPE_CHECKING:
@@ -204,11 +209,20 @@ class _Search:
             self.rows.append(KeyUser(location, version, "SSE-KMS", "yes", "S3 names the key"))
         elif stored.server_side == "SSE-KMS" and not stored.server_side_key:
             self.rows.append(KeyUser(location, version, "SSE-KMS", "maybe", "S3 does not name the key"))
-        if belongs_to_another(location, self._client.options.instruction_files):
-            return
+        suffix, marked = self._client.options.instruction_files, INSTRUCTION_FILE in stored.metadata
+        named_so = is_instruction_file(location, suffix)
+        if belongs_to_another(location, suffix) and not (named_so and version is not None):
+            return  # its object tells
         try:
-            encrypted = self._client._reader.claimed(stored, operation)  # noqa: SLF001
+            if marked or named_so:
+                # One of another suffix, for somebody else, or an old version: no object that is looked at reads it.
+                entries = instruction_file.read(self._client._store, location, version, operation)  # noqa: SLF001
+                encrypted: EncryptedMetadata | None = content_metadata.parse_file(entries)
+            else:
+                encrypted = self._client._reader.claimed(stored, operation)  # noqa: SLF001
         except ArrowSealError as error:
+            if isinstance(error, MetadataError) and named_so and not marked:
+                return  # that, and no more
             if isinstance(error, CredentialsError):
                 raise
             self.rows.append(KeyUser(location, version, "CSE", "maybe", "its encryption metadata cannot be read"))
