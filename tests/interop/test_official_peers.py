@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import arrowseal.arrow as sa
 from arrowseal import CSE, V2, RawAesKeyring, RawRsaKeyring, TransferOptions
+from arrowseal.operations import rewrap
 from lake import trips
 from official_peers import Peer, go_command, java_command
 
@@ -28,7 +29,10 @@ FORBID = "FORBID_ENCRYPT_ALLOW_DECRYPT"
 SIZES = (0, 1, 15, 16, 17, 4096, 100_003)
 CONTEXT = {"team": "weather", "quoted": 'a "b" \\ {}: ,'}
 AES = bytes(range(32))
-RSA = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+RSA, NEW_RSA = (
+    rsa.generate_private_key(65537, 2048).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    for _ in range(2)
+)
 FORMATS = ("V3", "V2")
 STORAGES = ("metadata", "instruction file")
 PART = 5 * 2**20
@@ -86,6 +90,28 @@ def test_java_and_we_read_each_other_of_every_format_keyring_and_storage(
         java.put(f"{key}/theirs", data, **how)
         got = client.get(bucket=bucket, key=f"{key}/theirs")
         assert (got, got.encryption) == (data, f"CSE {written}")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("target", ["kms", "aes", "rsa"])
+@pytest.mark.parametrize("kind", ["kms", "aes", "rsa"])
+@pytest.mark.parametrize("written", FORMATS)
+def test_java_reads_under_the_new_key_what_was_rewrapped(
+    java: Peer, local_servers: LocalServers, written: str, kind: str, target: str, storage: str
+) -> None:
+    client, how = ours(local_servers, written, kind), theirs(local_servers, written, kind, storage)
+    new: Any = {
+        "kms": str(local_servers.kms_client().create_key()["KeyMetadata"]["Arn"]),
+        "aes": AES[::-1],
+        "rsa": NEW_RSA,
+    }
+    to_key = {"kms": new["kms"], "aes": RawAesKeyring(new["aes"]), "rsa": RawRsaKeyring(new["rsa"])}[target]
+    key = f"rewrapped/{written}/{kind}/{target}/{storage}"
+    java.put(key, b"theirs", **how)
+    report = rewrap(f"s3://{local_servers.bucket}/{key}", to_key=to_key, client=client)
+    assert [row.state for row in report.results] == ["done"], report.results[0].reason
+    told = theirs(local_servers, written, target, storage) | {"wrapping": new[target]}
+    assert java.get(key, **told) == b"theirs"
 
 
 @pytest.mark.parametrize("written", FORMATS)
