@@ -20,6 +20,7 @@ import software.amazon.awssdk.core.interceptor.ExecutionInterceptor;
 import software.amazon.awssdk.core.sync.RequestBody;
 import software.amazon.awssdk.core.sync.ResponseTransformer;
 import software.amazon.awssdk.http.SdkHttpRequest;
+import software.amazon.awssdk.http.apache.ApacheHttpClient;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.s3.S3AsyncClient;
 import software.amazon.awssdk.services.s3.S3Client;
@@ -43,7 +44,9 @@ public class OfficialClient {
             return context.httpRequest().toBuilder().removeHeader("Expect").build();
         }
     };
+    /** The official client never gives back the connection of an instruction file that it read: 50 would not last. */
     static final S3Client S3 = S3Client.builder()
+        .httpClientBuilder(ApacheHttpClient.builder().maxConnections(1000))
         .endpointOverride(URI.create(System.getenv("AWS_ENDPOINT_URL_S3")))
         .forcePathStyle(true)
         .overrideConfiguration(settings -> settings.addExecutionInterceptor(WITHOUT_EXPECT))
