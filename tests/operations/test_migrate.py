@@ -97,16 +97,6 @@ def test_an_object_whose_data_key_lies_in_a_file_that_is_not_looked_at_is_not_ta
     assert reading.get(URL) == b"x"
 
 
-def test_an_instruction_file_of_another_suffix_is_not_sealed(lake: Lake) -> None:
-    ours, partner = lake.make_client(instruction_files=True), RawAesKeyring(os.urandom(32))
-    ours.put(URL, b"x", encryption=CSE(instruction_file=True))
-    rewrap(URL, to_key=partner, client=ours, instruction_file=".partner")
-    shared = stored(lake, "a/o.partner")
-    report = migrate("s3://lake/a/", client=ours.replace(allow_plaintext=True))
-    assert [(row.location.name, row.state) for row in report.results] == [("o", "done"), ("o.partner", "refused")]
-    assert stored(lake, "a/o.partner") == shared
-
-
 def test_a_plain_object_beside_one_that_is_only_named_like_an_instruction_file_is_migrated(lake: Lake) -> None:
     lake.put({"a/o": b"x", "a/o.instruction": b"turn left"}, encryption=PLAIN)
     (result,) = migrate(URL, client=lake.make_client(allow_plaintext=True)).results

@@ -265,15 +265,10 @@ class Migration:
         )
 
     def _check_plain(self, stored: StoredObject) -> None:
-        """Raise `UnsupportedFormatError` for what only looks plain: an instruction file, and what it belongs to. V1 and
-        V2 have nothing in such an object, and its ciphertext would be taken for its content.
+        """Raise `UnsupportedFormatError` for what only looks plain: V1 and V2 have nothing in an object whose data key
+        lies in an instruction file, and its ciphertext would be taken for its content.
         """
         location, looked_at = stored.location, self.client.options.instruction_files
-        if INSTRUCTION_FILE in map(str.lower, stored.metadata):
-            raise UnsupportedFormatError(
-                f"{location}: an instruction file of another suffix than this client looks for: it is left as it is, "
-                "since nobody could read it if it were sealed"
-            )
         if looked_at != INSTRUCTION_SUFFIX and instructions.lies_beside(
             self.store, location, INSTRUCTION_SUFFIX, self.operation
         ):
@@ -291,7 +286,7 @@ class Migration:
     def one(self, listed: ListedObject) -> ObjectResult:
         """Migrate an object, or tell how it would be. Raises `ArrowSealError`s."""
         before = self.store.attributes(listed.location, self.operation, arguments={})
-        if any(name.lower() == INSTRUCTION_FILE for name in before.stored.metadata):
+        if INSTRUCTION_FILE in before.stored.metadata:
             # Of another suffix, perhaps somebody else's: written anew, it would open its object for nobody any more.
             reason = "an instruction file, which holds the data key of another object"
             return ObjectResult(
