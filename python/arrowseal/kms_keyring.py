@@ -308,7 +308,12 @@ def _first(what: str, candidates: Sequence[Any], ask: Callable[[Any], Any]) -> A
             return ask(candidate)
         except _NOT_UNDER_IT as error:
             refusals.append(error)
-    told = next((error for error in refusals if isinstance(error, UNUSABLE)), refusals[-1])
-    if len(refusals) == 1:
-        raise told
-    raise type(told)(f"{told} (none of the {what} fits: {', '.join(candidates)})")
+    if len(refusals) > 1:
+        refusals[:] = [told_of(refusals, f"none of the {what} fits: {', '.join(candidates)}")]
+    raise refusals.pop()  # held by this frame no longer
+
+
+def told_of(refusals: Sequence[ArrowSealError], more: str) -> ArrowSealError:
+    """What is told of several refusals: the first of a key that cannot be used, otherwise the last, and `more`."""
+    error = next((error for error in refusals if isinstance(error, UNUSABLE)), refusals[-1])
+    return type(error)(f"{error} ({more})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import ArrowSealError, KeyMismatchError, KmsAccessDeniedError, NoKeyError
-from arrowseal.kms_keyring import UNUSABLE
+from arrowseal.kms_keyring import UNUSABLE, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -77,12 +77,11 @@ class SeveralKeyrings:
                 if not refusals:
                     raise
                 break
-        if len(refusals) == 1:
-            raise refusals.pop()
         if not refusals:
             raise NoKeyError(f"{location}: none of the keyrings unwraps {metadata.wrap!r}: give one that does")
-        told = next((error for error in refusals if isinstance(error, UNUSABLE)), refusals[-1])
-        raise type(told)(f"{told} (nor under the keys of {len(refusals) - 1} more keyrings)") from None
+        if len(refusals) > 1:
+            refusals[:] = [told_of(refusals, f"nor under the keys of {len(refusals) - 1} more keyrings")]
+        raise refusals.pop()
 
     @staticmethod
     def _first(keyrings: Sequence[Keyring], ask: Callable[[Keyring], Any]) -> tuple[Keyring, Any]:
