@@ -241,6 +241,13 @@ class _Timed:
                 self.seconds += time.perf_counter() - self._entered
 
 
+def _counters(max_records: int, rows: tuple[tuple[Any, ...], ...]) -> Counters:
+    """Those of a pickle."""
+    made = Counters(max_records)
+    made._rows.extend(rows)  # noqa: SLF001 - the one caller
+    return made
+
+
 def _record(row: tuple[Any, ...]) -> OperationRecord:
     """A record of what an operation left."""
     values = dict(zip((*COLUMNS, "kms_calls_by_key"), row, strict=True))
@@ -254,7 +261,8 @@ _under_way: ContextVar[tuple[tuple[Counters, Operation], ...]] = ContextVar("arr
 
 
 class Counters:
-    """The newest `max_records` operations of a client, oldest first. Safe to use from several threads.
+    """The newest `max_records` operations of a client, oldest first. Safe to use from several threads. A pickle or a
+    copy has the rows of its moment, and counts on its own; a client that is pickled leaves its counters at home.
 
     Example:
         >>> from arrowseal.location import ObjectLocation
@@ -268,6 +276,10 @@ class Counters:
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
         self._rows: deque[tuple[Any, ...]] = deque(maxlen=max_records)
         self._lock = ForkLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            return _counters, (self._rows.maxlen, tuple(self._rows))
 
     def operation(
         self, operation: str, location: Located, *, file_type: str | None = None

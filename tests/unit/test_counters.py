@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
@@ -13,6 +16,9 @@ import pytest
 from arrowseal.counters import COLUMNS, Counters
 from arrowseal.exceptions import MissingExtraError
 from arrowseal.location import ObjectLocation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = ObjectLocation("lake", "2013/flights.csv.gz")
 
@@ -278,3 +284,20 @@ def test_cleared_counters_forget_their_kms_calls() -> None:
         op.count_kms("Decrypt", "arn:a")
     counters.clear()
     assert counters.kms_calls_by_key().total == 0
+
+
+@pytest.mark.parametrize("travelled", [lambda it: pickle.loads(pickle.dumps(it)), copy.copy, copy.deepcopy])
+def test_a_pickle_and_a_copy_have_the_rows_and_the_bound_and_count_on_their_own(
+    travelled: Callable[[Counters], Counters],
+) -> None:
+    counters = Counters(max_records=2)
+    for key in ("one", "two"):
+        with counters.operation("get", ObjectLocation("b", key)) as operation:
+            operation.count_kms("Decrypt", "arn")
+    other = travelled(counters)
+    assert other.to_arrow().equals(counters.to_arrow())
+    assert list(other.kms_calls_by_key()) == list(counters.kms_calls_by_key())
+    with other.operation("get", ObjectLocation("b", "three")):
+        pass
+    assert [record.key for record in other] == ["two", "three"]
+    assert [record.key for record in counters] == ["one", "two"]
