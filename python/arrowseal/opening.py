@@ -96,12 +96,7 @@ def open_object(
         if stored.stored_bytes - TAG_BYTES <= options.max_unindexed_bytes:
             return _whole(reader, request, operation, finished)
         if not opening.two_passes:
-            raise NoIndexError(
-                f"{request.location}: no segment index of it lies beside it, and its {stored.stored_bytes:,} bytes are "
-                f"more than the {options.max_unindexed_bytes:,} that are held in memory without one. "
-                "client.index(url) makes one, TransferOptions(max_unindexed_bytes=) raises the bound, "
-                "client.open(url, 'rb') reads in two passes, and unauthenticated_ranges=True reads unproven bytes"
-            )
+            raise _no_index(request, stored, options)
         opener = survey(transfer, unlocked)
     try:
         return _by_segments(transfer, opener, tail, unlocked, finished)
@@ -113,6 +108,19 @@ def open_object(
         found = fetch_index(reader.store, request.location, operation, request.arguments) if found else None
         opener = _core.SegmentOpener.from_index(*unlocked.of_core, found) if found else opener
     return _by_segments(transfer, opener or survey(transfer, unlocked), tail, unlocked, finished)
+
+
+def _no_index(request: ReadRequest, stored: StoredObject, options: TransferOptions) -> NoIndexError:
+    makes, and_version = "client.index(url) makes one", ""
+    if "VersionId" in request.arguments:
+        # There is one place beside an object, for all its versions.
+        makes, and_version = "client.index(url) makes one of the newest version only", ", version_id=..."
+    return NoIndexError(
+        f"{request.location}: no segment index of it lies beside it, and its {stored.stored_bytes:,} bytes are "
+        f"more than the {options.max_unindexed_bytes:,} that are held in memory without one. "
+        f"{makes}, TransferOptions(max_unindexed_bytes=) raises the bound, "
+        f"client.open(url, 'rb'{and_version}) reads in two passes, and unauthenticated_ranges=True reads unproven bytes"
+    )
 
 
 def _check_held(stored: StoredObject, options: TransferOptions) -> None:

@@ -322,6 +322,18 @@ def test_a_large_object_without_an_index_names_the_ways_out(servers: BrokenServe
         read_everywhere(opened)
 
 
+def test_a_large_old_version_names_the_ways_out_that_there_are_for_one(servers: BrokenServers) -> None:
+    del servers.s3.server.objects[INDEX]
+    client = limited(servers)
+    ways_out = (
+        r"newest version only.*max_unindexed_bytes.*'rb', version_id=\.\.\.\) reads in two passes.*unauthenticated"
+    )
+    with pytest.raises(NoIndexError, match=ways_out):
+        client.object(URL, version_id="old")
+    with client.open(URL, "rb", version_id="old") as file:
+        assert file.read() == CONTENT
+
+
 def test_an_index_made_later_is_the_one_that_the_writer_made(servers: BrokenServers) -> None:
     made = servers.s3.server.objects.pop(INDEX).body
     servers.client().index(URL)
