@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from arrowseal.certificates import certificate_problem
 from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import CredentialsError, ServiceDeniedError, ServiceError
 
@@ -84,7 +85,9 @@ class AwsServices:
         except ParamValidationError as error:
             raise ServiceError(f"{subject}: {' '.join(str(error).split())}") from None
         except (BotoCoreError, ResponseParserError) as error:
-            raise credentials_error(error, subject) or ServiceError(f"{subject}: no answer: {error}") from None
+            raise credentials_error(error, subject) or ServiceError(
+                f"{subject}: no answer: {certificate_problem(error) or error}"
+            ) from None
 
 
 def refusal(answer: Any, subject: str) -> CredentialsError | ServiceError:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from arrowseal.certificates import not_again
 from arrowseal.credentials import credentials_error, refresh
 from arrowseal.exceptions import (
     ClockSkewError,
@@ -145,6 +146,8 @@ class Connections:
             raise credentials_error(error, subject) or ConfigurationError(f"{subject}: {error}") from None
         if service == "s3" and (endpoint := getattr(client, "_endpoint", None)) is not None:
             endpoint._response_parser_factory = _parsers()  # noqa: SLF001 - of this client alone
+        if service != "s3":  # which has one attempt, and whose short ways know no hooks but botocore's
+            client.meta.events.register_first("needs-retry", not_again)
         if self._seconds_ahead:
             sign_ahead(client, session.get_credentials, self._seconds_ahead)
         return client

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from arrowseal._core import DataKey
+from arrowseal.certificates import certificate_problem
 from arrowseal.credentials import credentials_error
 from arrowseal.encryption import KMS_ARN
 from arrowseal.exceptions import (
@@ -215,6 +216,8 @@ def _translate(error: Any, subject: str, action: str) -> ArrowSealError:
 
 
 def _translate_transport(error: Exception, subject: str) -> ArrowSealError:
+    if problem := certificate_problem(error):
+        return KmsError(f"{subject}: {problem}")
     return credentials_error(error, subject) or KmsUnavailableError(
         f"{subject}: KMS cannot be reached ({type(error).__name__}): {error}"
     )

@@ -9,6 +9,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
 from arrowseal.boto3_bodies import Boto3Body
+from arrowseal.certificates import certificate_problem
 from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import (
     ArrowSealError,
@@ -17,6 +18,7 @@ from arrowseal.exceptions import (
     ObjectChangedError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    StoreError,
     StoreUnansweredError,
 )
 from arrowseal.location import ObjectLocation
@@ -225,6 +227,8 @@ class Boto3Store(Boto3Attributes):
         if isinstance(error, (ParamValidationError, UnsupportedS3ArnError)):
             return ConfigurationError(f"{location}: S3 does not take this: {error}")
         if isinstance(error, BotoCoreError):
+            if problem := certificate_problem(error):
+                return StoreError(f"{location}: {action} failed: {problem}")
             return credentials_error(error, str(location)) or StoreUnansweredError(
                 f"{location}: {action} failed ({type(error).__name__}): {error}"
             )

@@ -267,10 +267,10 @@ def _stored_object(location: ObjectLocation, result: Any) -> StoredObject:
 
 def _refused(location: ObjectLocation, text: str) -> None:
     """Raise the error of ours for one of obstore; return if boto3 shall ask again and say."""
-    text = text.partition("\n\nDebug source:")[0]
+    text, _, source = text.partition("\n\nDebug source:")
     refusal = _REFUSAL.search(text)
     if refusal is None:
-        if "HTTP error" in text:
+        if "HTTP error" in text and "InvalidCertificate" not in source:  # boto3 has authorities of its own
             raise StoreUnansweredError(f"{location}: GetObject failed: no answer, or a broken one") from None
         return
     status = int(refusal[1])

@@ -58,7 +58,7 @@ LAYERS = [
     {"retries"},
     {"learnt_endpoints", "server_clock"},
     {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes", "standby"}
-    | {"fork_lock"},
+    | {"fork_lock", "certificates"},
     {"suites", "legacy", "flat_json"},
     {"exceptions", "_core"},
 ]

@@ -1,0 +1,168 @@
+"""Servers whose TLS certificate is not accepted: one attempt, and an error that says what would be."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from arrowseal import Client
+from arrowseal.aws_services import AwsServices
+from arrowseal.connections import Connections
+from arrowseal.counters import Operation
+from arrowseal.exceptions import KmsError, ObjectNotFoundError, ServiceError, StoreError, UnavailableError
+from arrowseal.lanes import store_of
+from arrowseal.location import ObjectLocation
+from arrowseal.options import ClientOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+URL, SEALED = "s3://bucket/key", ObjectLocation("bucket", "sealed")
+
+
+class TlsServer(ThreadingHTTPServer):
+    """Answers over TLS, under a certificate that it signed itself: one object that looks encrypted, and nothing else.
+
+    `connections` counts those that were begun, `asked` has the user agents of requests.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.connections = 0
+        self.asked: list[str] = []
+        self.certificate = folder / "certificate.pem"
+        _self_signed(self.certificate)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"https://127.0.0.1:{self.server_port}"
+
+    def get_request(self) -> Any:
+        accepted = super().get_request()
+        self.connections += 1
+        return accepted
+
+    def handle_error(self, *_: Any) -> None:
+        """Clients end connections that they do not trust."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: TlsServer
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.headers["User-Agent"])
+        there = self.path.endswith("sealed")
+        self.send_response(206 if there else 404)
+        for name, value in {"x-amz-meta-x-amz-key-v2": "AAEC", "ETag": '"e"', "Content-Range": "bytes 0-2/3"}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "3" if there else "0")
+        self.end_headers()
+        self.wfile.write(b"abc" if there else b"")
+
+
+def _self_signed(path: Path) -> None:
+    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(pem))
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsServer]:
+    """Alone for each test, which counts its connections; the machine's own authorities are not named."""
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    server = TlsServer(tmp_path)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def session() -> boto3.Session:
+    return boto3.Session("TESTS", "not checked", region_name="eu-west-1")
+
+
+def client_of(server: TlsServer) -> Client:
+    return Client("alias/tables", session=session(), endpoint_url=server.url)
+
+
+def test_a_certificate_that_s3_is_not_known_by_is_no_reason_to_try_again_and_names_the_way_out(
+    server: TlsServer,
+) -> None:
+    ways_out = rf"{URL}: GetObject.*{server.url} is not accepted \(self.signed certificate\).*AWS_CA_BUNDLE.*verify="
+    with pytest.raises(StoreError, match=ways_out) as refused:
+        client_of(server).get(URL)
+    assert not isinstance(refused.value, UnavailableError)
+    assert server.connections == 1
+
+
+def test_neither_is_that_of_kms_also_for_boto3_whose_own_attempts_end(server: TlsServer) -> None:
+    ways_out = rf"{URL}: KMS GenerateDataKey under alias/tables.*{server.url} is not accepted.*AWS_CA_BUNDLE"
+    with pytest.raises(KmsError, match=ways_out) as refused:
+        client_of(server).put(URL, b"content")
+    assert not isinstance(refused.value, UnavailableError)
+    assert server.connections == 1
+
+
+def test_what_is_asked_of_other_services_says_the_same(server: TlsServer) -> None:
+    services = AwsServices.of(client_of(server))
+    with pytest.raises(ServiceError, match=r"buckets: no answer: .*not accepted.*AWS_CA_BUNDLE"):
+        services.ask("buckets", services.s3.list_buckets)
+
+
+def test_the_way_out_is_one(server: TlsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(server.certificate))
+    with pytest.raises(ObjectNotFoundError):
+        client_of(server).get(URL)
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_authorities_that_cannot_be_read_are_told_at_once(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_text(content)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    with pytest.raises(StoreError, match=r"authorities cannot be read.*AWS_CA_BUNDLE") as refused:
+        client_of(server).get(URL)
+    assert not isinstance(refused.value, UnavailableError)
+
+
+def test_a_certificate_that_only_boto3_accepts_leaves_reads_to_boto3(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.httpsession.where", lambda: str(server.certificate))
+    store = store_of(Connections(ClientOptions(endpoint_url=server.url), session(), None, None), "obstore")
+    for _ in range(3):
+        operation = Operation("get", SEALED)
+        _, body = store.get(SEALED, operation, byte_range=(0, 3), arguments={})
+        assert bytes(body.take(3)) == b"abc"
+        body.close()
+    assert len(server.asked) == 3, server.asked
+    assert server.connections > len(server.asked)  # those that obstore tried
