@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import http.client
 
 MIN_PART_BYTES = 5 * 2**20
+MAX_KEY_BYTES = 1024
 PAGE = 1000
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _PART = re.compile(rb"<Part>(.*?)</Part>", re.DOTALL)
@@ -104,6 +105,8 @@ class MemoryS3:
         try:
             if operation in self.ignored:
                 given = {name: value for name, value in given.items() if not name.endswith(("if-match", "none-match"))}
+            if len(unquote(url.path).partition("/")[2].partition("/")[2].encode()) > MAX_KEY_BYTES:
+                raise Refusal(400, "KeyTooLongError")
             action = _ACTIONS.get(operation)
             if action is None:
                 raise Refusal(501, "NotImplemented")

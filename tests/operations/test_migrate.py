@@ -13,7 +13,9 @@ import writers
 
 from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, CommitmentPolicy, RawAesKeyring, TransferOptions
 from arrowseal.exceptions import ConfigurationError, NoKeyError
+from arrowseal.location import ObjectLocation
 from arrowseal.operations import migrate, rewrap
+from arrowseal.operations.staging import staging_of
 from arrowseal.segment_index import companion
 
 if TYPE_CHECKING:
@@ -120,6 +122,35 @@ def test_large_objects_stream_through_in_parts_and_get_an_index(lake: Lake) -> N
     assert index is not None
     assert lake.keys == sorted([index.key, "a/o"])
     assert len(lake.asked("GetObject")) == 3
+
+
+LONG = ["x" * 1024, "a/" + "é" * 511, "d" * 1000 + "/name", "d" * 500 + "/" + "e" * 521 + "/o"]
+
+
+@pytest.mark.parametrize("key", LONG, ids=["name", "two bytes a letter", "directory", "two directories"])
+def test_keys_as_long_as_s3_takes_them_are_migrated_and_nothing_is_left_beside(lake: Lake, key: str) -> None:
+    location = ObjectLocation("lake", key)
+    lake.client.put(location, b"content", encryption=PLAIN)
+    report = migrate("s3://lake/", client=lake.make_client(allow_plaintext=True))
+    assert report.ok, report.results
+    assert lake.make_client().get(location) == b"content"
+    assert lake.keys == [key]
+
+
+def test_objects_with_a_long_name_in_common_are_not_written_to_one_place_beside_them() -> None:
+    keys = [directory * 1000 + "/name" for directory in ("d", "e")] + ["name", "d/name"]
+    assert len({staging_of(ObjectLocation("lake", key)) for key in keys}) == len(keys)
+
+
+def test_a_key_that_has_room_for_an_index_gets_one_with_its_migration(lake: Lake) -> None:
+    location = ObjectLocation("lake", "a/" + "x" * 1005)
+    index = companion(location)
+    assert index is not None
+    content = os.urandom(17 * 2**20)
+    lake.client.put(location, content, encryption=PLAIN)
+    assert migrate(location, client=lake.make_client(allow_plaintext=True)).ok
+    assert lake.keys == sorted([location.key, index.key])
+    assert lake.make_client().get(location) == content
 
 
 def test_to_plain_takes_the_encryption_off_and_leaves_no_trace_of_it(lake: Lake) -> None:

@@ -81,6 +81,30 @@ def test_killed_at_any_request_every_object_is_readable_and_a_second_run_finishe
     assert points >= 5
 
 
+@pytest.mark.parametrize("key", ["a/" + "x" * 1022, "d" * 1000 + "/name"], ids=["name", "directory"])
+def test_killed_at_any_request_a_second_run_finds_what_was_written_beside_a_long_key(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    lake.client.put(bucket="lake", key=key, data=b"content", encryption=PLAIN)
+    before, at, left = dict(lake.s3.server.objects), 0, 0
+    while True:
+        lake.s3.server.objects = dict(before)
+        dying_at(monkeypatch, at)
+        try:
+            migrate("s3://lake/", client=lake.make_client(allow_plaintext=True), concurrency=1)
+        except Killed:
+            at += 1
+        else:
+            break
+        finally:
+            dying_at(monkeypatch, None)
+        left += any(one.endswith(".migrating") for one in lake.keys)
+        assert migrate("s3://lake/", client=lake.make_client(allow_plaintext=True)).ok, f"at {at}"
+        assert [one for one in lake.keys if "probe" not in one] == [key], f"at {at}"
+        assert lake.make_client().get(bucket="lake", key=key) == b"content", f"at {at}"
+    assert left > 3
+
+
 FORBID = CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
 
 

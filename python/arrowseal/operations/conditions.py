@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from arrowseal.cancellation import shielded
 from arrowseal.exceptions import ArrowSealError, PreconditionFailedError, StoreAccessDeniedError, UnavailableError
-from arrowseal.location import ObjectLocation
+from arrowseal.operations.staging import beside
 from arrowseal.store import Payload, StoredRange
 from arrowseal.upload import Outgoing, Upload
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from arrowseal.counters import Operation
+    from arrowseal.location import ObjectLocation
     from arrowseal.retrying import RetryingStore
     from arrowseal.store import WrittenObject
 
@@ -52,8 +53,7 @@ class Conditions:
             return known
 
     def _tried(self, kind: Kind, target: ObjectLocation) -> bool:
-        directory = target.key[: len(target.key) - len(target.name)]
-        probe = ObjectLocation(target.bucket, f"{directory}_arrowseal.{secrets.token_hex(8)}.probe")
+        probe = beside(target, f"_arrowseal.{secrets.token_hex(8)}.probe")
         written: list[WrittenObject] = []
         try:
             written.append(self._upload(probe, {}).put(Payload(_CONTENT)))

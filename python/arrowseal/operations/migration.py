@@ -94,11 +94,12 @@ def migrate(
     """Write an object, or all under a prefix, anew under another protection: V1, V2, instruction files and plain
     objects to V3, unless `to` says otherwise. What `Client.get` of this client would refuse is refused here.
 
-    Content streams through here. It is written beside the object first, as `_arrowseal.<name>.migrating`, read back
-    whole and compared, and then put in the object's place inside the server, if that is what it was: each object
-    changes at one moment, and is whole and readable wherever the job ends. A second run goes on, and removes what the
-    first one left beside. Tags, headers, user metadata, storage class, server-side encryption, access control list,
-    website redirect and object lock stay, segment indexes are made anew, instruction files go.
+    Content streams through here. It is written beside the object first, as `_arrowseal.<name>.migrating` (a hash in
+    place of a long name, in a directory above if none else has room), read back whole and compared, and then put in the
+    object's place inside the server, if that is what it was: each object changes at one moment, and is whole and
+    readable wherever the job ends. A second run goes on, and removes what the first one left beside. Tags, headers,
+    user metadata, storage class, server-side encryption, access control list, website redirect and object lock stay,
+    segment indexes are made anew, instruction files go.
 
     With `format="parquet"`, tables whose names end in `.csv` (also compressed) become Parquet objects of that name
     beside them, batch by batch, read back and compared row by row; the CSV stays unless `delete_source`.
