@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ArrowSealError, ConfigurationError
 from arrowseal.suites import V3, Format
 
 if TYPE_CHECKING:
@@ -50,21 +50,28 @@ class DataKeyCache:
 
 
 class _Flight(Generic[Value]):
-    """A call that one thread makes and others wait for."""
+    """A call that one thread makes and others wait for; `subject` is the object that it is made for."""
 
-    def __init__(self) -> None:
+    def __init__(self, subject: object) -> None:
+        self._subject = subject
         self.landed = threading.Event()
         self.value: Value | None = None
         self.error: Exception | None = None
 
-    def failed(self) -> Exception | None:
-        """What the call raised, for one more thread: a copy where there is one, so that tracebacks stay apart."""
+    def failed(self, subject: object) -> Exception | None:
+        """What the call raised, for one more thread: a copy where there is one, so that tracebacks stay apart, and an
+        error of ours says which object that thread wants.
+        """
         if self.error is None:
             return None
         try:
-            return copy.copy(self.error)
+            error = copy.copy(self.error)
         except Exception:  # of somebody else's class, which is made in another way
             return self.error
+        named = f"{self._subject}: "
+        if isinstance(error, ArrowSealError) and str(error).startswith(named):
+            error.args = (f"{subject}: {str(error).removeprefix(named)}", *error.args[1:])
+        return error
 
 
 class UnwrappedKeys(Generic[Value]):
@@ -89,11 +96,11 @@ class UnwrappedKeys(Generic[Value]):
     def __reduce__(self) -> Any:
         raise TypeError("a cache of data keys is not pickled")
 
-    def get(self, key: Hashable, size: int, load: Callable[[], Value]) -> Value:
-        """The value of `key`, from the cache or else by `load`, which raises what this raises.
+    def get(self, key: Hashable, size: int, load: Callable[[], Value], subject: object = "") -> Value:
+        """The value of `key`, from the cache or else by `load`, asked for the object `subject`. Raises what that does.
 
-        A thread that waits for another one's call gets its error too, unless that thread was interrupted: then the next
-        one calls.
+        A thread that waits for another one's call gets its error too, with its own object in it, unless that thread was
+        interrupted: then the next one calls.
         """
         while True:
             with self._lock:
@@ -103,13 +110,13 @@ class UnwrappedKeys(Generic[Value]):
                 flight = self._flights.get(key)
                 leads = flight is None
                 if flight is None:
-                    flight = self._flights[key] = _Flight()
+                    flight = self._flights[key] = _Flight(subject)
             if leads:
                 return self._lead(key, size, flight, load)
             flight.landed.wait()
             if flight.value is not None:
                 return flight.value
-            failed = flight.failed()
+            failed = flight.failed(subject)
             if failed is not None:
                 raise failed
 

@@ -77,7 +77,7 @@ class _Unwrapping:
         asked = self._asked_for(), self._grant_tokens
         key = ("decrypt", *suite, self._policy, asked, context, metadata.encrypted_data_key)
         size = len(metadata.encrypted_data_key) + sum(map(len, chain.from_iterable(context)))
-        return self._cache.get(key, size, lambda: self._unwrap(metadata, location, operation))
+        return self._cache.get(key, size, lambda: self._unwrap(metadata, location, operation), location)
 
     def _asked_for(self) -> object:
         """The keys under which this keyring unwraps."""

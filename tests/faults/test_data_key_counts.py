@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from arrowseal import Client
-from arrowseal.exceptions import KmsAccessDeniedError
+from arrowseal.exceptions import KmsAccessDeniedError, KmsKeyStateError
 from memory_s3 import FaultyS3
 from strict_kms import Key, KmsEngine, TokenBucket
 from strict_kms_server import StrictKmsServer
@@ -110,6 +110,27 @@ def test_sixty_four_threads_that_open_a_thousand_objects_of_one_data_key_ask_kms
     finally:
         kms.latency_seconds = 0.0
     assert [call.action for call in kms.calls] == ["Decrypt"]
+
+
+def test_a_refusal_of_a_shared_data_key_names_to_each_reader_the_object_that_it_asked_for(
+    make: MakeClient, kms: KmsEngine, key: Key
+) -> None:
+    writer, reader = make(), make()
+    urls = [f"{BUCKET}/refused/{n}" for n in range(16)]
+    with writer.data_key_reuse():
+        for url in urls:
+            writer.put(url, b"content")
+    kms.calls.clear()
+    key.state, kms.latency_seconds = "Disabled", 0.3  # the others arrive while the first one waits
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            reads = [pool.submit(reader.get, url) for url in urls]
+        for url, read in zip(urls, reads, strict=True):
+            with pytest.raises(KmsKeyStateError, match=rf"^{url}: KMS Decrypt under {key.arn}: the key is disabled"):
+                read.result()
+    finally:
+        key.state, kms.latency_seconds = "Enabled", 0.0
+    assert kms.count("Decrypt") < 16, "some waited for another one's call"
 
 
 def test_a_thousand_data_keys_come_from_a_kms_that_gives_fifty_a_second(make: MakeClient, kms: KmsEngine) -> None:
