@@ -118,8 +118,10 @@ def test_the_answer_of_get_query_execution_names_its_result(analytics: Client) -
     assert len(read_query_results(execution, client=analytics)) == 3
     with pytest.raises(ConfigurationError, match="the query is FAILED"):
         read_query_results(execution | {"Status": {"State": "FAILED"}}, client=analytics)
-    with pytest.raises(ConfigurationError, match="OutputLocation"):
-        read_query_results({"QueryExecution": {}}, client=analytics)
+    nothing: list[dict[str, Any]] = [{}, {"QueryExecution": {}}, {"QueryExecution": None}]
+    for answer in [*nothing, execution | {"ResultConfiguration": None}, {"Status": None}]:
+        with pytest.raises(ConfigurationError, match="OutputLocation"):
+            read_query_results(answer, client=analytics)
 
 
 def test_without_metadata_every_column_is_text_and_null_stays_null(analytics: Client) -> None:

@@ -20,6 +20,8 @@ from arrowseal.operations.key_users import key_users, retire_key
 from arrowseal.operations.kms_keys import NewKey, create_key, describe_key, rotate_key
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from arrowseal.local import LocalServers
 
 ROLE = "arn:aws:iam::111122223333:role/"
@@ -425,6 +427,32 @@ def test_a_retirement_that_cannot_be_is_refused(
 ) -> None:
     assert cli.main(["kms", "retire", *words]) == 2
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command_of", ["retire", "trail"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(
+    command_of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("arrowseal.operations.key_users.key_users", asked)
+    monkeypatch.setattr("arrowseal.trail.read_trail", asked)
+    words = {"retire": ["alias/a", "s3://lake"], "trail": [str(tmp_path)]}[command_of]
+    file = tmp_path / "nowhere" / "found.parquet"
+    assert cli.main(["kms", command_of, *words, "--parquet", str(file)]) == 1
+    assert f"{file}: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_search_that_fails_leaves_the_file_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise ServiceError("no answer")
+
+    monkeypatch.setattr("arrowseal.operations.key_users.key_users", refused)
+    (tmp_path / "earlier").write_bytes(b"found")
+    for name in ("earlier", "new"):
+        assert cli.main(["kms", "retire", "alias/a", "s3://lake", "--parquet", str(tmp_path / name)]) == 1
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"earlier": b"found"}
 
 
 def test_what_kms_does_not_let_the_caller_decrypt_may_need_the_key_on_aws(

@@ -29,6 +29,22 @@ def test_a_refusal_names_the_switch_of_the_command(error: exceptions.ArrowSealEr
     assert switch in cli.describe(error)
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("give region_name=, or set AWS_DEFAULT_REGION", "give --region, or set AWS_DEFAULT_REGION"),
+        ("give a valid region_name=", "give a valid --region"),
+        ("or give profile_name= or session=", "or give --profile"),
+        ("give the profile_name= of a profile that exists", "give the --profile of a profile that exists"),
+        ("s3://lake/region_name=/a: no such object", "s3://lake/region_name=/a: no such object"),
+    ],
+)
+def test_arguments_of_the_library_are_told_as_options_of_the_command_and_names_of_objects_stay(
+    message: str, told: str
+) -> None:
+    assert cli.describe(exceptions.StoreError(message)) == told
+
+
 def test_errors_are_one_line_whatever_they_contain() -> None:
     assert cli.describe(exceptions.StoreError("first\n  second\tthird")) == "first second third"
     assert cli.describe(exceptions.StoreError()) == "StoreError"

@@ -98,11 +98,11 @@ def read_query_results(
 def _location(result: Url | Mapping[str, Any]) -> ObjectLocation:
     """The CSV object of a query that has one."""
     if isinstance(result, Mapping):
-        execution = result.get("QueryExecution", result)
-        state = execution.get("Status", {}).get("State")
+        execution = _part(result, "QueryExecution") if "QueryExecution" in result else result
+        state = _part(execution, "Status").get("State")
         if state is not None and state != "SUCCEEDED":
             raise ConfigurationError(f"the query is {state}: it has no result to read")
-        url = execution.get("ResultConfiguration", {}).get("OutputLocation")
+        url = _part(execution, "ResultConfiguration").get("OutputLocation")
         if not url:
             raise ConfigurationError("a query's answer has ResultConfiguration.OutputLocation, which this one has not")
         location = locate(url)
@@ -116,6 +116,11 @@ def _location(result: Url | Mapping[str, Any]) -> ObjectLocation:
     if location.name.endswith("-manifest.csv"):
         raise ConfigurationError(f"{location} lists the files of a result: read those with arrowseal.arrow.dataset")
     return location
+
+
+def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = answer.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _table(location: ObjectLocation, content: Any, columns: tuple[ResultColumn, ...]) -> pa.Table:

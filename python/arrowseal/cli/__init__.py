@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from arrowseal import exceptions
@@ -38,6 +39,11 @@ _SWITCHES: tuple[tuple[type[exceptions.ArrowSealError], str], ...] = (
         "--legacy wrapping --legacy content --commitment-policy require-encrypt-allow-decrypt, --instruction-files",
     ),
 )
+
+
+_OPTIONS = {"profile_name= or session=": "--profile", "profile_name=": "--profile", "region_name=": "--region"}
+# Apart, so that it is no partition in the name of an object.
+_ARGUMENT = re.compile(rf"(?<!\S)({'|'.join(_OPTIONS)})(?![^\s,.:;])")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,11 +130,22 @@ def opened(stream: TextIO | None, name: str) -> TextIO:
     return stream
 
 
+def check_writable(*paths: str | None) -> None:
+    """Raise the `OSError` of a file that cannot be written before there is anything to write. Leaves all as it is."""
+    for path in map(Path, filter(None, paths)):
+        there = path.exists()
+        path.open("ab").close()
+        if not there:
+            path.unlink()
+
+
 def describe(error: Exception) -> str:
     """An error in one line, with the switch of the command that would change the outcome."""
     if isinstance(error, OSError) and not isinstance(error, exceptions.ArrowSealError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     line = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, exceptions.ArrowSealError):
+        line = _ARGUMENT.sub(lambda found: _OPTIONS[found[1]], line)
     for kind, switch in _SWITCHES:
         if isinstance(error, kind):
             return f"{line} [here: {switch}]"

@@ -6,9 +6,10 @@ import argparse
 import json
 import shlex
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.cli import DONE, FAILED, say, trail, visible
+from arrowseal.cli import DONE, FAILED, check_writable, say, trail, visible
 from arrowseal.cli.connection import connect_services
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.text_tables import columns
@@ -166,12 +167,14 @@ def _retire(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--schedule-deletion takes 7 to 30 days")
     if arguments.dry_run and days is not None:
         raise ConfigurationError("give --dry-run or --schedule-deletion, not both")
+    check_writable(arguments.parquet)
     client = connect_services(arguments)
     users = key_users(arguments.key, arguments.urls, client, dry_run=arguments.dry_run)
     if arguments.parquet:
         from pyarrow import parquet
 
-        parquet.write_table(users.to_arrow(), arguments.parquet)
+        with Path(arguments.parquet).open("wb") as file:
+            parquet.write_table(users.to_arrow(), file)
     state = retire_key(users, days, client) if users.free and days is not None else users.key
     if arguments.json:
         told = {"key": asdict(state), "objects": users.objects, "distinct_wrapped_keys": users.wrapped_keys}

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.cli import DONE, say, visible
+from arrowseal.cli import DONE, check_writable, say, visible
 from arrowseal.cli.uploads import span
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.text_tables import WIDTH, shortened, table
@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("give either files of CloudTrail's records or --lookup")
     if arguments.depth < 0 or arguments.rows < 0:
         raise ConfigurationError("--depth and --rows are 0 or more")
+    check_writable(arguments.csv, arguments.parquet)
     trail = _trail(arguments)
     _write(trail, arguments)
     if not len(trail):
