@@ -20,6 +20,7 @@ import arrowseal.arrow as sa
 import arrowseal.pandas as spd
 import arrowseal.polars as spl
 from arrowseal import Client
+from arrowseal.exceptions import NotATableError
 from arrowseal.objects import EncryptedObject
 
 
@@ -246,6 +247,8 @@ def test_types_that_pyarrow_does_not_know_are_left_to_polars(resident: Client, l
     plt.assert_frame_equal(spl.read_parquet(url, columns=["huge"], client=resident), frame.select("huge"))
     lazy = spl.scan_parquet(url, client=resident)
     plt.assert_frame_equal(lazy.filter(pl.col("n") > 1).collect(), frame.filter(pl.col("n") > 1))
+    with pytest.raises(NotATableError, match=r"a\.parquet cannot be read as parquet here: .*128 bits"):
+        spl.read_parquet([url], client=resident)
     spl.write_ipc(frame, url, client=resident)
     plt.assert_frame_equal(spl.read_ipc(url, columns=["n"], client=resident), frame.select("n"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import sys
@@ -40,6 +41,7 @@ LINES = bytes_of("to_json", orient="records", lines=True)
 READS: dict[str, tuple[Any, dict[str, Any], list[bytes]]] = {
     "pandas csv": (arrowseal.pandas.read_csv, {}, [b"", PARQUET, b"a\n1,2\n1,2,3\n" + CANARY.encode()]),
     "pandas csv by pyarrow": (arrowseal.pandas.read_csv, {"engine": "pyarrow"}, [b"", CSV + b"1,2," + CANARY.encode()]),
+    "pandas csv of any separator": (arrowseal.pandas.read_csv, {"sep": None, "engine": "python"}, [b"", b"\n\n"]),
     "pandas csv as gzip": (arrowseal.pandas.read_csv, {"compression": "gzip"}, [CSV, CANARY.encode()]),
     "pandas csv as zip": (arrowseal.pandas.read_csv, {"compression": "zip"}, [CSV]),
     "pandas csv as xz": (arrowseal.pandas.read_csv, {"compression": "xz"}, [CSV]),
@@ -83,6 +85,27 @@ def test_content_that_is_no_such_table_is_refused_without_quoting_it(
     assert caught.value.__context__ is None
     assert CANARY not in "".join(traceback.format_exception(caught.value)) + caplog.text
     assert len(client.counters) == 0
+
+
+@pytest.mark.parametrize("kind", [pl.Int128, getattr(pl, "UInt128", pl.Int128)])
+def test_integers_of_128_bits_are_told_where_pyarrow_would_have_to_know_them(kind: Any) -> None:
+    frame = pl.DataFrame({"huge": pl.Series([1], dtype=kind)})
+    parquet, ipc = io.BytesIO(), io.BytesIO()
+    frame.write_parquet(parquet)
+    frame.write_ipc(ipc)
+    client = MemoryClient(parquet=parquet.getvalue(), ipc=ipc.getvalue())
+    for face, name in (
+        (arrowseal.pandas.read_parquet, "parquet"),
+        (arrowseal.pandas.read_feather, "ipc"),
+        (functools.partial(arrowseal.arrow.read_table, format="parquet"), "parquet"),
+    ):
+        told = f"s3://lake/{name} cannot be read as {name} here: .*128 bits.*arrowseal.polars reads"
+        with pytest.raises(NotATableError, match=told):
+            face(f"s3://lake/{name}", client=client)
+    for write in (arrowseal.arrow.write_table, arrowseal.arrow.write_dataset):
+        with pytest.raises(ConfigurationError, match=r"does not know, '_pl[iu]128': cast it"):
+            write(frame, "s3://lake/t.parquet", client=client)
+    assert arrowseal.polars.read_parquet("s3://lake/parquet", client=client).equals(frame)
 
 
 def test_a_lazy_table_that_is_none_is_refused_when_it_is_collected() -> None:

@@ -264,10 +264,18 @@ def as_table(source: Any) -> pa.Table:
 
 @contextmanager
 def columns_expected() -> Iterator[None]:
-    """What is imported within has columns. Raises `ConfigurationError` where it is one itself: a series, an array."""
+    """What is imported within has columns. Raises `ConfigurationError` where it is one itself: a series, an array; and
+    for one of a type that pyarrow does not know.
+    """
     try:
         yield
     except pa.ArrowInvalid as error:
+        _, unknown, kind = str(error).partition("unsupported format string: ")
+        if unknown:
+            raise ConfigurationError(
+                f"a column has a type that pyarrow does not know, {kind}: cast it, integers of 128 bits for example to "
+                "decimals or text; arrowseal.polars writes those into single objects as they are"
+            ) from None
         _, of_type, kind = str(error).partition("non-struct type ")  # all that tells it from errors of the rows
         if not of_type:
             raise

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 # Exceptions of other modules come from functions that the caller passed in (converters, callables): theirs to see.
 _LIBRARIES: Final = frozenset(
-    {"builtins", "bz2", "csv", "gzip", "json", "lzma", "_lzma", "numpy", "pandas", "polars", "pyarrow", "pyo3_runtime"}
+    {"builtins", "bz2", "_csv", "gzip", "json", "lzma", "_lzma", "numpy", "pandas", "polars", "pyarrow", "pyo3_runtime"}
     | {"compression", "tarfile", "zipfile", "zlib", "zstandard"}
 )
+# What pyarrow says of a schema in words that hold nothing of it, and what is to be said of that.
+_UNKNOWN_TYPES: Final = {
+    "Integers with more than 64 bits not implemented": "a column has integers of 128 bits, which polars writes and "
+    "pyarrow does not know: arrowseal.polars reads such objects, one at a time"
+}
 # What libraries raise for arguments that cannot be. Other errors, those of decompression for example, come from any
 # table that is not the right one, an empty one too.
 _ABOUT_ARGUMENTS: Final = (ValueError, TypeError, NotImplementedError)
@@ -59,6 +64,8 @@ def refusal(
     if _about_arguments(error, read, table_format):
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
+    if (unknown := _UNKNOWN_TYPES.get(str(error))) is not None:
+        return NotATableError(f"{location} cannot be read as {table_format.value} here: {unknown}")
     library = type(error).__module__.partition(".")[0]
     name = type(error).__name__ + ("" if library == "builtins" else f" of {library}")
     message = (
