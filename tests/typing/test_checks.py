@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from notices import NOTICES, notices
 
 REPOSITORY = Path(__file__).parents[2]
 CARGO = ["cargo", "--quiet"]
@@ -65,3 +67,12 @@ def test_the_tests_of_the_core_pass() -> None:
 def test_the_core_stands_on_one_copy_of_aws_lc() -> None:
     lock = (REPOSITORY / "Cargo.lock").read_text()
     assert lock.count('name = "aws-lc-sys"') == 1
+
+
+def test_the_notices_have_the_licence_of_everything_that_is_linked() -> None:
+    assert NOTICES.read_text(encoding="utf-8") == notices(), "run: python tests/typing/notices.py"
+
+
+def test_the_notices_are_part_of_what_is_distributed() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert NOTICES.relative_to(REPOSITORY).as_posix() in project["project"]["license-files"]
