@@ -1,11 +1,10 @@
 """Reads and writes polars frames in encrypted objects: the functions of polars, with its own signatures.
 
 Every argument of the installed polars works as it does there, except those that would go past the client
-(`storage_options`, `credential_provider`) and `include_file_paths`. The source is one `s3://bucket/key` URL, or None
-with `bucket=` and `key=`. By keyword come
-`client` (the default one otherwise), `encryption`, `encryption_context`, `kms_key_id` and `progress`; on reads
-`allow_plaintext`, `version_id` and `verify_checksum`, on writes `s3_additional_kwargs`: as in `Client.get` and
-`Client.put`.
+(`storage_options`, `credential_provider`), and `include_file_paths` of one object. The source is one `s3://bucket/key`
+URL, or None with `bucket=` and `key=`. By keyword come `client` (the default one otherwise), `encryption`,
+`encryption_context`, `kms_key_id` and `progress`; on reads `allow_plaintext`, `version_id` and `verify_checksum`, on
+writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
 
 Scans of Parquet, and reads of Parquet and IPC with `columns`, fetch only what they need. Otherwise objects are held in
 memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
@@ -15,7 +14,8 @@ or with `dataset=True`; by keyword come `partition_filter`, `path_suffix` and th
 `write_parquet` with `partition_by` or `dataset=True` writes many, and returns a `WrittenDataset`: see
 `arrowseal.arrow.write_dataset`.
 Files then hold the columns of `partition_by` too, as those of polars do. On reads paths say the values of such columns,
-in the types that `hive_schema` or the first file says; what paths say is not authenticated.
+in the types that `hive_schema` or the first file says; what paths say is not authenticated. `include_file_paths` names
+a column of URLs, and filters on it leave out files before they are asked for.
 
 Raises, besides what the client raises:
     LocationError: the source is local, a buffer, a list, or of another scheme.

@@ -265,7 +265,7 @@ def test_polars_writes_partitions(here: Path, lake: Lake) -> None:
 
 
 def test_what_has_no_meaning_for_many_objects_is_refused(here: Path) -> None:
-    for wrong in ({"include_file_paths": "path"}, {"storage_options": {"a": "b"}}, {"verify_checksum": True}):
+    for wrong in ({"storage_options": {"a": "b"}}, {"verify_checksum": True}):
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             spl.scan_parquet("s3://lake/t/", **wrong)
     only: dict[str, Any] = {"use_pyarrow": True, "pyarrow_options": {"filters": [("n", "<", 3)]}}

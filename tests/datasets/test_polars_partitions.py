@@ -20,7 +20,7 @@ from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from lake import Lake, pq_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -203,3 +203,58 @@ def test_columns_whose_names_begin_as_hidden_ones_may_part_a_frame(lake: Lake, t
     assert ds.dataset(tmp_path, partitioning="hive").files == []
     with pytest.raises(ObjectNotFoundError, match=r"begin with '_' or '\.' aside: see ignore_prefixes="):
         sa.dataset("s3://lake/t/")
+
+
+@pytest.mark.parametrize("rows", [5, 2_000], ids=["small files", "row groups"])
+@pytest.mark.parametrize("hive", [True, False])
+def test_the_url_of_each_file_is_a_last_column_as_the_path_is_for_polars(
+    lake: Lake, tmp_path: Path, hive: bool, rows: int
+) -> None:
+    frame = pl.DataFrame({"n": range(rows * 3), "city": ["a", "b", "c"] * rows})
+    for city in ("a", "b", "c"):
+        part = frame.filter(city=city).drop("city")
+        spl.write_parquet(part, f"s3://lake/t/city={city}/x.parquet", row_group_size=500)
+    lake.unseal("t/", tmp_path / "t")
+    options: dict[str, Any] = {"hive_partitioning": hive, "include_file_paths": "file"}
+    theirs = pl.scan_parquet(f"{tmp_path}/t/**/*.parquet", **options).with_columns(
+        pl.col("file").str.replace(str(tmp_path), "s3://lake", literal=True)
+    )
+    ours = spl.scan_parquet("s3://lake/t/**/*.parquet", **options)
+    assert ours.collect_schema() == theirs.collect_schema()
+    url = "s3://lake/t/city=b/x.parquet"
+    queries: list[Callable[[pl.LazyFrame], pl.LazyFrame]] = [
+        lambda lazy: lazy,
+        lambda lazy: lazy.select("file"),
+        lambda lazy: lazy.select("file", "n").head(rows + 2),
+        lambda lazy: lazy.filter(pl.col("file") == url),
+        lambda lazy: lazy.filter((pl.col("file") > url) | (pl.col("n") < 3)).select("n", "file"),
+        lambda lazy: lazy.filter(pl.col("file").str.contains("city=c") & (pl.col("n") > 4)),
+        lambda lazy: lazy.group_by("file").agg(pl.len()).sort("file"),
+        lambda lazy: lazy.select(pl.len()),
+        lambda lazy: lazy.filter(pl.col("file").is_in([url, "s3://lake/t/none"])).tail(2),
+        lambda lazy: lazy.slice(rows - 1, 3).with_row_index(),
+    ]
+    for query in queries:
+        plt.assert_frame_equal(query(ours).collect(), query(theirs).collect())
+    whole = {"row_index_name": "at", "n_rows": rows + 1, **options}
+    read = spl.read_parquet("s3://lake/t/**/*.parquet", **whole)
+    assert read.columns == pl.read_parquet(f"{tmp_path}/t/**/*.parquet", **whole).columns
+    one = spl.read_parquet([url], include_file_paths="file")
+    assert one["file"].to_list() == [url] * rows
+
+
+def test_filters_on_urls_leave_out_files_before_they_are_asked_for(lake: Lake) -> None:
+    for at in range(4):
+        spl.write_parquet(pl.DataFrame({"n": [at]}), f"s3://lake/t/{at}.parquet")
+    lazy = spl.scan_parquet("s3://lake/t/", include_file_paths="file")
+    assert lazy.collect_schema() == {"n": pl.Int64, "file": pl.String}
+    lake.forget()
+    assert lazy.filter(pl.col("file") == "s3://lake/t/2.parquet").collect()["n"].to_list() == [2]
+    assert lake.asked("GetObject") == ["t/2.parquet"]
+
+
+@pytest.mark.parametrize("taken", ["n", "city"])
+def test_a_column_of_urls_does_not_take_the_place_of_another(lake: Lake, taken: str) -> None:
+    spl.write_parquet(pl.DataFrame({"n": [1]}), "s3://lake/t/city=a/x.parquet")
+    with pytest.raises(ConfigurationError, match=f"include_file_paths='{taken}'"):
+        spl.scan_parquet("s3://lake/t/", include_file_paths=taken).collect()

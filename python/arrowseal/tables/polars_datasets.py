@@ -43,6 +43,7 @@ def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, o
     hive, schema = arguments.pop("hive_partitioning", None), arguments.pop("hive_schema", None)
     dates = arguments.pop("try_parse_hive_dates", True)
     hidden = arguments.pop("hidden_file_prefix", None)
+    urls = arguments.pop("include_file_paths", None)
     rows, index = arguments.pop("n_rows", None), arguments.pop("row_index_name", None)
     offset = arguments.pop("row_index_offset", 0)
     own["missing_columns"] = arguments.pop("missing_columns", "raise")
@@ -62,7 +63,7 @@ def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, o
         _operation=face.__name__,
         **own,
     )
-    frame = LazyDataset(found, PathTypes(schema or None, dates)).frame()
+    frame = LazyDataset(found, PathTypes(schema or None, dates, urls)).frame()
     frame = frame if rows is None else frame.head(rows)
     return frame if index is None else frame.with_row_index(index, offset)
 

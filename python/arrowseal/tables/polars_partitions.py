@@ -48,14 +48,21 @@ class PathTypes:
     """`hive_schema`."""
     dates: bool = True
     """Whether text that looks like a date, or a date and a time, is one."""
+    urls: str | None = None
+    """The name of a last column, if any, that has the URL of each row's file."""
 
     def of(self, source: DatasetSource) -> TypedSource:
         """The same dataset, whose paths were parsed as text, with their columns where and as polars has them. The first
         file is asked for its schema.
 
         A column whose text tells its values badly (a time, binary, a datetime with a zone) is read from the files that
-        hold it. Raises `ConfigurationError` for paths that do not fit `hive_schema`, and what opening the file raises.
+        hold it. Raises `ConfigurationError` for paths that do not fit `hive_schema` and for a column of URLs whose name
+        is that of another one, and what opening the file raises.
         """
+        typed = self._with_types(source)
+        return typed if self.urls is None else replace(typed, source=_with_urls(typed.source, self.urls))
+
+    def _with_types(self, source: DatasetSource) -> TypedSource:
         names = source.partition_schema.names
         if not names:
             return TypedSource(source)
@@ -151,6 +158,24 @@ def _as_csv(texts: list[str], **options: Any) -> pl.Series:
 def _field(name: str, kind: Any) -> pa.Field:
     field = require("polars", "polars").DataFrame(schema={name: kind}).to_arrow().schema.field(0)
     return field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field
+
+
+def _with_urls(source: DatasetSource, name: str) -> DatasetSource:
+    """The same dataset with one more column, which is known of each file as those of its path are."""
+    schema, column = source.schema(), pa.field(name, pa.string())
+    if name in schema.names:
+        raise ConfigurationError(f"include_file_paths={name!r} is the name of another column: choose one that is free")
+    members = []
+    for member in source.members:
+        partition, said = member.partition, ds.field(name) == member.path
+        expression = partition.expression & said if partition.values else said
+        members.append(replace(member, partition=Partition({**partition.values, name: member.path}, expression)))
+    return replace(
+        source,
+        members=tuple(members),
+        partition_schema=source.partition_schema.append(column),
+        given_schema=schema.append(column),
+    )
 
 
 def _typed(partition: Partition, columns: Mapping[str, tuple[pa.Field, Mapping[str, Any]]]) -> Partition:

@@ -53,11 +53,14 @@ READ_KEYWORDS: Final = _SHARED | {
 WRITE_KEYWORDS: Final = _SHARED | {"s3_additional_kwargs": "Mapping[str, Any] | None"}
 
 _CREDENTIALS = "requests go through a client: give client=, or arrowseal.configure(...)"
-_ONE_OBJECT = "one call reads or writes one object"
 _NO_PARTITIONS = "no columns part nothing: leave it out for one object, or give dataset=True for many"
 _PARTITIONS_OF_MANY = (
     "one object has no partitions; read_parquet and scan_parquet take them from the keys of many: give a prefix "
     "(s3://bucket/table/) or a list of URLs, be it of one"
+)
+_PATH_OF_MANY = (
+    "of one object it is known; read_parquet and scan_parquet take it for many: give a prefix (s3://bucket/table/) or "
+    "a list of URLs, be it of one"
 )
 _NOT_TAKEN: Final = {
     "storage_options": _CREDENTIALS,
@@ -67,7 +70,7 @@ _NOT_TAKEN: Final = {
     "partition_by": _NO_PARTITIONS,
     "hive_partitioning": _PARTITIONS_OF_MANY,
     "hive_schema": _PARTITIONS_OF_MANY,
-    "include_file_paths": _ONE_OBJECT,
+    "include_file_paths": _PATH_OF_MANY,
     "mode": "objects are written whole, mode 'w' only",
 }
 
