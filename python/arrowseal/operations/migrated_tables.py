@@ -21,6 +21,7 @@ from arrowseal.exceptions import (
     PreconditionFailedError,
 )
 from arrowseal.location import ObjectLocation
+from arrowseal.operations.migrated_objects import users_metadata
 from arrowseal.operations.rewrapping import grants_of
 from arrowseal.suites import ANY
 from arrowseal.tables.dataset_appending import DatasetFileWriter
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from arrowseal.encryption import Encryption
-    from arrowseal.operations.migration import Migration
+    from arrowseal.operations.migrated_objects import Migration
     from arrowseal.operations.report import ObjectResult
     from arrowseal.store import ListedObject, ObjectAttributes, StoredObject
     from arrowseal.writing import PutResult
@@ -117,8 +118,6 @@ class MigratedTables:
         target: ObjectLocation,
         encryption: Encryption,
     ) -> PutResult:
-        from arrowseal.operations.migration import users_metadata
-
         work = self._work
         arguments = {
             name: value for name, value in before.arguments.items() if not name.startswith(_OF_THE_CSV + _OF_THE_SERVER)
