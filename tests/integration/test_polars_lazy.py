@@ -157,6 +157,32 @@ def test_errors_of_a_scan_are_those_of_a_read(lake: str, resident: Client) -> No
         spl.scan_csv(f"s3://{lake}/a.csv", client=resident).select("zz").collect()
 
 
+def test_an_error_of_a_scan_says_nothing_of_the_plan_that_it_stands_in(lake: str, resident: Client) -> None:
+    scan = spl.scan_parquet(f"s3://{lake}/a", client=resident)
+    for asks in (scan.collect, scan.collect_schema, scan.select("n").collect, scan.join(scan, on="n").collect):
+        with pytest.raises(ObjectNotFoundError, match=f"^s3://{lake}/a: no such object$"):
+            asks()
+
+
+def test_whatever_ends_a_scan_comes_as_it_is(lake: str, resident: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    class VaultSealedError(Exception):
+        def __init__(self, vault: str, *, until: int) -> None:
+            super().__init__(f"{vault} is sealed")
+            self.until = until
+
+    sealed = VaultSealedError("vault", until=7)
+    spl.write_parquet(FRAME, f"s3://{lake}/a.parquet", client=resident)
+    scan = spl.scan_parquet(f"s3://{lake}/a.parquet", client=resident)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise sealed
+
+    monkeypatch.setattr(Client, "object", refuse)
+    with pytest.raises(VaultSealedError) as raised:
+        scan.select("n").collect()
+    assert raised.value is sealed
+
+
 SINKS: dict[str, tuple[Any, Any]] = {
     "parquet": (spl.sink_parquet, spl.read_parquet),
     "csv": (spl.sink_csv, spl.read_csv),

@@ -119,8 +119,7 @@ class LazyTable(ABC):
                 import_module(unstable)
         except ModuleNotFoundError:
             return self._io_source(self.schema)
-        frame: pl.LazyFrame = require("polars", "polars").LazyFrame()
-        return frame.pipe_with_schema(partial(_scanned, self))
+        return _announced(self).pipe_with_schema(partial(_scanned, self))
 
     def schema(self) -> pl.Schema:
         """The names and types of the columns, fetched the first time."""
@@ -246,34 +245,33 @@ class _Current:
         setattr(object.__getattribute__(self, "_counted"), name, value)
 
 
-def _scanned(lazy: LazyTable, *_: object) -> pl.LazyFrame:
-    """The frame that stands in a plan for the table, made each time that polars looks at the plan: an external reader
-    needs its schema at once.
-
-    It is not what a resolver of polars stands for: the streaming engine of polars 2.1 takes the columns that a query
-    needs of one by the places that they have among all of them. But only a resolver lets our errors out as they are.
+def _announced(lazy: LazyTable) -> pl.LazyFrame:
+    """A frame that has the schema of the table and gives no rows: what follows it in a plan may count on the schema.
+    Only such a resolver of polars lets our errors out as they are; others are made anew, of their messages.
     """
-    resolver, readers = map(import_module, _UNSTABLE)
-    try:
-        schema = lazy.schema()
-    except BaseException as error:  # which polars raises
-        return _failed(resolver, error)
-    where = str(lazy._table_object.location)  # noqa: SLF001 - of this module
-    frame: pl.LazyFrame = readers.scan_external_reader(_readers(readers, lazy), sources=[where], schema=schema)
+    resolver: Any = import_module("polars.lazyframe.resolver")
+
+    class AnnouncedTable(resolver.LazyFrameResolver):  # type: ignore[misc]
+        def schema(self) -> pl.Schema:
+            return lazy.schema()
+
+        def resolve_lazyframe(self, **_: object) -> pl.LazyFrame:
+            return lazy.schema().to_frame().lazy()
+
+    frame: pl.LazyFrame = AnnouncedTable().lazy()
     return frame
 
 
-def _failed(resolver: Any, error: BaseException) -> pl.LazyFrame:
-    """A frame that raises the error when polars looks at its plan."""
+def _scanned(lazy: LazyTable, _: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
+    """The frame that stands in a plan for the table, made each time that polars looks at the plan: an external reader
+    needs its schema at once.
 
-    class FailedTable(resolver.LazyFrameResolver):  # type: ignore[misc]
-        def schema(self) -> pl.Schema:
-            raise error
-
-        def resolve_lazyframe(self, **_: object) -> pl.LazyFrame:
-            raise error
-
-    frame: pl.LazyFrame = FailedTable().lazy()
+    It is not what a resolver stands for: the streaming engine of polars 2.1 takes the columns that a query needs of one
+    by the places that they have among all of them.
+    """
+    readers: Any = import_module("polars.io.external_reader")
+    where = str(lazy._table_object.location)  # noqa: SLF001 - of this module
+    frame: pl.LazyFrame = readers.scan_external_reader(_readers(readers, lazy), sources=[where], schema=schema)
     return frame
 
 
