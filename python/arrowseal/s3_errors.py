@@ -61,6 +61,10 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
 }  # fmt: skip
 
 
+_OF_READS: Final = {"404", "405", "MethodNotAllowed"}
+"""What they say, they say to reads. To a write or a deletion they come of what takes none, or is no S3 at all."""
+
+
 class RangeError(TransferError):
     """The range lies behind the end of the object."""
 
@@ -79,7 +83,7 @@ def store_error(
         return clock_skew(str(location), ahead)
     if status == 416:
         return RangeError(f"{location}: the object ends before the range that was asked for")
-    if code in _ERRORS:
+    if code in _ERRORS and not (code in _OF_READS and action in ("PutObject", "DeleteObject")):
         kind, text = _ERRORS[code]
         and_list = "" if action.startswith("ListBucket") else _AND_LIST
         return kind(f"{location}: {text.format(action=action, and_list=and_list)}")

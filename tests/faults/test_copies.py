@@ -9,7 +9,7 @@ from broken_bodies import Fault, operation_of
 from fault_rules import always
 
 from arrowseal import store_boto3
-from arrowseal.exceptions import ObjectChangedError, ObjectNotFoundError
+from arrowseal.exceptions import ObjectChangedError, ObjectNotFoundError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,3 +88,15 @@ def test_deleting_what_is_gone_is_no_error_on_servers_that_have_one(servers: Bro
     servers.s3.rule = always("DeleteObject", Fault("status", 404, "NoSuchKey"))
     client.delete(SOURCE)
     assert servers.s3.count("DeleteObject") == 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(405, "MethodNotAllowed"), (404, "404")])
+def test_nothing_is_taken_for_deleted_by_what_takes_no_deletions(
+    servers: BrokenServers, status: int, code: str
+) -> None:
+    client = servers.client()
+    client.put(SOURCE, b"here")
+    servers.s3.rule = always("DeleteObject", Fault("status", status, code))
+    with pytest.raises(StoreError, match=rf"^{SOURCE}: DeleteObject failed \({code}\)") as raised:
+        client.delete(SOURCE)
+    assert not isinstance(raised.value, ObjectNotFoundError)

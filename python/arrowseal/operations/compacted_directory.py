@@ -249,8 +249,6 @@ class CompactedDirectory:
             if not is_gone:
                 condition = {} if etag is None else {"IfMatch": f'"{etag}"'}
                 self._store.delete(location, self._operation, arguments=condition)
-        except ObjectNotFoundError:
-            pass
         except PreconditionFailedError:
             return False
         delete_along(self._store, location, self._files.client.options.instruction_files, self._operation)

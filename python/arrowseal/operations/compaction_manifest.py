@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -133,10 +134,8 @@ class Manifests:
 
     def remove(self, location: ObjectLocation, held: Held) -> None:
         """Delete the one that was seen there; another one stays. Raises `StoreError`s."""
-        try:
+        with suppress(PreconditionFailedError):
             self._store.delete(location, self._operation, arguments={"IfMatch": f'"{held.etag}"'})
-        except (ObjectNotFoundError, PreconditionFailedError):
-            return
 
     def _put(self, location: ObjectLocation, manifest: Manifest, condition: Mapping[str, str]) -> Held:
         token = _MARK, secrets.token_hex(16)

@@ -17,7 +17,6 @@ from arrowseal.exceptions import (
     ConfigurationError,
     NotATableError,
     ObjectExistsError,
-    ObjectNotFoundError,
     PreconditionFailedError,
 )
 from arrowseal.location import ObjectLocation
@@ -106,8 +105,7 @@ class MigratedTables:
         )
         if self._delete_source:
             work = self._work
-            with suppress(ObjectNotFoundError):  # deleted is what it shall be: the answer to a first DELETE may be lost
-                work.store.delete(listed.location, work.operation, arguments={"IfMatch": f'"{before.stored.etag}"'})
+            work.store.delete(listed.location, work.operation, arguments={"IfMatch": f'"{before.stored.etag}"'})
             delete_along(work.store, listed.location, work.client.options.instruction_files, work.operation)
             result = replace(result, reason="the CSV object was deleted")
         return result
