@@ -268,6 +268,20 @@ def test_in_a_versioned_bucket_no_version_of_what_is_written_beside_objects_stay
     assert ("DeleteMarkers" in listed) == locked
 
 
+def test_nothing_is_found_beside_an_object_however_many_runs_were_killed(
+    local_servers: LocalServers, raw_s3: Any
+) -> None:
+    name = f"bucket-{secrets.token_hex(6)}"
+    raw_s3.create_bucket(Bucket=name)
+    raw_s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    client = local_servers.client(allow_plaintext=True)
+    client.put(f"s3://{name}/o", b"content", encryption=PLAIN)
+    for _ in range(20):
+        client.put(f"s3://{name}/_arrowseal.o.migrating", b"of a run that was killed", encryption=PLAIN)
+    assert migrate(f"s3://{name}/", client=client).ok
+    assert [each["Key"] for each in raw_s3.list_objects_v2(Bucket=name)["Contents"]] == ["o"]
+
+
 def test_the_instruction_file_of_somebody_else_is_no_plain_object_and_goes_on_to_open_theirs(lake: Lake) -> None:
     ours, partner = lake.make_client(instruction_files=True), RawAesKeyring(os.urandom(32))
     ours.put("s3://lake/a/o", b"content", encryption=CSE(instruction_file=True))

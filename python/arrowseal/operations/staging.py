@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _OF_INDEX: Final = len(INDEX_BEFORE + INDEX_BEHIND)
 _MOST_VERSIONS: Final = 16
-"""Of one staged object: one for each run that was killed, and the last."""
+"""Of one staged object: one for each run that was killed, and the last. Older ones stay, but under no name."""
 
 
 def staging_of(location: ObjectLocation) -> ObjectLocation:
@@ -65,4 +65,5 @@ def _remove_versions(store: RetryingStore, place: ObjectLocation, operation: Ope
     except ObjectNotFoundError:
         return
     except StoreAccessDeniedError:
-        store.delete(place, operation, arguments={})
+        pass
+    store.delete(place, operation, arguments={})  # whatever stays, nobody shall find it under its name
