@@ -10,10 +10,13 @@ import contextlib
 import threading
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_LOOK_SECONDS: Final = 0.05
 
 
 class CancelledWork(BaseException):
@@ -47,7 +50,7 @@ class Cancellation:
 
 
 class _Either(Cancellation):
-    """Work that two may call off, of whom the first is waited for."""
+    """Work that two may call off."""
 
     def __init__(self, first: Cancellation, second: Cancellation) -> None:
         self._first = first
@@ -68,9 +71,12 @@ class _Either(Cancellation):
         self._second.check()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, or raise `CancelledWork`: as soon as the first one calls the work off, or later if the second does."""
-        self._first.sleep(seconds)
-        self._second.check()
+        """Wait, or raise `CancelledWork` soon after either has called the work off."""
+        until = time.monotonic() + seconds
+        self.check()
+        while (left := until - time.monotonic()) > 0:
+            self._first.sleep(min(left, _LOOK_SECONDS))  # no thread can wait for both
+            self._second.check()
 
 
 class _Never(Cancellation):

@@ -7,7 +7,14 @@ from contextvars import copy_context
 
 import pytest
 
-from arrowseal.cancellation import Cancellation, CancelledWork, cancellation, cancelled_by, shielded
+from arrowseal.cancellation import (
+    Cancellation,
+    CancelledWork,
+    also_cancelled_by,
+    cancellation,
+    cancelled_by,
+    shielded,
+)
 from arrowseal.exceptions import StoreUnavailableError
 from arrowseal.retries import Budget, RetryOptions
 
@@ -39,4 +46,14 @@ def test_a_pause_before_a_retry_ends_when_the_work_is_called_off() -> None:
     timer = threading.Timer(0.05, cancel.cancel)
     timer.start()
     with cancelled_by(cancel), pytest.raises(CancelledWork):  # otherwise it would sleep for days
+        budget.pause(StoreUnavailableError("down"))
+
+
+@pytest.mark.parametrize("outer", [False, True])
+def test_a_pause_of_work_that_two_may_call_off_ends_when_either_does(*, outer: bool) -> None:
+    caller, own = Cancellation(), Cancellation()
+    budget = Budget(RetryOptions(base_seconds=1e6, cap_seconds=1e6, deadline_seconds=1e9))
+    timer = threading.Timer(0.05, (caller if outer else own).cancel)
+    timer.start()
+    with cancelled_by(caller), also_cancelled_by(own), pytest.raises(CancelledWork):  # otherwise it sleeps for days
         budget.pause(StoreUnavailableError("down"))
