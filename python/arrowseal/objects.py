@@ -203,7 +203,7 @@ def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> lis
 
     def at_once(number: int, ending: Ending) -> None:
         begin, end = runs[number]
-        content = transfer.at_once(begin, end, None, transfer.store.budget())
+        content = transfer.at_once(begin, end, None, transfer.store.budget(), ending)
         if content is None:
             transfer.part(receivers[number], (begin, end), piece_bytes=piece, ending=ending)
             return

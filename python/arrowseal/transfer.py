@@ -178,22 +178,28 @@ class Transfer:
         arguments = dict(self.arguments) | ({"IfMatch": f'"{etag}"'} if etag else {})
         return self.store.get(self.location, self.operation, byte_range=(start, end), arguments=arguments)
 
-    def at_once(self, start: int, end: int, body: Body | None, budget: Budget) -> Buffer | None:
+    def at_once(
+        self, start: int, end: int, body: Body | None, budget: Budget, ending: Ending | None = None
+    ) -> Buffer | None:
         """A short range in one piece; None after its body broke off: then it is received like a long one."""
         cancellation().check()
-        source = body
+        source, ending = body, ending or Ending()
         try:
             with self.operation.timed("s3"):
                 if source is None:
                     source = self.matching(start, end)
+                ending.receives(source)
                 content = self.exactly(source, end - start)
             budget.progressed()
         except UnavailableError as error:
+            if ending.said:
+                raise
             budget.pause(error)
             self.operation.count_retry()
             return None
         finally:
             if source is not None:
+                ending.left(source)
                 source.close()
         self.operation.progress.advance(end - start)
         return content

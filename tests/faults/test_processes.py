@@ -162,21 +162,27 @@ def test_ctrl_c_under_a_read_ends_it(servers: BrokenServers, run: Run, start: in
     assert "KeyboardInterrupt" in err
 
 
-def test_ctrl_c_does_not_wait_for_bytes_that_a_server_has_stopped_to_send(servers: BrokenServers, run: Run) -> None:
+@pytest.mark.parametrize(
+    "reads", ['get("s3://bucket/o")', 'object("s3://bucket/o").read_ranges([(at << 20, 9) for at in (1, 2, 3)])']
+)
+def test_ctrl_c_does_not_wait_for_bytes_that_a_server_has_stopped_to_send(
+    servers: BrokenServers, run: Run, reads: str
+) -> None:
     servers.client().put("s3://bucket/o", bytes(LARGE))
     stalled: list[str] = []
     child: list[Any] = []
 
     def stall(method: str, path: str, headers: dict[str, str]) -> Fault | None:
-        if operation_of(method, path, headers) != "GetObject":
+        of_content = operation_of(method, path, headers) == "GetObject" and path.endswith("/o")
+        if not of_content or headers["Range"].startswith("bytes=-"):  # the tag, when it is opened
             return None
         stalled.append(path)
-        if len(stalled) == 3:  # all connections
+        if len(stalled) == 3:  # all that are at work at once
             threading.Timer(0.5, child[0].send_signal, (signal.SIGINT,)).start()
-        return Fault("stall", 2**17)
+        return Fault("stall", 2**15)
 
     servers.s3.rule = stall
-    code = """
+    code = f"""
         import botocore.session, boto3
         from botocore.config import Config
         session = botocore.session.Session()
@@ -186,7 +192,7 @@ def test_ctrl_c_does_not_wait_for_bytes_that_a_server_has_stopped_to_send(server
             sys.argv[1], session=session, endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3], lane="boto3",
             transfer=transfer,
         )
-        patient.get("s3://bucket/o")
+        patient.{reads}
     """
     child.append(run(code))
     _, err = child[0].communicate(timeout=60)
