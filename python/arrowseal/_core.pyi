@@ -304,7 +304,8 @@ class Opener:
         """
     def receive(self, content: Buffer, /) -> PlaintextBuffer:
         """The proven plaintext of a whole stored message that is there already: what a window over all of it and
-        `finish` do. `content` is copied, GIL held. Raises like those, and `ValueError` for another length.
+        `finish` do. `content` is copied, GIL held unless it is read-only. Raises like those, and `ValueError` for
+        another length.
         """
     def finish(self) -> PlaintextBuffer:
         """The proven plaintext. Raises `arrowseal.exceptions.AuthenticationError`, after wiping the buffer, if the tag
@@ -358,7 +359,7 @@ class ProvenRange:
     def window(self, offset: int, length: int, /) -> Window:
         """The window over `[offset, offset + length)` of the object. Raises as that of `Opener`."""
     def receive(self, content: Buffer, /) -> PlaintextBuffer:
-        """The range out of its stored bytes, which are copied, GIL held."""
+        """The range out of its stored bytes, which are copied, GIL held unless they are read-only."""
     def finish(self) -> PlaintextBuffer:
         """The proven range. Raises `ValueError` if windows are missing or it was called before."""
 
@@ -420,7 +421,7 @@ class CbcOpener:
     def window(self, offset: int, length: int, /) -> Window:
         """The window over the stored bytes `[offset, offset + length)`. Raises as that of `Opener`."""
     def receive(self, content: Buffer, /) -> UnauthenticatedBuffer:
-        """The content of a whole stored object that is there already, which is copied, GIL held."""
+        """The content of a whole stored object that is there already, copied, GIL held unless that is read-only."""
     def finish(self) -> UnauthenticatedBuffer:
         """The content, without its padding. Raises `ValueError` if ranges are missing or it was called before."""
 

@@ -44,7 +44,7 @@ def _with_arguments_of(
     """The signature of what makes a client, for type checkers, editors and `help`."""
 
     def decorate(function: Any) -> _Configures[Arguments]:
-        function.__signature__ = inspect.signature(made)
+        function.__signature__ = inspect.signature(made).replace(return_annotation=made)
         told: _Configures[Arguments] = function
         return told
 

@@ -87,8 +87,10 @@ def test_configure_takes_a_client_as_well() -> None:
     assert default_client() is client
 
 
-def test_configure_shows_the_arguments_of_a_client() -> None:
-    assert inspect.signature(arrowseal.configure) == inspect.signature(Client)
+def test_configure_shows_the_arguments_of_a_client_and_that_it_gives_one() -> None:
+    shown = inspect.signature(arrowseal.configure)
+    assert shown.parameters == inspect.signature(Client).parameters
+    assert shown.return_annotation is Client
 
 
 def test_using_takes_a_client_and_nothing_else() -> None:
