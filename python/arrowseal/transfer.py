@@ -183,23 +183,25 @@ class Transfer:
     ) -> Buffer | None:
         """A short range in one piece; None after its body broke off: then it is received like a long one."""
         cancellation().check()
-        source, ending = body, ending or Ending()
+        source = body
         try:
             with self.operation.timed("s3"):
                 if source is None:
                     source = self.matching(start, end)
-                ending.receives(source)
+                if ending is not None:  # a small object is one request, beside no others
+                    ending.receives(source)
                 content = self.exactly(source, end - start)
             budget.progressed()
         except UnavailableError as error:
-            if ending.said:
+            if ending is not None and ending.said:
                 raise
             budget.pause(error)
             self.operation.count_retry()
             return None
         finally:
             if source is not None:
-                ending.left(source)
+                if ending is not None:
+                    ending.left(source)
                 source.close()
         self.operation.progress.advance(end - start)
         return content
