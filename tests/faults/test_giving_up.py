@@ -18,6 +18,7 @@ from arrowseal import RetryOptions, TransferOptions, cli
 from arrowseal.exceptions import StoreAccessDeniedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from broken_bodies import Rule
@@ -42,6 +43,14 @@ def servers(listening: BrokenServers) -> BrokenServers:
     listening.s3.server.objects.clear()
     listening.s3.server.open_uploads.clear()
     return listening
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C is heard also in a process that was started to ignore it, as shells start what runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def one_of_two(operation: str) -> tuple[Rule, list[str]]:
