@@ -33,7 +33,7 @@ _measured: dict[Endpoint, Seconds] = {}
 
 @pytest.fixture(scope="module")
 def trips(endpoint: Endpoint, servers: LocalServers) -> Iterator[Endpoint]:
-    """The server with the files in it, encrypted under `cse/`, plain under `plain/`, and half of them under `half/`."""
+    """The server with the files in it, encrypted in `cse/`, plain in `plain/`, and half of them in `half/`."""
     import numpy
     import pyarrow as pa
 
@@ -44,12 +44,12 @@ def trips(endpoint: Endpoint, servers: LocalServers) -> Iterator[Endpoint]:
     columns["day"] = numpy.repeat(numpy.arange(PARTITIONS), rows // PARTITIONS)
     table, client = pa.table(columns), endpoint.client(servers)
     write = partial(arrowseal.arrow.write_dataset, partitioning=["day"], max_rows_per_file=ROWS, client=client)
-    write(table, f"s3://{BUCKET}/cse/")
-    write(table.slice(0, rows // 2), f"s3://{BUCKET}/half/")
-    encrypted = [row.location for row in client.list(f"s3://{BUCKET}/cse/")]
+    write(table, f"s3://{BUCKET}/trips/cse/")
+    write(table.slice(0, rows // 2), f"s3://{BUCKET}/trips/half/")
+    encrypted = [row.location for row in client.list(f"s3://{BUCKET}/trips/cse/")]
 
     def copy_plain(origin: ObjectLocation) -> None:
-        goal = origin.key.replace("cse/", "plain/", 1)
+        goal = origin.key.replace("/cse/", "/plain/", 1)
         client.put(bucket=BUCKET, key=goal, data=client.get(origin), encryption=PLAIN)
 
     with ThreadPoolExecutor(8) as pool:
@@ -88,12 +88,14 @@ def arms_of(endpoint: Endpoint, servers: LocalServers) -> Arms:
         "aws_endpoint_url": endpoint.url,
         "aws_allow_http": "true",
     }
-    plain, pattern = f"{BUCKET}/plain", f"s3://{BUCKET}/plain/**/*.parquet"
+    plain, pattern = f"{BUCKET}/trips/plain", f"s3://{BUCKET}/trips/plain/**/*.parquet"
     return {
-        "CSE V3": lambda: arrowseal.arrow.dataset(f"s3://{BUCKET}/cse/", client=client).to_table(),
-        "CSE V3, polars": lambda: arrowseal.polars.scan_parquet(f"s3://{BUCKET}/cse/", client=client).collect(),
-        "CSE V3, boto3 lane": lambda: arrowseal.arrow.dataset(f"s3://{BUCKET}/cse/", client=without).to_table(),
-        "CSE V3, half of the files": lambda: arrowseal.arrow.dataset(f"s3://{BUCKET}/half/", client=client).to_table(),
+        "CSE V3": lambda: arrowseal.arrow.dataset(f"s3://{BUCKET}/trips/cse/", client=client).to_table(),
+        "CSE V3, polars": lambda: arrowseal.polars.scan_parquet(f"s3://{BUCKET}/trips/cse/", client=client).collect(),
+        "CSE V3, boto3 lane": lambda: arrowseal.arrow.dataset(f"s3://{BUCKET}/trips/cse/", client=without).to_table(),
+        "CSE V3, half of the files": lambda: arrowseal.arrow.dataset(
+            f"s3://{BUCKET}/trips/half/", client=client
+        ).to_table(),
         "pyarrow dataset": lambda: ds.dataset(plain, filesystem=files_of(endpoint), partitioning="hive").to_table(),
         "polars native": lambda: pl.scan_parquet(pattern, hive_partitioning=True, storage_options=options).collect(),
     }
