@@ -136,9 +136,12 @@ def test_ctrl_c_of_which_polars_tells_besides_python_gives_up_all_partitions(ser
     struck = threading.Event()
 
     def rule(_: str, path: str, __: dict[str, str]) -> None:
-        if part_of(path) and not struck.is_set():
+        if not part_of(path):
+            return
+        if not struck.is_set():
             struck.set()
             os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # or all was written before polars looks for signals
 
     servers.s3.rule = rule
     with pytest.raises(KeyboardInterrupt) as kept:  # as a notebook keeps it, and with it what its frames hold
