@@ -53,6 +53,11 @@ def ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+def strike() -> None:
+    """Ctrl-C in a moment, when the main thread waits: what comes as it begins to, Python notices after the wait."""
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
 def one_of_two(operation: str) -> tuple[Rule, list[str]]:
     """Of two requests of an operation that are at work at once, the second is denied as soon as the first one is
     throttled, which it is from then on; and what was asked after the denial.
@@ -107,9 +112,9 @@ def test_ctrl_c_does_not_wait_for_the_files_of_a_tree_that_are_on_their_way(
     def rule(_: str, path: str, __: dict[str, str]) -> None:
         if part_of(path) == 1 and not struck.is_set():
             struck.set()
-            os.kill(os.getpid(), signal.SIGINT)
+            strike()
         elif part_of(path):
-            time.sleep(0.2)  # or all parts were there before Ctrl-C strikes
+            time.sleep(0.5)  # or all parts were there before Ctrl-C strikes
 
     servers.s3.rule = rule
     assert cli.main(["cp", "--recursive", str(tmp_path), "s3://bucket/tree", "--quiet"]) == cli.INTERRUPTED
@@ -122,7 +127,7 @@ def test_ctrl_c_is_noticed_while_threads_are_waited_for_although_polars_is_there
     go_on = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(go_on.wait, 20)
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        strike()
         with pytest.raises(KeyboardInterrupt):
             waiting.result()
         assert not waiting.done()
@@ -140,7 +145,7 @@ def test_ctrl_c_of_which_polars_tells_besides_python_gives_up_all_partitions(ser
             return
         if not struck.is_set():
             struck.set()
-            os.kill(os.getpid(), signal.SIGINT)
+            strike()
         time.sleep(1)  # or all was written before polars looks for signals
 
     servers.s3.rule = rule

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from arrowseal.cancellation import Cancellation, also_cancelled_by
 from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
@@ -52,8 +53,8 @@ def sink_partitioned(
     """Stores what `sink` writes when it is given the `PartitionBy` that it should use.
 
     The objects appear when the query has succeeded, some at a time; if it fails there is none. Results are in the order
-    of their keys. If a commit fails,
-    the objects that are there are named in a note of its exception, and all others are given up.
+    of their keys. If a commit fails, the objects that are there are named in a note of its exception, and all others
+    are given up, as those that are not there yet at Ctrl-C are.
     """
     base = where._pl_partition_by.base_path.rstrip("/")  # noqa: SLF001 - there is no public way to ask
     place = replace(TableObject.at(f"{base}/_", keywords), location=locate_prefix(f"{base}/"))
@@ -111,9 +112,20 @@ class _Writers:
         return Sink(writer)
 
     def commit(self) -> list[PutResult]:
-        """Make objects of all."""
+        """Make objects of all. Interrupted, it makes none of what is not there yet."""
+        interrupted = Cancellation()
+
+        def one(writer: ObjectWriter) -> PutResult:
+            with also_cancelled_by(interrupted):
+                return writer.commit()
+
         with ThreadPoolExecutor(COMMITS_AT_A_TIME, thread_name_prefix="arrowseal-commit") as pool:
-            tasks = [pool.submit(self.context.copy().run, writer.commit) for writer in self._writers]
+            tasks = [pool.submit(self.context.copy().run, one, writer) for writer in self._writers]
+            try:
+                wait(tasks)
+            except BaseException:
+                interrupted.cancel()
+                raise
         failed = next((error for task in tasks if (error := task.exception()) is not None), None)
         if failed is None:
             return sorted((task.result() for task in tasks), key=lambda result: result.location.key)
