@@ -29,6 +29,15 @@ def listening() -> Iterator[BrokenServers]:
     servers.close()
 
 
+@pytest.fixture
+def servers(listening: BrokenServers) -> BrokenServers:
+    """Servers without faults, objects and uploads so far."""
+    listening.s3.reset()
+    listening.s3.server.objects.clear()
+    listening.s3.server.open_uploads.clear()
+    return listening
+
+
 @pytest.fixture(scope="session")
 def listening_proxy(local_servers: LocalServers) -> Iterator[FaultProxy]:
     """One proxy for all tests."""

@@ -22,15 +22,6 @@ LARGE = 9 * 2**20
 """Written in parts, so that an index lies beside it."""
 
 
-@pytest.fixture
-def servers(listening: BrokenServers) -> BrokenServers:
-    """Empty servers without faults so far."""
-    listening.s3.reset()
-    listening.s3.server.objects.clear()
-    listening.s3.server.open_uploads.clear()
-    return listening
-
-
 def before(operation: str, act: Callable[[], object], *, key: str = "target") -> Rule:
     """What somebody does right before the first request of an operation for a key."""
     done = False

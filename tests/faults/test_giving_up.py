@@ -36,15 +36,6 @@ DENIED = Fault("status", 403, "AccessDenied")
 SLOW_DOWN = Fault("status", 503, "SlowDown")
 
 
-@pytest.fixture
-def servers(listening: BrokenServers) -> BrokenServers:
-    """Empty servers without faults so far."""
-    listening.s3.reset()
-    listening.s3.server.objects.clear()
-    listening.s3.server.open_uploads.clear()
-    return listening
-
-
 @pytest.fixture(autouse=True)
 def ctrl_c() -> Iterator[None]:
     """Ctrl-C is heard also in a process that was started to ignore it, as shells start what runs in the background."""

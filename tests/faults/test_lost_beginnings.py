@@ -32,15 +32,6 @@ def somebody(listening: BrokenServers) -> Any:
     return listening.s3.client()
 
 
-@pytest.fixture
-def servers(listening: BrokenServers) -> BrokenServers:
-    """Servers without faults, objects and uploads so far."""
-    listening.s3.reset()
-    listening.s3.server.objects.clear()
-    listening.s3.server.open_uploads.clear()
-    return listening
-
-
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: f"{fault.kind}-{fault.at}")
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_beginning_that_was_not_answered_leaves_no_upload(

@@ -36,15 +36,6 @@ client = arrowseal.Client(
 
 
 @pytest.fixture
-def servers(listening: BrokenServers) -> BrokenServers:
-    """Empty servers without faults so far."""
-    listening.s3.reset()
-    listening.s3.server.objects.clear()
-    listening.s3.server.open_uploads.clear()
-    return listening
-
-
-@pytest.fixture
 def run(servers: BrokenServers) -> Iterator[Run]:
     """Starts a child process in which `client` is a client on the servers."""
     started: list[subprocess.Popen[str]] = []
