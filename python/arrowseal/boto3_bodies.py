@@ -9,9 +9,12 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import TransferError
+from arrowseal.idle_connections import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import Buffer
 
     from arrowseal.location import ObjectLocation
 
@@ -19,7 +22,7 @@ _SENT_AT_ONCE: Final = 2**20
 
 
 class Boto3Body:
-    """A body of botocore, or of urllib3 below it, received into memory that the caller owns.
+    """A body of botocore, of urllib3 below it, or of an idle connection, received into memory that the caller owns.
 
     Where the connection's own `readinto` can be reached, bytes go from the socket into that memory without passing
     through `bytes` of urllib3 and the checksum of botocore: ranges carry no checksum, and content has its tag.
@@ -37,8 +40,8 @@ class Boto3Body:
     def readinto(self, target: memoryview, /) -> int:
         return int(self._received(self._source.readinto, target))
 
-    def take(self, size: int, /) -> bytes:
-        content: bytes = self._received(self._source.read, size)
+    def take(self, size: int, /) -> Buffer:
+        content: Buffer = self._received(self._source.read, size)
         return content
 
     def _received(self, receive: Callable[[Any], Any], wanted: Any) -> Any:
@@ -48,6 +51,9 @@ class Boto3Body:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 
     def interrupt(self) -> None:
+        if isinstance(self._body, Answer):
+            self._body.interrupt()
+            return
         received = getattr(self._direct, "fp", None)  # None at the end of the body
         connection = getattr(getattr(received, "raw", None), "_sock", None)
         if connection is not None:

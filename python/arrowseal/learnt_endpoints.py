@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from arrowseal.idle_connections import IdleConnections
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -69,6 +71,7 @@ class LearntEndpoints:
 
     def __init__(self, s3: S3Client, credentials: Callable[[], Any]) -> None:
         self.s3 = s3
+        self.idle: Final = IdleConnections(s3)
         self._credentials = credentials
         self._endpoints: dict[str, BucketEndpoint | None] = {}
         self._local = threading.local()

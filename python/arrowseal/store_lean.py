@@ -1,9 +1,10 @@
 """The store over boto3 with a short way for reads, listings and small writes: a tenth of the code of a call of boto3.
 
 A call of boto3 for a small object costs some 2 ms of CPU, most of it in validating, resolving and parsing anew what was
-the same in the call before. Here botocore's signer signs, and the HTTP session of the boto3 client sends (its pool,
-proxies, certificates and timeouts); where to is learnt from boto3's own first request for the bucket. Whatever does not
-fit goes through boto3 itself: other arguments, other ways to sign, and answers that redirect.
+the same in the call before. Here botocore's signer signs, and the request goes over an idle connection of the boto3
+client, or where there is none through its HTTP session (pool, proxies, certificates and timeouts); where to is learnt
+from boto3's own first request for the bucket. Whatever does not fit goes through boto3 itself: other arguments, other
+ways to sign, and answers that redirect.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.boto3_bodies import PayloadBody
+from arrowseal.idle_connections import Answer
 from arrowseal.location import ObjectLocation
 from arrowseal.store import StoredRange
 from arrowseal.store_boto3 import Boto3Store
@@ -70,7 +72,7 @@ class LeanStore(Boto3Store):
         endpoint = endpoints.of(location.bucket) if arguments.keys() <= _CARRIED else None
         if endpoint is not None:
             with self.request(location, operation, "GetObject", arguments) as s3:
-                answer = _ask(s3, endpoint, endpoints.frozen_credentials(), action, location, arguments)
+                answer = _ask(s3, endpoint, endpoints, action, location, arguments)
             if answer is not None:
                 return answer
             endpoints.forget(location.bucket)
@@ -93,9 +95,9 @@ class LeanStore(Boto3Store):
         if endpoint is not None:
             with self.request(location, operation, "PutObject", arguments) as s3:
                 request = _write(s3, endpoint, location, payload, metadata, arguments)
-                response = _response(s3, endpoint, endpoints.frozen_credentials(), "PutObject", request)
+                response = _response(s3, endpoint, endpoints, "PutObject", request)
                 if response is not None:
-                    response.content  # noqa: B018 - there is none, and reading it gives the connection back
+                    _content(response, request)  # there is none, and reading it gives the connection back
                     return written(_in_botocores_words(response), location)
             endpoints.forget(location.bucket)
         with endpoints.learning(location):
@@ -110,8 +112,8 @@ class LeanStore(Boto3Store):
             url = page_url(endpoint, prefix, delimiter=delimiter, token=token)
             with self.request(ObjectLocation(bucket, prefix), operation, "ListBucket", {}) as s3:
                 request = _Request("GET", url, {})
-                response = _response(s3, endpoint, endpoints.frozen_credentials(), "ListObjectsV2", request)
-                page = None if response is None else page_of(bucket, response.content)
+                response = _response(s3, endpoint, endpoints, "ListObjectsV2", request)
+                page = None if response is None else page_of(bucket, _content(response, request))
             if page is not None:
                 return page
             if response is None:
@@ -144,7 +146,7 @@ class _UnsignedPayload:
 def _ask(
     s3: S3Client,
     endpoint: BucketEndpoint,
-    credentials: Any,
+    endpoints: LearntEndpoints,
     action: ReadAction,
     location: ObjectLocation,
     arguments: Mapping[str, Any],
@@ -153,11 +155,11 @@ def _ask(
     headers = {_HEADERS[name]: value for name, value in arguments.items() if name in _HEADERS}
     url = endpoint.url(location, arguments.get("VersionId"))
     request = _Request("HEAD" if action == "HeadObject" else "GET", url, headers)
-    response = _response(s3, endpoint, credentials, action, request)
+    response = _response(s3, endpoint, endpoints, action, request)
     if response is None:
         return None
     if action == "HeadObject":
-        response.content  # noqa: B018 - there is none, and reading it gives the connection back
+        _content(response, request)  # there is none, and reading it gives the connection back
     return _in_botocores_words(response)
 
 
@@ -190,29 +192,40 @@ def _write(
     return _Request("PUT", endpoint.url(location, None), headers, context, body=PayloadBody(payload.view))
 
 
-def _response(s3: S3Client, endpoint: BucketEndpoint, credentials: Any, action: str, request: Any) -> Any:
-    """What the server answers to a signed request; None if it is another one's to answer. Raises `ClientError` for a
-    refusal.
+def _response(
+    s3: S3Client, endpoint: BucketEndpoint, endpoints: LearntEndpoints, action: str, request: _Request
+) -> Answer | Any:
+    """What the server answers to a signed request, ours or one of botocore; None if it is another server's to answer.
+    Raises `ClientError` for a refusal.
     """
     from botocore.auth import S3SigV4Auth
 
     request.headers["User-Agent"] = endpoint.user_agent
-    S3SigV4Auth(credentials, "s3", endpoint.region).add_auth(request)
-    response = s3._endpoint.http_session.send(request)  # type: ignore[attr-defined]  # noqa: SLF001 - boto3's own pool
+    S3SigV4Auth(endpoints.frozen_credentials(), "s3", endpoint.region).add_auth(request)  # type: ignore[arg-type]
+    response: Any = endpoints.idle.send(request, endpoint.base)
+    if response is None:
+        response = s3._endpoint.http_session.send(request)  # type: ignore[attr-defined]  # noqa: SLF001 - boto3's own pool
     if response.status_code < 300:
         return response
-    _refused(response, action)
+    _refused(response, action, request)
     return None
 
 
-def _refused(response: Any, action: str) -> None:
+def _content(response: Answer | Any, request: _Request) -> bytes:
+    content: bytes = response.content(request.url) if isinstance(response, Answer) else response.content
+    return content
+
+
+def _refused(response: Answer | Any, action: str, request: _Request) -> None:
     """Raise what botocore does for a refusal; return if it is another server's to answer."""
+    from botocore.awsrequest import HeadersDict
     from botocore.exceptions import ClientError
     from botocore.parsers import RestXMLParser
 
-    body = response.content
-    refusal = {"status_code": response.status_code, "headers": response.headers, "body": body}
+    body = _content(response, request)
+    headers = HeadersDict(response.fields) if isinstance(response, Answer) else response.headers
     no_shape: Any = None
+    refusal = {"status_code": response.status_code, "headers": headers, "body": body}
     parsed: Any = RestXMLParser().parse(refusal, no_shape)
     code = parsed["Error"].get("Code", "")
     if code in _ELSEWHERE or (code in _MAYBE_ELSEWHERE and (action == "HeadObject" or not body)):
@@ -220,20 +233,19 @@ def _refused(response: Any, action: str) -> None:
     raise ClientError(parsed, action)
 
 
-def _in_botocores_words(response: Any) -> dict[str, Any]:
-    fields: dict[str, str] = {}
+def _in_botocores_words(response: Answer | Any) -> dict[str, Any]:
+    found: dict[str, str] = {}
     metadata: dict[str, str] = {}
-    # Those of urllib3: to look into botocore's takes several times as long.
-    for name, value in response.raw.headers.itermerged():
+    body = response if isinstance(response, Answer) else response.raw
+    # Of botocore's answers those of urllib3: to look into its own takes several times as long.
+    for name, value in body.fields if isinstance(body, Answer) else body.headers.items():
         lower = name.lower()
-        if lower.startswith(_METADATA):
-            metadata[name[len(_METADATA) :]] = value
-        else:
-            fields[lower] = value
-    answer: dict[str, Any] = {name: fields[header] for name, header in _ANSWERED.items() if header in fields}
-    answer |= {"Metadata": metadata, "Body": response.raw, "LastModified": _date(fields.get("last-modified"))}
-    if "content-length" in fields:
-        answer["ContentLength"] = int(fields["content-length"])
+        names, known = (metadata, name[len(_METADATA) :]) if lower.startswith(_METADATA) else (found, lower)
+        names[known] = f"{names[known]}, {value}" if known in names else value
+    answer: dict[str, Any] = {name: found[header] for name, header in _ANSWERED.items() if header in found}
+    answer |= {"Metadata": metadata, "Body": body, "LastModified": _date(found.get("last-modified"))}
+    if "content-length" in found:
+        answer["ContentLength"] = int(found["content-length"])
     return answer
 
 

@@ -57,6 +57,7 @@ LAYERS = [
     {"progress"},
     {"retries"},
     {"learnt_endpoints", "server_clock"},
+    {"idle_connections"},
     {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes", "standby"}
     | {"fork_lock", "certificates"},
     {"suites", "legacy", "flat_json"},
@@ -109,6 +110,7 @@ def test_boto3_is_imported_where_clients_are_made_and_nowhere_else() -> None:
         "store_lean",
         "store_obstore",
         "boto3_bodies",
+        "idle_connections",
         "kms_requests",
         "connections",
         "aws_services",
