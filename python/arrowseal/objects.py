@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 from arrowseal import _core
 from arrowseal.exceptions import AuthenticationError, ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
 from arrowseal.fork_lock import ForkLock
-from arrowseal.transfer import PIECE_BYTES, Ending
+from arrowseal.in_flight import Ending
+from arrowseal.transfer import PIECE_BYTES
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -215,7 +216,7 @@ def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> lis
 
     tasks: list[Callable[[Ending], object]] = []
     for number, (begin, end) in enumerate(runs):
-        if end - begin <= min(transfer.store.at_once_bytes, share):
+        if end - begin <= min(transfer.store.at_once_bytes(begin), share):
             tasks.append(partial(at_once, number))
         else:
             borders = [*range(begin, end, share), end]

@@ -215,8 +215,10 @@ class Store(Protocol):
     `put_object`; the calls of a multipart upload take from the latter what each of them knows.
     """
 
-    at_once_bytes: ClassVar[int]
-    """Up to this length a body is better taken in one piece than received in steps into its place."""
+    def at_once_bytes(self, start: int, /) -> int:
+        """Up to this length a body that begins there is better taken in one piece than received in steps into its
+        place.
+        """
 
     def get(
         self,

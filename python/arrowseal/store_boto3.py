@@ -6,7 +6,7 @@ import contextlib
 import time
 from functools import partial
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from arrowseal.boto3_bodies import Boto3Body
 from arrowseal.certificates import certificate_problem
@@ -41,6 +41,7 @@ ReadAction = Literal["GetObject", "HeadObject"]
 Renew: TypeAlias = "Callable[[CredentialsError, float], None]"
 
 _COPY_LIMIT: Final = COPY_LIMIT
+_AT_ONCE: Final = 2**18
 _READING: Final = ("botocore.parsers", "urllib3.", "http.client", "arrowseal.store_lean")
 """The modules that read answers."""
 
@@ -52,11 +53,12 @@ class Boto3Store(Boto3Attributes):
     and when the request was begun.
     """
 
-    at_once_bytes: ClassVar[int] = 2**18
-
     def __init__(self, s3: Callable[[], S3Client], renew: Renew = lambda *_: None) -> None:
         self._s3 = s3
         self._renew = renew
+
+    def at_once_bytes(self, _start: int) -> int:
+        return _AT_ONCE
 
     def get(
         self,

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from arrowseal.exceptions import StoreUnansweredError, TransferError
@@ -34,11 +34,9 @@ if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
     from arrowseal.store_boto3 import Renew
 
-SHORT: Final = 2**21
-"""Up to this length a range is obstore's: column chunks are often of a mebibyte, and widened to segments. What starts
-at 0 always is, since most objects are small.
-"""
-
+_SHORT: Final = 2**18
+"""Up to this length a range is obstore's; what starts at 0 always is, since most objects are small."""
+_SHORT_OBJECT: Final = 2**21
 _CHUNK_BYTES: Final = 2**19
 _UNCUT_BYTES: Final = 2**18
 _NO_BYTES: Final = memoryview(b"")
@@ -76,13 +74,14 @@ os.register_at_fork(after_in_child=_Runtime.forked)
 class ObstoreStore(LeanStore):
     """`LeanStore`, whose short reads obstore carries. Safe to share between threads."""
 
-    at_once_bytes: ClassVar[int] = SHORT
-
     def __init__(self, endpoints: Callable[[], LearntEndpoints], renew: Renew = lambda *_: None) -> None:
         super().__init__(endpoints, renew)
         self._lock = ForkLock()
         self._stores: dict[str, tuple[BucketEndpoint, Any]] = {}
         self._neighbours = _Neighbours()
+
+    def at_once_bytes(self, start: int) -> int:
+        return _SHORT_OBJECT if start == 0 else _SHORT
 
     def get(
         self,
@@ -93,7 +92,7 @@ class ObstoreStore(LeanStore):
         arguments: Mapping[str, Any],
     ) -> tuple[StoredObject, Body]:
         start, end = byte_range
-        short = start == 0 or abs(end - start) <= SHORT
+        short = start == 0 or abs(end - start) <= _SHORT
         # An index is plain by nature, and says nothing of its neighbours.
         index = location.is_index
         if short and arguments.keys() <= _CARRIED and (index or self._neighbours.sealed(location)):

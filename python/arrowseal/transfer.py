@@ -8,8 +8,7 @@ resumed at the byte it reached. Bytes leave only through `finish`, which proves 
 from __future__ import annotations
 
 import contextlib
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from numbers import Integral
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
-from arrowseal.outcomes import failures
+from arrowseal.in_flight import Ending, InFlight, enough_when_fast
 from arrowseal.retries import STORE_RETRIES, RetryOptions
 from arrowseal.standby import Threads
 
@@ -37,6 +36,8 @@ PIECE_BYTES: Final = 2**19
 """What is received and opened in one step: small enough to be in cache still, large enough that calls cost nothing."""
 
 _BLOCK: Final = 16
+_WORTH_A_LOOK: Final = 2**26
+"""From here on it pays to see how fast a connection is."""
 _LONGEST: Final = 8  # times part_bytes: the longest range
 _MORE: Final = 4
 """Times `concurrency`: the most ranges in flight, which short ones are."""
@@ -119,41 +120,6 @@ class Receiver(Protocol[Buffer_co]):
     def finish(self) -> Buffer_co: ...
 
 
-class Ending:
-    """Says to ranges that move side by side that nobody wants them any more. Those that wait for bytes, be it of a
-    server that has none to send, wait no more.
-    """
-
-    def __init__(self) -> None:
-        self._said = False
-        self._receiving: set[Body] = set()
-        self._lock = threading.Lock()
-
-    @property
-    def said(self) -> bool:
-        """Whether nothing more is wanted."""
-        return self._said
-
-    def say(self) -> None:
-        """End what is on its way."""
-        with self._lock:  # a body that was left may have given its connection back: it serves others
-            self._said = True
-            for body in self._receiving:
-                body.interrupt()
-
-    def receives(self, body: Body) -> None:
-        """Note a body that is read from now on."""
-        with self._lock:
-            self._receiving.add(body)
-            if self._said:
-                body.interrupt()
-
-    def left(self, body: Body) -> None:
-        """Forget a body, before it is closed."""
-        with self._lock:
-            self._receiving.discard(body)
-
-
 class Transfer:
     """Ranges of one stored object on their way in, all of the version that `stored` names."""
 
@@ -172,6 +138,7 @@ class Transfer:
         self.arguments = arguments
         self.operation = operation
         self.options = options
+        self._moved = 0  # by all threads, which may forget a piece of each other: enough to see how fast they are
 
     def request(self, start: int, end: int, etag: str | None) -> tuple[StoredObject, Body]:
         """Start a GET of `[start, end)` of the object with that ETag. A negative start counts from the end."""
@@ -222,27 +189,12 @@ class Transfer:
         return body
 
     def side_by_side(self, tasks: list[Callable[[Ending], object]], longest: int) -> None:
-        """Run tasks on as many threads as there may be connections for ranges of that length. The first that fails ends
-        all: each is given what says so, which is that of this call, since others may be under way and more will come.
+        """Run tasks on as many threads as there may be connections for ranges of that length. Raises what the first one
+        raises that fails, which ends all.
         """
-        ending, rest = Ending(), iter(tasks)
-
-        def work() -> None:
-            for task in rest:
-                if ending.said:
-                    return
-                task(ending)
-
         workers = min(self.options.in_flight(longest), len(tasks))
-        with Threads(workers) as beside:
-            try:
-                failed = failures([beside.submit(work) for _ in range(workers)])
-            except BaseException:
-                ending.say()
-                raise
-            if failed:
-                ending.say()
-                raise failed.pop(0)
+        with Threads(workers) as threads, InFlight(threads) as flight:
+            flight.start(tasks, workers)
 
     def part(
         self,
@@ -266,6 +218,7 @@ class Transfer:
                     source.fill(view)
                 with self.operation.timed("crypto"):
                     window.received()
+                self._moved += len(window)
                 self.operation.progress.advance(min(piece_bytes, end - offset))
 
 
@@ -297,7 +250,7 @@ class Download(Transfer):
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
         size = self.stored.stored_bytes
         self.operation.progress.begin(size)
-        if 0 < size <= min(self.store.at_once_bytes, self.options.part_bytes) and self._first is not None:
+        if 0 < size <= min(self.store.at_once_bytes(0), self.options.part_bytes) and self._first is not None:
             body, self._first = self._first, None
             content = self.at_once(0, size, body, self._budget)
             if content is not None:
@@ -307,16 +260,27 @@ class Download(Transfer):
         if not others:
             self.part(receiver, first, self._first, self._budget)
         else:
-            bodies = [self._first, *(None for _ in others)]
-            self.side_by_side(
-                [
-                    lambda ending, each=each, body=body: self.part(receiver, each, body, ending=ending)  # type: ignore[misc]
-                    for each, body in zip([first, *others], bodies, strict=True)
-                ],
-                size,
-            )
+            self._several(receiver, first, others)
         with self.operation.timed("crypto"):
             return receiver.finish()
+
+    def _several(self, receiver: Receiver[Any], first: tuple[int, int], others: list[tuple[int, int]]) -> None:
+        """The first range, and the others beside it unless the connection is so fast that they would be in its way."""
+
+        def received(asked: tuple[int, int], body: Body | None = None) -> Callable[[Ending], None]:
+            return lambda ending: self.part(receiver, asked, body, ending=ending)
+
+        size, few = self.stored.stored_bytes, enough_when_fast()
+        most = min(self.options.in_flight(size), 1 + len(others))
+        with Threads(most) as threads, InFlight(threads) as flight:
+            flight.start([received(first, self._first)], 1)
+            if size < _WORTH_A_LOOK or few >= most or not flight.keep_pace(lambda: self._moved):
+                flight.start(map(received, others), most - 1)
+                return
+            longer = ranges(size, replace(self.options, concurrency=few))[1:]
+            flight.start(map(received, longer), few)
+            if not flight.keep_pace(lambda: self._moved):
+                flight.start([], most - few)
 
 
 class _Source:

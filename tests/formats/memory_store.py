@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from arrowseal import Client
 from arrowseal.exceptions import ObjectNotFoundError, PreconditionFailedError
@@ -48,8 +48,6 @@ class MemoryStore:
     bodies were handed out; `fail` is called with the name and key of each request that writes, and may raise.
     """
 
-    at_once_bytes: ClassVar[int] = 2**18
-
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, dict[str, str]]] = {}
         self.calls: Counter[str] = Counter()
@@ -57,6 +55,9 @@ class MemoryStore:
         self.fail: Callable[[str, str], None] = lambda *_: None
         self._uploads: dict[str, tuple[str, dict[str, str], dict[int, bytes]]] = {}
         self._ids = itertools.count(1)
+
+    def at_once_bytes(self, _start: int) -> int:
+        return 2**18
 
     def get(
         self, location: ObjectLocation, operation: Any, *, byte_range: tuple[int, int], arguments: Mapping[str, Any]

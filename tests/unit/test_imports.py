@@ -53,6 +53,7 @@ LAYERS = [
     {"materials", "metadata", "credentials", "wirelog"},
     {"interop"},
     {"data_keys", "transfer"},
+    {"in_flight"},
     {"encryption", "counters", "comparison", "binding", "prefix_keys"},
     {"progress"},
     {"retries"},

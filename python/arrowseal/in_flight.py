@@ -1,0 +1,128 @@
+"""Ranges of one object in flight at once: how they begin, how many it takes, and how they end together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from concurrent.futures import FIRST_EXCEPTION, wait
+from typing import TYPE_CHECKING, Final, Self
+
+from arrowseal.outcomes import failures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    from arrowseal.standby import Threads
+    from arrowseal.store import Body
+
+FAST: Final = 500e6
+"""Bytes a second of one connection from which on more of them are of no use: S3 gives one some 90 MB/s, so that this is
+a server on this machine or beside it, and what the bytes wait for is a processor.
+"""
+_FIRST_LOOK: Final = 0.002
+_LAST_LOOK: Final = 0.064
+
+
+def enough_when_fast() -> int:
+    """How many fast connections keep the processors of this machine busy: one for two of them, since to receive and
+    open takes one, and the server, or the network's side of it, another.
+    """
+    return max(1, len(os.sched_getaffinity(0)) // 2) if hasattr(os, "sched_getaffinity") else 1
+
+
+class Ending:
+    """Says to ranges that move side by side that nobody wants them any more. Those that wait for bytes, be it of a
+    server that has none to send, wait no more.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+        self._receiving: set[Body] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def said(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._said
+
+    def say(self) -> None:
+        """End what is on its way."""
+        with self._lock:  # a body that was left may have given its connection back: it serves others
+            self._said = True
+            for body in self._receiving:
+                body.interrupt()
+
+    def receives(self, body: Body) -> None:
+        """Note a body that is read from now on."""
+        with self._lock:
+            self._receiving.add(body)
+            if self._said:
+                body.interrupt()
+
+    def left(self, body: Body) -> None:
+        """Forget a body, before it is closed."""
+        with self._lock:
+            self._receiving.discard(body)
+
+
+class InFlight:
+    """Tasks on threads. The first that fails ends all, and its error leaves the block; each is given what says so,
+    which is that of this block, since others may be under way and more will come.
+    """
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._waiting: deque[Callable[[Ending], object]] = deque()
+        self._futures: list[Future[None]] = []
+        self._ending = Ending()
+
+    def start(self, tasks: Iterable[Callable[[Ending], object]], workers: int) -> None:
+        """Add tasks, and threads that work on all that wait."""
+        self._waiting.extend(tasks)
+        self._futures += [self._threads.submit(self._work) for _ in range(workers)]
+
+    def keep_pace(self, moved: Callable[[], int]) -> bool:
+        """Wait until all tasks have ended, or one has failed: true. False as soon as they get fewer bytes, of which
+        `moved` says how many there are, than fast connections would.
+        """
+        step, before = _FIRST_LOOK, moved()
+        while True:
+            done, running = wait(self._futures, step, FIRST_EXCEPTION)
+            if not running or any(future.exception() for future in done):
+                return True
+            now = moved()
+            if now - before < FAST * step * len(running):
+                return False
+            step, before = min(2 * step, _LAST_LOOK), now
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and (failed := failures(self._futures)):
+                raise failed.pop(0)
+        except BaseException:  # also an interrupt while they are waited for
+            self._ending.say()
+            raise
+        finally:
+            self._futures.clear()  # one of them may hold the error that holds this block
+        if kind is not None:
+            self._ending.say()
+
+    def _work(self) -> None:
+        while not self._ending.said:
+            try:
+                task = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                task(self._ending)
+            except BaseException:
+                self._ending.say()
+                raise
