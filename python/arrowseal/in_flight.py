@@ -78,6 +78,7 @@ class InFlight:
         self._waiting: deque[Callable[[Ending], object]] = deque()
         self._futures: list[Future[None]] = []
         self._ending = Ending()
+        self._failed = False
 
     def start(self, tasks: Iterable[Callable[[Ending], object]], workers: int) -> None:
         """Add tasks, and threads that work on all that wait."""
@@ -116,7 +117,7 @@ class InFlight:
             self._ending.say()
 
     def _work(self) -> None:
-        while not self._ending.said:
+        while not (self._ending.said or self._failed):
             try:
                 task = self._waiting.popleft()
             except IndexError:
@@ -124,5 +125,5 @@ class InFlight:
             try:
                 task(self._ending)
             except BaseException:
-                self._ending.say()
+                self._failed = True  # nothing more begins; what is under way is ended by who knows the error first
                 raise
