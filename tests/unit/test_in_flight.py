@@ -1,0 +1,166 @@
+"""How many ranges of one object are in flight: one for a link that is fast, all of them as soon as it is not."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from arrowseal import _core, in_flight, transfer
+from arrowseal.counters import Counters
+from arrowseal.in_flight import Ending, InFlight
+from arrowseal.location import ObjectLocation
+from arrowseal.retries import RetryOptions
+from arrowseal.retrying import RetryingStore
+from arrowseal.standby import Threads
+from arrowseal.transfer import Download, TransferOptions, ranges
+from formats.memory_store import MemoryBody, MemoryStore
+
+if TYPE_CHECKING:
+    from arrowseal.store import StoredObject
+
+CONTENT = os.urandom(2**20) * 67 + b"the end"
+OPTIONS = TransferOptions()
+WHERE = ObjectLocation("bucket", "key")
+
+
+class CountingStore(MemoryStore):
+    """Notes the ranges that are asked for, and how many bodies were open at once at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects["key"] = CONTENT, {}
+        self.asked: list[tuple[int, int]] = []
+        self.open = 0
+        self.most_open = 0
+        self._lock = threading.Lock()
+
+    def get(self, location: Any, operation: Any, *, byte_range: tuple[int, int], arguments: Any) -> Any:
+        stored: StoredObject
+        stored, body = super().get(location, operation, byte_range=byte_range, arguments=arguments)
+        stored.ranged = True
+        with self._lock:
+            self.asked.append(byte_range)
+            self.open += 1
+            self.most_open = max(self.most_open, self.open)
+        closed = body.close
+
+        def close() -> None:
+            closed()
+            with self._lock:
+                self.open -= 1
+
+        body.close = close  # type: ignore[method-assign]
+        body.interrupt = lambda: None  # type: ignore[attr-defined]
+        return stored, body
+
+
+def read(store: CountingStore) -> bytes:
+    with Counters().operation("get", WHERE) as operation:
+        download = Download(RetryingStore(store, RetryOptions()), WHERE, {}, operation, OPTIONS)
+        return bytes(download.receive(_core.PlainReceiver(len(CONTENT))))
+
+
+@pytest.fixture(autouse=True)
+def one_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "enough_when_fast", lambda: 1)
+
+
+def test_a_fast_link_is_read_by_one_connection_in_long_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_flight, "FAST", 0)
+    store = CountingStore()
+    assert read(store) == CONTENT
+    assert store.asked == ranges(len(CONTENT), TransferOptions(concurrency=1))
+    assert store.most_open == 1
+
+
+def test_a_slow_link_is_read_by_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, others = CountingStore(), threading.Event()
+    received = MemoryBody.readinto
+
+    def slow(body: MemoryBody, target: memoryview) -> int:
+        if store.most_open > 1:
+            others.set()
+        others.wait(5)
+        return received(body, target)
+
+    def counted(*arguments: Any, **keywords: Any) -> Any:
+        answer = get(store, *arguments, **keywords)
+        if store.most_open > 1:
+            others.set()
+        return answer
+
+    get = CountingStore.get
+    monkeypatch.setattr(store, "get", counted)
+    monkeypatch.setattr(MemoryBody, "readinto", slow)
+    assert read(store) == CONTENT
+    assert sorted(store.asked) == sorted(ranges(len(CONTENT), OPTIONS))
+    assert store.most_open > 1
+
+
+def test_a_link_that_becomes_slow_gets_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_flight, "FAST", 0)
+    monkeypatch.setattr(in_flight, "_FIRST_LOOK", 0.001)
+    store, others = CountingStore(), threading.Event()
+    received = MemoryBody.readinto
+
+    def held_up(body: MemoryBody, target: memoryview) -> int:
+        if len(store.asked) > 1:  # behind the first range
+            monkeypatch.setattr(in_flight, "FAST", float("inf"))
+            if store.most_open > 1:
+                others.set()
+            others.wait(0.05)
+        return received(body, target)
+
+    monkeypatch.setattr(MemoryBody, "readinto", held_up)
+    monkeypatch.setattr(transfer, "_LONGEST", 1)
+    assert read(store) == CONTENT
+    assert store.most_open > 1
+
+
+def test_what_fails_first_is_what_is_raised_and_nothing_more_begins() -> None:
+    begun: list[int] = []
+
+    def task(number: int) -> Any:
+        def run(ending: Ending) -> None:
+            begun.append(number)
+            if number == 1:
+                raise LookupError("the first")
+            while not ending.said:
+                pass
+            raise RuntimeError("because it was ended")
+
+        return run
+
+    def run() -> None:
+        with Threads(2) as threads, InFlight(threads) as flight:
+            flight.start(map(task, range(5)), 2)
+            while not flight.keep_pace(lambda: 0):
+                pass
+            flight.start([task(5)], 1)
+
+    with pytest.raises(LookupError, match="the first"):
+        run()
+    assert sorted(begun) == [0, 1]
+
+
+def test_an_error_in_the_block_ends_what_is_under_way() -> None:
+    ended = threading.Event()
+
+    def task(ending: Ending) -> None:
+        while not ending.said:
+            pass
+        ended.set()
+
+    def run() -> None:
+        with Threads(1) as threads, InFlight(threads) as flight:
+            flight.start([task], 1)
+            while not threads._futures[0].running():
+                pass
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert ended.is_set()
