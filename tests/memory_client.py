@@ -53,6 +53,9 @@ class MemoryObject:
         self._log.extend(ranges)
         return [self._content[offset : offset + length] for offset, length in ranges]
 
+    def read_in_turn(self, batches: Any) -> Any:
+        return map(self.read_ranges, batches)
+
     def close(self) -> None:
         pass
 

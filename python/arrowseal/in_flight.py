@@ -9,13 +9,13 @@ from concurrent.futures import FIRST_EXCEPTION, wait
 from typing import TYPE_CHECKING, Final, Self
 
 from arrowseal.outcomes import failures
+from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from concurrent.futures import Future
     from types import TracebackType
 
-    from arrowseal.standby import Threads
     from arrowseal.store import Body
 
 FAST: Final = 500e6
@@ -69,21 +69,29 @@ class Ending:
 
 
 class InFlight:
-    """Tasks on threads. The first that fails ends all, and its error leaves the block; each is given what says so,
-    which is that of this block, since others may be under way and more will come.
+    """Tasks on threads, `most` of them at once. The first that fails ends all, and its error leaves the block; each is
+    given what says so, which is that of this block, since others may be under way and more will come.
     """
 
-    def __init__(self, threads: Threads) -> None:
-        self._threads = threads
+    def __init__(self, most: int) -> None:
+        self.most: Final = most
+        self._threads = Threads(most)
         self._waiting: deque[Callable[[Ending], object]] = deque()
         self._futures: list[Future[None]] = []
         self._ending = Ending()
         self._failed = False
+        self._news = threading.Condition()
 
     def start(self, tasks: Iterable[Callable[[Ending], object]], workers: int) -> None:
         """Add tasks, and threads that work on all that wait."""
         self._waiting.extend(tasks)
         self._futures += [self._threads.submit(self._work) for _ in range(workers)]
+
+    def wait_until(self, ready: Callable[[], bool]) -> bool:
+        """Wait for what some of the tasks bring about; false if one has failed: the end of the block says how."""
+        with self._news:
+            self._news.wait_for(lambda: self._failed or ready())
+        return not self._failed
 
     def keep_pace(self, moved: Callable[[], int]) -> bool:
         """Wait until all tasks have ended, or one has failed: true. False as soon as they get fewer bytes, of which
@@ -91,8 +99,8 @@ class InFlight:
         """
         step, before = _FIRST_LOOK, moved()
         while True:
-            done, running = wait(self._futures, step, FIRST_EXCEPTION)
-            if not running or any(future.exception() for future in done):
+            _, running = wait(self._futures, step, FIRST_EXCEPTION)
+            if not running or self._failed:
                 return True
             now = moved()
             if now - before < FAST * step * len(running):
@@ -100,21 +108,24 @@ class InFlight:
             step, before = min(2 * step, _LAST_LOOK), now
 
     def __enter__(self) -> Self:
+        self._threads.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        unwanted = kind
         try:
             if kind is None and (failed := failures(self._futures)):
                 raise failed.pop(0)
         except BaseException:  # also an interrupt while they are waited for
-            self._ending.say()
+            unwanted = BaseException
             raise
         finally:
             self._futures.clear()  # one of them may hold the error that holds this block
-        if kind is not None:
-            self._ending.say()
+            if unwanted is not None:
+                self._ending.say()
+            self._threads.__exit__(unwanted, None, None)
 
     def _work(self) -> None:
         while not (self._ending.said or self._failed):
@@ -127,3 +138,6 @@ class InFlight:
             except BaseException:
                 self._failed = True  # nothing more begins; what is under way is ended by who knows the error first
                 raise
+            finally:
+                with self._news:
+                    self._news.notify_all()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 
 from arrowseal import _core
@@ -15,7 +16,7 @@ from arrowseal.transfer import PIECE_BYTES
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from arrowseal.location import ObjectLocation
@@ -136,19 +137,41 @@ class EncryptedObject:
             StoreError, CredentialsError: a request failed.
             ValueError: a negative offset or length.
         """
-        if any(offset < 0 or length < 0 for offset, length in ranges):
+        [contents] = self.read_in_turn([ranges])
+        return contents
+
+    def read_in_turn(self, batches: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[Content]]:
+        """The bytes of several `read_ranges`, each as soon as it is there, and proven, while the next are on their way.
+
+        All are in flight from the first one on: whoever stops to iterate ends the rest. Raises what `read_ranges` does.
+        """
+        if any(offset < 0 or length < 0 for ranges in batches for offset, length in ranges):
             message = "a range has an offset and a length, neither negative"
             raise ValueError(message)
-        wanted = [(min(offset, self.size), min(offset + length, self.size)) for offset, length in ranges]
+        bounds = [
+            [(min(offset, self.size), min(offset + length, self.size)) for offset, length in ranges]
+            for ranges in batches
+        ]
+        return self._in_turn(bounds)
+
+    def _in_turn(self, batches: list[list[Range]]) -> Iterator[list[Content]]:
         extents = self._held.extents()
-        if self._ranges is not None:
-            opener, transfer = self._ranges
-            runs = _runs(wanted, extents, opener.segment_bytes, self.size)
-            if runs:
-                fetched = self._fetch(runs, opener, transfer)
-                self._held.keep(fetched)
-                extents = sorted([*extents, *fetched], key=lambda extent: extent[0])
-        return [_cut(begin, end, extents) for begin, end in wanted]
+        if self._ranges is None:
+            for wanted in batches:
+                yield [_cut(begin, end, extents) for begin, end in wanted]
+            return
+        opener, transfer = self._ranges
+        runs = _runs(chain.from_iterable(batches), extents, opener.segment_bytes, self.size)
+        fetched: list[tuple[int, Content]] = []
+        with contextlib.closing(self._fetched(runs, opener, transfer)) as arriving:
+            for wanted in batches:
+                last = max((end for _, end in wanted), default=0)
+                while len(fetched) < len(runs) and runs[len(fetched)][0] < last:
+                    fetched.append(next(arriving))
+                if len(fetched) == len(runs):
+                    self._held.keep(fetched)
+                there = sorted([*extents, *fetched], key=lambda extent: extent[0])
+                yield [_cut(begin, end, there) for begin, end in wanted]
 
     def close(self) -> None:
         """Let go of what it holds. Buffers that were handed out stay; reading from it fetches anew."""
@@ -171,14 +194,20 @@ class EncryptedObject:
     def __reduce__(self) -> Any:
         raise TypeError("an EncryptedObject cannot be pickled: it holds a data key")
 
-    def _fetch(self, runs: list[Range], opener: RangeOpener, transfer: Transfer) -> list[tuple[int, Content]]:
+    def _fetched(self, runs: list[Range], opener: RangeOpener, transfer: Transfer) -> Generator[tuple[int, Content]]:
+        """Where each run begins, and its bytes, in the order of the runs."""
+        arrived = 0
         try:
             try:
-                fetched = _received(runs, opener, transfer)
+                for content in _received(runs, opener, transfer):
+                    arrived += 1
+                    yield runs[arrived - 1][0], self._counted(content, transfer)
             except AuthenticationError:
                 # Once more from the wire: bytes may flip on their way.
                 transfer.operation.count_retry()
-                fetched = _received(runs, opener, transfer)
+                for content in _received(runs[arrived:], opener, transfer):
+                    arrived += 1
+                    yield runs[arrived - 1][0], self._counted(content, transfer)
         except AuthenticationError:
             known = f" (data key from {self.kms_key_arn})" if self.kms_key_arn else ""
             raise AuthenticationError(
@@ -189,43 +218,57 @@ class EncryptedObject:
             raise ObjectChangedError(
                 f"{self.location}: overwritten or deleted since it was opened: open it again"
             ) from None
-        sizes = sum(end - begin for begin, end in runs)
-        transfer.operation.stored_bytes += sizes
-        transfer.operation.plaintext_bytes += sizes
-        return list(zip((begin for begin, _ in runs), fetched, strict=True))
+
+    def _counted(self, content: Content, transfer: Transfer) -> Content:
+        transfer.operation.stored_bytes += len(content)
+        transfer.operation.plaintext_bytes += len(content)
+        return content
 
 
-def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> list[Content]:
+def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> Iterator[Content]:
     """Each run, in as many requests as it takes, all side by side."""
     piece = max(PIECE_BYTES, opener.segment_bytes)
     share = max(transfer.options.part_bytes // piece, 1) * piece
     receivers = [opener.range(begin, end - begin) for begin, end in runs]
     short: dict[int, Content] = {}
+    parts: list[list[Range]] = []
+    ended: list[list[Range]] = [[] for _ in runs]
 
-    def at_once(number: int, ending: Ending) -> None:
-        begin, end = runs[number]
+    def at_once(number: int, part: Range, ending: Ending) -> None:
+        begin, end = part
         content = transfer.at_once(begin, end, None, transfer.store.budget(), ending)
         if content is None:
-            transfer.part(receivers[number], (begin, end), piece_bytes=piece, ending=ending)
+            in_parts(number, part, ending)
             return
         with transfer.operation.timed("crypto"):
             short[number] = receivers[number].receive(content)
+        ended[number].append(part)
 
     def in_parts(number: int, part: Range, ending: Ending) -> None:
         transfer.part(receivers[number], part, piece_bytes=piece, ending=ending)
+        ended[number].append(part)
 
     tasks: list[Callable[[Ending], object]] = []
     for number, (begin, end) in enumerate(runs):
         if end - begin <= min(transfer.store.at_once_bytes(begin), share):
-            tasks.append(partial(at_once, number))
+            parts.append([(begin, end)])
+            tasks.append(partial(at_once, number, (begin, end)))
         else:
-            borders = [*range(begin, end, share), end]
-            tasks += [partial(in_parts, number, part) for part in pairwise(borders)]
+            parts.append([*pairwise([*range(begin, end, share), end])])
+            tasks += [partial(in_parts, number, part) for part in parts[number]]
+
+    def content(number: int) -> Content:
+        return short[number] if number in short else receivers[number].finish()
+
     if len(tasks) == 1:
         tasks[0](Ending())
-    else:
-        transfer.side_by_side(tasks, min(share, max(end - begin for begin, end in runs)))
-    return [short[number] if number in short else receiver.finish() for number, receiver in enumerate(receivers)]
+        yield content(0)
+        return
+    with transfer.flight(len(tasks), min(share, max(end - begin for begin, end in runs))) as flight:
+        flight.start(tasks, flight.most)
+        for number in range(len(runs)):
+            if flight.wait_until(lambda number=number: len(ended[number]) == len(parts[number])):  # type: ignore[misc]
+                yield content(number)
 
 
 class _Held:

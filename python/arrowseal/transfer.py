@@ -18,7 +18,6 @@ from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
 from arrowseal.in_flight import Ending, InFlight, enough_when_fast
 from arrowseal.retries import STORE_RETRIES, RetryOptions
-from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -188,13 +187,11 @@ class Transfer:
             raise TransferError(f"{self.location}: the server answered another range than was asked for")
         return body
 
-    def side_by_side(self, tasks: list[Callable[[Ending], object]], longest: int) -> None:
-        """Run tasks on as many threads as there may be connections for ranges of that length. Raises what the first one
-        raises that fails, which ends all.
+    def flight(self, tasks: int, longest: int) -> InFlight:
+        """A block for that many tasks, each for a range of up to that length, as many of them at once as there may be
+        connections.
         """
-        workers = min(self.options.in_flight(longest), len(tasks))
-        with Threads(workers) as threads, InFlight(threads) as flight:
-            flight.start(tasks, workers)
+        return InFlight(min(self.options.in_flight(longest), tasks))
 
     def part(
         self,
@@ -271,8 +268,8 @@ class Download(Transfer):
             return lambda ending: self.part(receiver, asked, body, ending=ending)
 
         size, few = self.stored.stored_bytes, enough_when_fast()
-        most = min(self.options.in_flight(size), 1 + len(others))
-        with Threads(most) as threads, InFlight(threads) as flight:
+        with self.flight(1 + len(others), size) as flight:
+            most = flight.most
             flight.start([received(first, self._first)], 1)
             if size < _WORTH_A_LOOK or few >= most or not flight.keep_pace(lambda: self._moved):
                 flight.start(map(received, others), most - 1)

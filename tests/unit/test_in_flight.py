@@ -14,7 +14,6 @@ from arrowseal.in_flight import Ending, InFlight
 from arrowseal.location import ObjectLocation
 from arrowseal.retries import RetryOptions
 from arrowseal.retrying import RetryingStore
-from arrowseal.standby import Threads
 from arrowseal.transfer import Download, TransferOptions, ranges
 from formats.memory_store import MemoryBody, MemoryStore
 
@@ -135,7 +134,7 @@ def test_what_fails_first_is_what_is_raised_and_nothing_more_begins() -> None:
         return run
 
     def run() -> None:
-        with Threads(2) as threads, InFlight(threads) as flight:
+        with InFlight(2) as flight:
             flight.start(map(task, range(5)), 2)
             while not flight.keep_pace(lambda: 0):
                 pass
@@ -155,9 +154,9 @@ def test_an_error_in_the_block_ends_what_is_under_way() -> None:
         ended.set()
 
     def run() -> None:
-        with Threads(1) as threads, InFlight(threads) as flight:
+        with InFlight(1) as flight:
             flight.start([task], 1)
-            while not threads._futures[0].running():
+            while not flight._futures[0].running():
                 pass
             raise KeyboardInterrupt
 

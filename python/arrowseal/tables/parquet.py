@@ -7,8 +7,9 @@ expression; it reads neither page indexes nor bloom filters, so that they are no
 Which bytes are read, by rule:
 
 - No columns and no filter are given: the object as a whole, by one `Client.get`.
-- Otherwise the footer, from the tail of the object, and then all chunks of the plan at once. Where they are more than
-  three quarters of the object (`WHOLE`), it is read as one range: there is little to save, and one range is quick.
+- Otherwise the footer, from the tail of the object, and then all chunks of the plan at once, which are decoded from the
+  first row groups on while later ones are on their way. Where they are more than three quarters of the object
+  (`WHOLE`), it is read as one range: there is little to save, and one range is quick.
 - More than `WAVE_BYTES` are fetched in waves of whole row groups, one being fetched while one is decoded.
 
 Never `pq.read_table` nor anything else that reads data over pyarrow.dataset: a process that ends right after one may
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 WAVE_BYTES: Final = 64 * 2**20
 """Compressed bytes of a wave. Enough to keep all connections busy, and little beside what they decode to."""
+TURN_BYTES: Final = 4 * 2**20
+"""Compressed bytes that are decoded at once while the rest of a wave is on its way: enough to keep decoding busy."""
 WHOLE: Final = 0.75
 _MAGIC: Final = b"PAR1"
 _OF_READ: Final = frozenset({"use_threads", "use_pandas_metadata"})
@@ -128,24 +131,35 @@ class ParquetFooter:
             ranges += [_range(group.column(leaf)) for leaf in leaves]
         return Plan(groups, None if columns is None else list(columns), merged(ranges))
 
-    def waves(self, plan: Plan) -> list[Plan]:
-        """The plan in parts of at most `WAVE_BYTES`, or one row group each."""
-        if plan.bytes <= WAVE_BYTES or len(plan.row_groups) == 1:
+    def parts(self, plan: Plan, most: int) -> list[Plan]:
+        """The plan in parts of at most so many bytes, or one row group each."""
+        if plan.bytes <= most or len(plan.row_groups) == 1:
             return [plan]
-        waves: list[Plan] = []
+        parts: list[Plan] = []
         for group in plan.row_groups:
             one = self.plan(plan.columns, [group])
-            if waves and waves[-1].bytes + one.bytes <= WAVE_BYTES:
-                last = waves.pop()
+            if parts and parts[-1].bytes + one.bytes <= most:
+                last = parts.pop()
                 one = Plan([*last.row_groups, group], plan.columns, merged([*last.ranges, *one.ranges]))
-            waves.append(one)
-        return waves
+            parts.append(one)
+        return parts
 
     def fetch(self, plan: Plan) -> Fetched:
         """The chunks of the plan, in memory."""
-        if self.source.in_memory or plan.bytes > WHOLE * self.source.size:
+        if self._takes_whole(plan):
             return Fetched(self.source, [(0, self.source.size)])
         return Fetched(self.source, plan.ranges)
+
+    def fetched_in_turn(self, plan: Plan) -> Iterator[tuple[Fetched, Plan]]:
+        """The chunks of the plan part by part: one is decoded while the next are on their way."""
+        parts = self.parts(plan, TURN_BYTES)
+        if len(parts) == 1 or self._takes_whole(plan):
+            yield self.fetch(plan), plan
+            return
+        yield from zip(Fetched.in_turn(self.source, [part.ranges for part in parts]), parts, strict=True)
+
+    def _takes_whole(self, plan: Plan) -> bool:
+        return self.source.in_memory or plan.bytes > WHOLE * self.source.size
 
     def open(self, file: pa.NativeFile, options: Mapping[str, Any]) -> pq.ParquetFile:
         """The reader over what was fetched, with options of `pyarrow.parquet.ParquetFile`."""
@@ -288,9 +302,9 @@ def index_columns(schema: pa.Schema) -> list[str]:
 
 def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, Plan]]:
     """What the waves of a plan are decoded from: the next is fetched while one is in use."""
-    waves = footer.waves(plan)
+    waves = footer.parts(plan, WAVE_BYTES)
     if len(waves) == 1:
-        yield footer.fetch(plan), plan
+        yield from footer.fetched_in_turn(plan)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-wave") as pool:
         ahead = [pool.submit(copy_context().run, footer.fetch, waves[0])]

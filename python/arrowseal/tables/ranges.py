@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import pyarrow as pa
 
 from arrowseal.fs import exit_guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from typing_extensions import Buffer
 
@@ -33,6 +33,8 @@ class Ranges(Protocol):
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]], /) -> Sequence[Buffer]: ...
 
+    def read_in_turn(self, batches: Sequence[Sequence[tuple[int, int]]], /) -> Iterator[Sequence[Buffer]]: ...
+
 
 class Content:
     """Content that is in memory, as `Ranges`. Reads are views."""
@@ -48,6 +50,9 @@ class Content:
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]], /) -> list[Buffer]:
         return [self.read_at(offset, length) for offset, length in ranges]
+
+    def read_in_turn(self, batches: Sequence[Sequence[tuple[int, int]]], /) -> Iterator[list[Buffer]]:
+        return map(self.read_ranges, batches)
 
 
 def whole_file(source: Ranges) -> pa.NativeFile:
@@ -80,11 +85,22 @@ def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 class Fetched:
     """What was fetched of a source. Raises what the source does, when it is made and when its files are read."""
 
-    def __init__(self, source: Ranges, ranges: Iterable[tuple[int, int]]) -> None:
+    def __init__(
+        self, source: Ranges, ranges: Iterable[tuple[int, int]], pieces: Sequence[Buffer] | None = None
+    ) -> None:
         wanted = merged(ranges)
         self.source: Final = source
         self._starts = [offset for offset, _ in wanted]
-        self._pieces = [memoryview(piece) for piece in source.read_ranges(wanted)] if wanted else []
+        if pieces is None:
+            pieces = source.read_ranges(wanted) if wanted else []
+        self._pieces = [memoryview(piece) for piece in pieces]
+
+    @classmethod
+    def in_turn(cls, source: Ranges, batches: Sequence[Iterable[tuple[int, int]]]) -> Iterator[Self]:
+        """What is fetched for each batch of ranges, as soon as it is there, while the next ones are on their way."""
+        wanted = [merged(ranges) for ranges in batches]
+        for ranges, pieces in zip(wanted, source.read_in_turn(wanted), strict=True):
+            yield cls(source, ranges, pieces)
 
     def read_at(self, offset: int, length: int) -> Buffer:
         """A view of what is here, otherwise from the source."""
