@@ -212,8 +212,11 @@ def test_rows_are_numbered_and_counted_by_the_footer_alone(
     assert log.fetched_bytes == 0, "the tail is what an object is opened with"
 
 
-def test_waves_of_row_groups_give_the_same(url: str, resident: Client, log: ReadLog, monkeypatch: Any) -> None:
-    monkeypatch.setattr("arrowseal.tables.parquet.WAVE_BYTES", 300_000)
+@pytest.mark.parametrize("name", ["WAVE_BYTES", "TURN_BYTES"])
+def test_row_groups_that_are_decoded_while_others_are_fetched_give_the_same(
+    url: str, resident: Client, log: ReadLog, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(f"arrowseal.tables.parquet.{name}", 300_000)
     assert sa.read_table(url, columns=TWO, client=resident).equals(WIDE.select(TWO))
     assert sa.scan(url, client=resident).to_table().equals(WIDE)
     plt.assert_frame_equal(spl.scan_parquet(url, client=resident).collect(), pl.DataFrame(WIDE))
