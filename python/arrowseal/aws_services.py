@@ -78,16 +78,18 @@ class AwsServices:
         try:
             return call()
         except ClientError as error:
-            refused = refusal(error.response, subject)
+            refused = credentials_error(error, subject) or refusal(error.response, subject)
             if isinstance(refused, CredentialsError):
                 self._connections.renew(refused, begun)
             raise refused from None
         except ParamValidationError as error:
             raise ServiceError(f"{subject}: {' '.join(str(error).split())}") from None
-        except (BotoCoreError, ResponseParserError) as error:
-            raise credentials_error(error, subject) or ServiceError(
-                f"{subject}: no answer: {certificate_problem(error) or error}"
-            ) from None
+        except (BotoCoreError, ResponseParserError, OSError) as error:
+            if unsent := credentials_error(error, subject):
+                raise unsent from None
+            if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
+                raise
+            raise ServiceError(f"{subject}: no answer: {certificate_problem(error) or error}") from None
 
 
 def refusal(answer: Any, subject: str) -> CredentialsError | ServiceError:

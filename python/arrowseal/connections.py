@@ -139,9 +139,9 @@ class Connections:
             if isinstance(endpoint_url, Mapping):
                 endpoint_url = endpoint_url.get(region or session.region_name or "")
             client = session.client(
-                service, region_name=region, endpoint_url=endpoint_url, config=self._config(service)
+                service, region_name=region, endpoint_url=endpoint_url, config=_config(service, session)
             )
-        except (BotoCoreError, ValueError) as error:
+        except (BotoCoreError, ValueError, OSError) as error:
             subject = f"no {service.upper()} client"
             raise credentials_error(error, subject) or ConfigurationError(f"{subject}: {error}") from None
         if service == "s3" and (endpoint := getattr(client, "_endpoint", None)) is not None:
@@ -151,21 +151,6 @@ class Connections:
         if self._seconds_ahead:
             sign_ahead(client, session.get_credentials, self._seconds_ahead)
         return client
-
-    def _config(self, service: str) -> Config | None:
-        """What differs from boto3's defaults and from the user's configuration, which this is merged into."""
-        from botocore.config import Config
-
-        if service != "s3":
-            return None
-        return Config(
-            # One budget, ours: attempts below it would multiply with its own.
-            retries={"mode": "standard", "total_max_attempts": 1},
-            max_pool_connections=_POOLED,
-            # The tag proves what was sealed, a CRC32 guards the wire. A second, cryptographic hash of every body, which
-            # boto3 takes over plain http only, would cost several times what sealing does.
-            s3={"payload_signing_enabled": False},
-        )
 
     def renew(self, error: CredentialsError, begun: float) -> None:
         """Do about an error what can be done, once for all requests that were begun (`time.monotonic`) before that.
@@ -209,6 +194,25 @@ class Connections:
             f"the KMS endpoint {url.scheme}://{url.netloc} is not https: data keys would cross the network in clear. "
             "Use https, or say allow_insecure_kms_endpoint=True"
         )
+
+
+def _config(service: str, session: boto3.Session) -> Config | None:
+    """What differs from boto3's defaults and from the user's configuration, which this is merged into."""
+    from botocore.config import Config
+
+    if service != "s3":
+        return None
+    # The rest of it is merged name by name, but this one name stands for all settings of S3.
+    given: Any = session._session.get_default_client_config()  # noqa: SLF001 - boto3 has no way to it
+    settings: Any = dict(getattr(given, "s3", None) or {}, payload_signing_enabled=False)
+    return Config(
+        # One budget, ours: attempts below it would multiply with its own.
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=_POOLED,
+        # The tag proves what was sealed, a CRC32 guards the wire. A second, cryptographic hash of every body, which
+        # boto3 takes over plain http only, would cost several times what sealing does.
+        s3=settings,
+    )
 
 
 def _parsers() -> ResponseParserFactory:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from traceback import walk_tb
 from typing import Any
 
-from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError
+from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, ExpiredCredentialsError
 
 # By name: botocore is imported where it is used, and older versions lack some of them.
 _NO_CREDENTIALS = {
@@ -20,6 +21,13 @@ _NO_CREDENTIALS = {
     "LoginError",
     "LoginRefreshRequired",
 }
+_LOOKING = ("botocore.credentials", "botocore.tokens")
+"""The modules that look for credentials: in files, from processes, of STS, of SSO, of the machine."""
+_FAILED_LOOK = (OSError, ValueError, LookupError)
+"""What else comes of a look, of a token file that is not there for one."""
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_WIRE = {"HTTPClientError", "ConnectionError", "IncompleteReadError", "FlexibleChecksumError"}
+"""The errors of botocore for requests that were sent, or nearly so; all others are of what was to be sent."""
 _NOT_CONFIGURED = {
     "NoRegionError": "give region_name=, or set AWS_DEFAULT_REGION",
     "ProfileNotFound": "give the profile_name= of a profile that exists",
@@ -28,17 +36,32 @@ _NOT_CONFIGURED = {
 
 
 def credentials_error(error: Exception, subject: str) -> ArrowSealError | None:
-    """The `CredentialsError` or `ConfigurationError` that a botocore exception stands for, or None."""
-    names = [kind.__name__ for kind in type(error).__mro__]
-    for name in names:
-        if name in _NO_CREDENTIALS:
-            return CredentialsError(
-                f"{subject}: no usable AWS credentials ({error}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-                "give profile_name= or session="
-            )
-        if name in _NOT_CONFIGURED:
-            return ConfigurationError(f"{subject}: {error}: {_NOT_CONFIGURED[name]}")
+    """The `CredentialsError` or `ConfigurationError` for an exception that came before a request was sent; None for
+    one that came of the request.
+
+    Whoever gives out credentials may refuse as S3 and KMS do, or be no nearer: that is told by where it was raised.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    of_botocore = not names.isdisjoint(("BotoCoreError", "ClientError"))
+    looked = (of_botocore or isinstance(error, _FAILED_LOOK)) and _raised_while_looking(error)
+    if looked or names & _NO_CREDENTIALS:
+        code = getattr(error, "response", {}).get("Error", {}).get("Code")
+        kind = ExpiredCredentialsError if code in _EXPIRED else CredentialsError
+        said = " ".join(str(error).split())
+        return kind(
+            f"{subject}: no usable AWS credentials ({said}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "give profile_name= or session="
+        )
+    for name in names & _NOT_CONFIGURED.keys():
+        return ConfigurationError(f"{subject}: {error}: {_NOT_CONFIGURED[name]}")
+    if "BotoCoreError" in names and names.isdisjoint(_WIRE):
+        return ConfigurationError(f"{subject}: boto3 does not take this ({type(error).__name__}): {error}")
     return None
+
+
+def _raised_while_looking(error: Exception) -> bool:
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(name in _LOOKING for name in frames)
 
 
 def refresh(credentials: Any) -> None:

@@ -185,10 +185,14 @@ def _once(
         asked = answer[-1]
         return answer
     except ClientError as error:
-        raise _translate(error, subject, action) from None
+        raise credentials_error(error, subject) or _translate(error, subject, action) from None
     except BotoCoreError as error:
         raise _translate_transport(error, subject) from None
-    except (KeyError, ResponseParserError):
+    except (KeyError, ValueError, OSError, ResponseParserError) as error:
+        if unsent := credentials_error(error, subject):
+            raise unsent from None
+        if not isinstance(error, KeyError | ResponseParserError):
+            raise
         # What is left of an answer that broke off is no JSON, or for botocore one without content.
         raise KmsUnavailableError(f"{subject}: the answer of KMS broke off") from None
     finally:

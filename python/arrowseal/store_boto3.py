@@ -210,13 +210,17 @@ class Boto3Store(Boto3Attributes):
         return Boto3Request(self._s3, translate, quiet, operation.timed("s3"))
 
     def _translated(
-        self, error: BaseException, location: ObjectLocation, action: str, begun: float
+        self, error: Exception, location: ObjectLocation, action: str, begun: float
     ) -> ArrowSealError | None:
         """The error of ours for one of botocore; None for any other."""
-        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, UnsupportedS3ArnError
+        from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
 
+        if unsent := credentials_error(error, str(location)):
+            if isinstance(unsent, CredentialsError):
+                self._renew(unsent, begun)
+            return unsent
         if isinstance(error, ClientError):
             answer: Any = error.response
             code, message = (str(answer.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
@@ -226,14 +230,10 @@ class Boto3Store(Boto3Attributes):
             if isinstance(translated, CredentialsError):
                 self._renew(translated, begun)
             return translated
-        if isinstance(error, (ParamValidationError, UnsupportedS3ArnError)):
-            return ConfigurationError(f"{location}: S3 does not take this: {error}")
         if isinstance(error, BotoCoreError):
             if problem := certificate_problem(error):
                 return StoreError(f"{location}: {action} failed: {problem}")
-            return credentials_error(error, str(location)) or StoreUnansweredError(
-                f"{location}: {action} failed ({type(error).__name__}): {error}"
-            )
+            return StoreUnansweredError(f"{location}: {action} failed ({type(error).__name__}): {error}")
         of_answer = isinstance(error, (ValueError, LookupError)) and _of_an_answer(error)
         if of_answer or isinstance(error, (HTTPError, ResponseParserError)):
             # Where an answer that refuses breaks off itself, a date in one is none, or its XML is of an encoding that
@@ -258,7 +258,7 @@ class Boto3Request:
     def __init__(
         self,
         s3: Callable[[], S3Client],
-        translate: Callable[[BaseException], ArrowSealError | None],
+        translate: Callable[[Exception], ArrowSealError | None],
         quiet: AbstractContextManager[None] | None,
         timed: AbstractContextManager[None],
     ) -> None:

@@ -1,0 +1,195 @@
+"""Credentials that are not to be had, and configurations that boto3 does not take: told as that, not as of S3."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+import pytest
+from botocore.config import Config
+
+from arrowseal import Client
+from arrowseal.aws_services import AwsServices
+from arrowseal.exceptions import ConfigurationError, CredentialsError, ExpiredCredentialsError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from broken_servers import BrokenServers
+
+URL = "s3://bucket/o"
+ROLE = """[default]
+region = eu-west-1
+role_arn = arn:aws:iam::111122223333:role/analysts
+"""
+ASSUMED = """source_profile = source
+[profile source]
+aws_access_key_id = TESTS
+aws_secret_access_key = not checked
+"""
+REFUSED = "<ErrorResponse><Error><Type>Sender</Type><Code>{}</Code><Message>not today</Message></Error></ErrorResponse>"
+GRANTED = (
+    "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASSUMED</AccessKeyId>"
+    "<SecretAccessKey>not checked</SecretAccessKey><SessionToken>token</SessionToken>"
+    "<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+)
+
+
+class Sts(ThreadingHTTPServer):
+    """Answers each request with the next of `refusals`, a code of an error, and with credentials behind the last."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.refusals: list[str] = []
+        self.asked = 0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Sts
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked += 1
+        code = self.server.refusals.pop(0) if self.server.refusals else None
+        body = (REFUSED.format(code) if code else GRANTED).encode()
+        self.send_response(403 if code else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def sts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sts]:
+    server = Sts()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{server.server_port}")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def make(servers: BrokenServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Client]:
+    """Makes clients whose credentials come from a profile with these words."""
+
+    def make(words: str) -> Client:
+        config = tmp_path / "config"
+        config.write_text(words)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        servers.kms_proxy.reset()
+        return Client(
+            servers.key.arn, endpoint_url=servers.s3.endpoint, kms_endpoint_url=servers.kms_proxy.endpoint, cache=None
+        )
+
+    return make
+
+
+CALLS: dict[str, Callable[[Client], object]] = {
+    "get": lambda client: client.get(URL),
+    "put": lambda client: client.put(URL, b"content"),
+    "exists": lambda client: client.exists(URL),
+    "list": lambda client: client.list("s3://bucket/"),
+    "service": lambda client: AwsServices.of(client).ask(URL, client._connections.s3().list_buckets),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_role_that_may_not_be_assumed_is_no_refusal_of_s3_or_kms(
+    make: Callable[[str], Client], servers: BrokenServers, sts: Sts, call: str
+) -> None:
+    sts.refusals = ["AccessDenied"] * 9
+    with pytest.raises(CredentialsError, match=r"s3://bucket/.*AccessDenied.*AssumeRole operation: not today"):
+        CALLS[call](make(ROLE + ASSUMED))
+    assert sts.asked == 1
+    assert not servers.s3.count("GetObject") + servers.s3.count("PutObject")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_token_file_that_is_not_there_is_no_object_that_is_not(
+    make: Callable[[str], Client], tmp_path: Path, sts: Sts, call: str
+) -> None:
+    client = make(ROLE + f"web_identity_token_file = {tmp_path / 'token'}\n")
+    with pytest.raises(CredentialsError, match=r"s3://bucket/.*no usable AWS credentials.*No such file.*token"):
+        CALLS[call](client)
+    assert sts.asked == 0
+
+
+@pytest.mark.parametrize("call", ["get", "put"])
+def test_a_role_whose_source_has_expired_is_assumed_with_what_a_second_look_finds(
+    make: Callable[[str], Client], servers: BrokenServers, sts: Sts, call: str
+) -> None:
+    make(ROLE + ASSUMED).put(URL, b"before")
+    client = make(ROLE + ASSUMED)
+    sts.refusals, sts.asked = ["ExpiredToken"], 0
+    CALLS[call](client)
+    assert sts.asked == 2
+    sts.refusals = ["ExpiredToken"] * 9
+    with pytest.raises(ExpiredCredentialsError, match=f"{URL}.*ExpiredToken.*AssumeRole"):
+        CALLS[call](make(ROLE + ASSUMED))
+
+
+@pytest.mark.parametrize("command", ["/there/is/none", f"{sys.executable} --version"])
+def test_a_process_that_gives_no_credentials_is_told(make: Callable[[str], Client], command: str) -> None:
+    with pytest.raises(CredentialsError, match="no KMS client: no usable AWS credentials"):
+        make(f"[default]\nregion = eu-west-1\ncredential_process = {command}\n").get(URL)
+
+
+def session(**config: Any) -> boto3.Session:
+    """A session with a configuration for all of its clients."""
+    given = botocore.session.Session()
+    given.set_default_client_config(Config(**config))
+    return boto3.Session("TESTS", "not checked", region_name="eu-west-1", botocore_session=given)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "problem"),
+    [
+        ("s3://arn:aws:s3::111122223333:accesspoint/many.mrap/o", {"session": session()}, r"botocore\[crt\]"),
+        (URL, {"session": session(signature_version="none of them")}, "none of them"),
+        (URL, {"session": session(), "endpoint_url": "http://localhost:99999"}, "localhost:99999"),
+    ],
+)
+def test_what_boto3_does_not_send_is_not_tried_again(url: str, options: dict[str, Any], problem: str) -> None:
+    client = Client("alias/tables", kms_endpoint_url="http://localhost:1", **options)
+    with pytest.raises(ConfigurationError, match=f"^{url}: boto3 does not take this.*{problem}") as refused:
+        client.get(url)
+    assert not isinstance(refused.value, UnavailableError)
+
+
+def test_neither_is_what_it_does_not_send_to_kms() -> None:
+    client = Client("alias/tables", session=session(signature_version="none"), kms_endpoint_url="http://localhost:1")
+    with pytest.raises(ConfigurationError, match=f"{URL}: KMS GenerateDataKey.*Unknown Signature Version"):
+        client.put(URL, b"content")
+
+
+@pytest.mark.parametrize(
+    ("settings", "host"),
+    [
+        ({"use_accelerate_endpoint": True}, "https://bucket.s3-accelerate.amazonaws.com/o"),
+        ({"addressing_style": "path"}, "https://s3.eu-west-1.amazonaws.com/bucket/o"),
+        ({"use_arn_region": False}, "https://bucket.s3.eu-west-1.amazonaws.com/o"),
+    ],
+)
+def test_the_settings_of_s3_of_a_session_are_kept(settings: dict[str, Any], host: str) -> None:
+    class SentError(Exception):
+        """The request that was about to go."""
+
+    def send(request: Any, **_: Any) -> None:
+        raise SentError(request.url)
+
+    given = session(s3=settings)
+    given.events.register("before-send.s3", send)
+    with pytest.raises(SentError, match=f"^{host}$"):
+        Client("alias/tables", session=given).get(URL)
