@@ -80,8 +80,13 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "InvalidSignatureException": (CredentialsError, "the secret access key does not fit"),
     "UnrecognizedClientException": (CredentialsError, "the credentials are not accepted"),
     "InvalidClientTokenId": (CredentialsError, "the credentials are not accepted"),
+    "SignatureDoesNotMatch": (CredentialsError, "the secret access key does not fit"),
     "ExpiredTokenException": (ExpiredCredentialsError, "the credentials have expired: renew them"),
+    "ExpiredToken": (ExpiredCredentialsError, "the credentials have expired: renew them"),
+    "RequestExpired": (ExpiredCredentialsError, "the credentials have expired: renew them"),
 }
+_PASSING: Final = {"RequestTimeoutException", "RequestAbortedException"}
+"""What KMS says of requests that did not come through, beside a status of 500 and more."""
 
 
 def region_of(key_id: str | None) -> str | None:
@@ -213,9 +218,14 @@ def _translate(error: Any, subject: str, action: str) -> ArrowSealError:
     if code == "InvalidSignatureException" and _WRONG_TIME.match(str(error.response["Error"].get("Message", ""))):
         date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         return clock_skew(subject, seconds_ahead(date))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     kind, text = _ERRORS.get(code, (KmsError, code or "unknown error"))
-    if "Throttl" in code or code == "RequestLimitExceeded":
+    if "Throttl" in code or code == "RequestLimitExceeded" or status == 429:
         kind, text = _ERRORS["ThrottlingException"]
+    elif code not in _ERRORS and (status >= 500 or code in _PASSING):
+        kind, text = KmsUnavailableError, f"KMS, or what stands before it, is down ({code or status}): retry later"
+    elif code.isdigit():  # which is what botocore makes of an answer without a code
+        text = f"refused ({code}) without a reason, as KMS gives one: is this the endpoint of a KMS, and no proxy's?"
     return kind(f"{subject}: {text.format(needed=_NEEDED.get(action, f'kms:{action} on the key'))}")
 
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+import io
+import json
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
 
 from arrowseal import Client, retries
-from arrowseal.exceptions import KmsAccessDeniedError, KmsThrottledError, KmsUnavailableError
+from arrowseal.exceptions import (
+    ExpiredCredentialsError,
+    KmsAccessDeniedError,
+    KmsError,
+    KmsThrottledError,
+    KmsUnavailableError,
+)
 from doubles import StrictKms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -84,3 +99,65 @@ def test_no_attempt_begins_after_the_deadline(
     with pytest.raises(KmsThrottledError):
         client.put(bucket=bucket, key="o", data=b"x")
     assert len(kms.calls) <= 4
+
+
+class Balancer:
+    """Answers in place of a KMS: so many times with a status and a body, then with a data key."""
+
+    def __init__(self, status: int, body: bytes, times: int) -> None:
+        self.status, self.body, self.times = status, body, times
+        self.arn = "arn:aws:kms:eu-west-1:111122223333:key/1"
+        config = Config(retries={"total_max_attempts": 1})
+        session = boto3.Session("TESTS", "not checked", region_name="eu-west-1")
+        self.client = session.client("kms", endpoint_url="http://localhost:1", config=config)
+        self.client.meta.events.register("before-send.kms", self._answer)
+
+    def _answer(self, request: Any, **_: Any) -> AWSResponse:
+        self.times -= 1
+        granted = {"KeyId": self.arn, "CiphertextBlob": "AAEC", "Plaintext": base64.b64encode(bytes(32)).decode()}
+        status, body = (200, json.dumps(granted).encode()) if self.times < 0 else (self.status, self.body)
+        return AWSResponse(request.url, status, {}, _Body(body))
+
+
+class _Body(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "times", "error"),
+    [
+        (503, b"<html>no healthy upstream</html>", 2, KmsUnavailableError),
+        (502, b"", 2, KmsUnavailableError),
+        (503, b'{"__type": "ServiceUnavailable"}', 2, KmsUnavailableError),
+        (500, b'{"__type": "InternalFailure"}', 2, KmsUnavailableError),
+        (408, b'{"__type": "RequestTimeoutException"}', 2, KmsUnavailableError),
+        (429, b"", 30, KmsThrottledError),
+    ],
+)
+def test_what_stands_before_kms_is_in_trouble_as_kms_may_be(
+    raw_s3: Any, bucket: str, slept: list[float], status: int, body: bytes, times: int, error: type[Exception]
+) -> None:
+    kms = Balancer(status, body, times)
+    Client(kms.arn, s3=raw_s3, kms=kms.client).put(bucket=bucket, key="o", data=b"x")
+    assert len(slept) == times
+    kms.times = 100
+    with pytest.raises(error, match=kms.arn):
+        Client(kms.arn, s3=raw_s3, kms=kms.client).put(bucket=bucket, key="o", data=b"x")
+
+
+@pytest.mark.parametrize("status", [301, 403, 404])
+def test_a_refusal_that_is_none_of_kms_asks_whose_it_is(
+    raw_s3: Any, bucket: str, slept: list[float], status: int
+) -> None:
+    kms = Balancer(status, b"<html>blocked</html>", 100)
+    with pytest.raises(KmsError, match=rf"{kms.arn}: refused \({status}\).*endpoint of a KMS") as refused:
+        Client(kms.arn, s3=raw_s3, kms=kms.client).put(bucket=bucket, key="o", data=b"x")
+    assert type(refused.value) is KmsError
+    assert not slept
+
+
+def test_a_request_that_expired_is_one_of_expired_credentials(raw_s3: Any, bucket: str) -> None:
+    kms = Balancer(400, b'{"__type": "RequestExpired"}', 100)
+    with pytest.raises(ExpiredCredentialsError, match=kms.arn):
+        Client(kms.arn, s3=raw_s3, kms=kms.client).put(bucket=bucket, key="o", data=b"x")
