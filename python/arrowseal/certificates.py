@@ -14,7 +14,7 @@ _NAMED = "AWS_CA_BUNDLE, ca_bundle in the AWS configuration, or verify= of boto3
 
 def certificate_problem(error: BaseException | None) -> str | None:
     """What a botocore exception says about certificates, with the way out; None for one about anything else."""
-    for one in _within(error):
+    for one in within(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return (
                 f"the TLS certificate of {_server(error)} is not accepted ({one.verify_message}). If it is the server "
@@ -31,7 +31,7 @@ def not_again(caught_exception: BaseException | None = None, **_: Any) -> None:
         raise caught_exception
 
 
-def _within(error: BaseException | None) -> Iterator[BaseException]:
+def within(error: BaseException | None) -> Iterator[BaseException]:
     """An exception of botocore, that of urllib3 in it, and so on."""
     while error is not None:
         yield error

@@ -28,8 +28,16 @@ if TYPE_CHECKING:
 _PASSING: Final = {
     "SlowDown",
     "RequestTimeout",
+    "RequestTimeoutException",
+    "PriorRequestNotComplete",
     "Throttling",
     "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequests",
+    "TooManyRequestsException",
     "InternalError",
     "ServiceUnavailable",
     "OperationAborted",
@@ -37,6 +45,8 @@ _PASSING: Final = {
     "BadDigest",
     "IncompleteBody",
 }
+PASSING_STATUSES: Final = {408, 429}
+"""Those below 500 that pass: too slow, and too often. Other servers than AWS's, and balancers before them, say so."""
 _CHECKSUMS: Final = {"NotImplemented", "MissingContentMD5", "XAmzContentSHA256Mismatch", "MissingContentLength"}
 _AND_LIST: Final = " (and s3:ListBucket to tell a missing object from a forbidden one)"
 _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
@@ -95,6 +105,6 @@ def store_error(
             'request_checksum_calculation="when_required" in the boto3 configuration (or '
             "AWS_REQUEST_CHECKSUM_CALCULATION=when_required)"
         )
-    if status >= 500 or code in _PASSING:
+    if status >= 500 or status in PASSING_STATUSES or code in _PASSING:
         return StoreUnavailableError(f"{location}: {action} failed ({code or status}): S3 throttles or is down")
     return StoreError(f"{location}: {action} failed ({code or status or 'unknown error'}): {message}")

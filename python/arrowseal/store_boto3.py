@@ -9,7 +9,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from arrowseal.boto3_bodies import Boto3Body
-from arrowseal.certificates import certificate_problem
+from arrowseal.certificates import certificate_problem, within
 from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import (
     ArrowSealError,
@@ -221,6 +221,9 @@ class Boto3Store(Boto3Attributes):
             if isinstance(unsent, CredentialsError):
                 self._renew(unsent, begun)
             return unsent
+        if any(isinstance(one, RecursionError) for one in within(error)):
+            # botocore asks where a bucket is when it is redirected, and again when that is.
+            return StoreError(f"{location}: {action} failed: redirected without end. Is this the endpoint of an S3?")
         if isinstance(error, ClientError):
             answer: Any = error.response
             code, message = (str(answer.get("Error", {}).get(name, "")) for name in ("Code", "Message"))

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 from arrowseal.exceptions import StoreUnansweredError, TransferError
 from arrowseal.fork_lock import ForkLock
 from arrowseal.metadata import RESERVED_NAMES
-from arrowseal.s3_errors import store_error
+from arrowseal.s3_errors import PASSING_STATUSES, store_error
 from arrowseal.store import Body, StoredObject, in_lower_case
 from arrowseal.store_lean import LeanStore
 
@@ -273,7 +273,7 @@ def _refused(location: ObjectLocation, text: str) -> None:
             raise StoreUnansweredError(f"{location}: GetObject failed: no answer, or a broken one") from None
         return
     status = int(refusal[1])
-    if status in (404, 412) or status >= 500:
+    if status in (404, 412, *PASSING_STATUSES) or status >= 500:
         code, message = _code_and_message(refusal[2] or "", status)
         raise store_error(code, status, message, location, "GetObject") from None
     # An empty object, another Region, refused or expired credentials: boto3 knows how to go on.
