@@ -50,6 +50,8 @@ _ATTRIBUTES: Final = frozenset(
 _REFUSAL: Final = re.compile(
     r"Server returned (?:non-2xx status code|error response).*?: (\d{3})[^:]*(?:: (.*))?", re.DOTALL
 )
+_STRICTER: Final = re.compile(r"InvalidCertificate|AlertReceived|PeerIncompatible|Parse\(")
+"""What obstore alone may not take: boto3 has authorities and ciphers of its own, and reads headers that are none."""
 _NO_NAME: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # a part of a key that is empty, "." or ".."
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 # Read by obstore from the environment, unknown to boto3.
@@ -269,7 +271,7 @@ def _refused(location: ObjectLocation, text: str) -> None:
     text, _, source = text.partition("\n\nDebug source:")
     refusal = _REFUSAL.search(text)
     if refusal is None:
-        if "HTTP error" in text and "InvalidCertificate" not in source:  # boto3 has authorities of its own
+        if "HTTP error" in text and _STRICTER.search(source) is None:
             raise StoreUnansweredError(f"{location}: GetObject failed: no answer, or a broken one") from None
         return
     status = int(refusal[1])
@@ -309,18 +311,21 @@ def _made(endpoint: BucketEndpoint, bucket: str, endpoints: LearntEndpoints) -> 
             "expires_at": datetime.now(UTC) + _REFRESH,
         }
 
-    return S3Store(
-        bucket,
-        aws_endpoint_url_s3=endpoint.base,  # not `endpoint`, which the environment variable of that name overrides
-        virtual_hosted_style_request=True,  # which means: the endpoint names the bucket already
-        region=endpoint.region,
-        skip_signature=False,
-        request_payer=False,
-        s3_express=False,
-        client_options=options,
-        retry_config={"max_retries": 0},
-        credential_provider=credentials,
-    )
+    try:
+        return S3Store(
+            bucket,
+            aws_endpoint_url_s3=endpoint.base,  # not `endpoint`, which the environment variable of that name overrides
+            virtual_hosted_style_request=True,  # which means: the endpoint names the bucket already
+            region=endpoint.region,
+            skip_signature=False,
+            request_payer=False,
+            s3_express=False,
+            client_options=options,
+            retry_config={"max_retries": 0},
+            credential_provider=credentials,
+        )
+    except _obstore()[1]:
+        return None  # it reads more of the environment, where others may have left what it does not know
 
 
 def _client_options(endpoint: BucketEndpoint, s3: Any) -> Any:

@@ -272,3 +272,46 @@ def test_heads_give_their_connection_back(local_servers: LocalServers, sealed: O
     pools = connections.s3()._endpoint.http_session._manager.pools  # type: ignore[attr-defined]
     (pool,) = (pools[key] for key in pools.keys())  # noqa: SIM118 - urllib3's container iterates nothing else
     assert pool.num_connections == 1
+
+
+@pytest.mark.parametrize("name", ["AWS_CHECKSUM_ALGORITHM", "AWS_CONDITIONAL_PUT", "AWS_COPY_IF_NOT_EXISTS"])
+def test_settings_that_obstore_does_not_know_leave_reads_to_boto3(
+    moto: Server, sealed: ObjectLocation, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "of-another-tool")
+    store = moto.store("obstore")
+    assert [read(store, sealed) for _ in range(3)] == [CONTENT] * 3
+
+
+class _OddHeaders(BaseHTTPRequestHandler):
+    """Answers every request with an object that looks encrypted, and a line among the headers that is none."""
+
+    protocol_version = "HTTP/1.1"
+    line = b""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(206)
+        for name, value in {"x-amz-meta-x-amz-key-v2": "AAEC", "ETag": '"e"'}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Range", f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}")
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self._headers_buffer.append(self.line)  # type: ignore[attr-defined]
+        self.end_headers()
+        self.wfile.write(CONTENT)
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("line", [b"x name: 1\r\n", b"x-a: b\r\n folded\r\n", b"Via: \x01\r\n", b"none\r\n"])
+def test_headers_that_are_none_are_read_by_every_lane(line: bytes, lane: str) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Odd", (_OddHeaders,), {"line": line}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    session = boto3.Session("TESTS", "not checked", region_name="eu-west-1")
+    store = Server("odd", f"http://127.0.0.1:{server.server_port}", lambda: session).store(lane)
+    try:
+        assert [read(store, ObjectLocation("bucket", "key")) for _ in range(3)] == [CONTENT] * 3
+    finally:
+        server.shutdown()
+        server.server_close()
