@@ -201,7 +201,8 @@ def _config(service: str, session: boto3.Session) -> Config | None:
     from botocore.config import Config
 
     if service != "s3":
-        return None
+        # Attempts stay boto3's. Each of many threads may ask for a data key, and to connect takes longer than to ask.
+        return Config(max_pool_connections=_POOLED) if service == "kms" else None
     # The rest of it is merged name by name, but this one name stands for all settings of S3.
     given: Any = session._session.get_default_client_config()  # noqa: SLF001 - boto3 has no way to it
     settings: Any = dict(getattr(given, "s3", None) or {}, payload_signing_enabled=False)

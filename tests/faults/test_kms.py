@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -24,6 +26,8 @@ from doubles import StrictKms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from broken_servers import BrokenServers
 
 
 @pytest.fixture
@@ -161,3 +165,28 @@ def test_a_request_that_expired_is_one_of_expired_credentials(raw_s3: Any, bucke
     kms = Balancer(400, b'{"__type": "RequestExpired"}', 100)
     with pytest.raises(ExpiredCredentialsError, match=kms.arn):
         Client(kms.arn, s3=raw_s3, kms=kms.client).put(bucket=bucket, key="o", data=b"x")
+
+
+def test_connections_to_kms_are_kept_for_as_many_threads_as_ask(
+    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, connected = 24, []
+    together, server = threading.Barrier(count), servers.kms_proxy._server
+
+    def accept() -> Any:
+        connected.append(None)
+        return type(server).get_request(server)
+
+    def wait(*_: object) -> None:
+        together.wait(30)
+
+    monkeypatch.setattr(server, "get_request", accept)
+    servers.kms_proxy.rule = wait
+    client = servers.client(cache=None)
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            for _ in range(3):
+                list(pool.map(lambda number: client.put(f"s3://bucket/{number}", b"x"), range(count)))
+    finally:
+        servers.kms_proxy.reset()
+    assert len(connected) == count
