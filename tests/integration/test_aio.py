@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -328,6 +329,24 @@ def test_what_is_no_client_or_no_number_of_calls_is_refused(client: Client) -> N
         AsyncClient(AsyncClient(client))  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="1 or more"):
         AsyncClient(client, concurrency=0)
+
+
+def test_a_call_is_taken_though_another_loop_closes_the_client_at_that_moment(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, submit = AsyncClient(client), ThreadPoolExecutor.submit
+    closers = []
+
+    def closed_before(pool: ThreadPoolExecutor, *call: Any) -> Any:
+        closers.append(threading.Thread(target=calls.close))
+        closers[-1].start()
+        closers[-1].join(0.2)
+        return submit(pool, *call)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", closed_before)
+    assert asyncio.run(calls.threads.run(int)) == 0
+    for closer in closers:
+        closer.join()
 
 
 def test_one_client_serves_loop_after_loop_and_travels_by_reference(client: Client, bucket: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -49,7 +49,7 @@ class Threads:
         Cancelled, the call is never begun, or ends at its next piece, part or pause and cleans up; see `GRACE_SECONDS`.
         """
         cancel = Cancellation()
-        task = self._executor().submit(copy_context().run, _call, cancel, functools.partial(function, *args, **kwargs))
+        task = self._submitted(copy_context().run, _call, cancel, functools.partial(function, *args, **kwargs))
         try:
             return await asyncio.wrap_future(task)
         except asyncio.CancelledError:
@@ -65,12 +65,12 @@ class Threads:
         if pool is not None:
             pool.shutdown(wait=False)
 
-    def _executor(self) -> ThreadPoolExecutor:
-        with self._lock:
+    def _submitted(self, *call: Any) -> Future[Any]:
+        with self._lock:  # or another loop's `close` comes before the call, which the pool then does not take
             if self._pool is None or self._process != os.getpid():
                 self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-aio")
                 self._process = os.getpid()
-            return self._pool
+            return self._pool.submit(*call)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Threads, (self._concurrency,)
