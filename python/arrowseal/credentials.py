@@ -60,6 +60,8 @@ def credentials_error(error: Exception, subject: str) -> ArrowSealError | None:
 
 
 def _raised_while_looking(error: Exception) -> bool:
+    if getattr(error, "operation_name", None) == "CreateSession":
+        return False  # of S3 itself, for a directory bucket
     frames = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
     return any(name in _LOOKING for name in frames)
 

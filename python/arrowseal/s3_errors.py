@@ -56,8 +56,8 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
     "405": (ObjectNotFoundError, "this version is a delete marker"),
     "MethodNotAllowed": (ObjectNotFoundError, "this version is a delete marker"),
     "NoSuchBucket": (BucketNotFoundError, "no such bucket"),
-    "AccessDenied": (StoreAccessDeniedError, "access denied: the caller needs s3:{action}{and_list}"),
-    "403": (StoreAccessDeniedError, "access denied: the caller needs s3:{action}{and_list}"),
+    "AccessDenied": (StoreAccessDeniedError, "access denied: the caller needs {action}{and_list}"),
+    "403": (StoreAccessDeniedError, "access denied: the caller needs {action}{and_list}"),
     "InvalidAccessKeyId": (CredentialsError, "the access key is not known to this server"),
     "SignatureDoesNotMatch": (CredentialsError, "the secret access key does not fit"),
     "ExpiredToken": (ExpiredCredentialsError, "the credentials have expired: renew them"),
@@ -95,8 +95,9 @@ def store_error(
         return RangeError(f"{location}: the object ends before the range that was asked for")
     if code in _ERRORS and not (code in _OF_READS and action in ("PutObject", "DeleteObject")):
         kind, text = _ERRORS[code]
-        and_list = "" if action.startswith("ListBucket") else _AND_LIST
-        return kind(f"{location}: {text.format(action=action, and_list=and_list)}")
+        and_list = "" if action.startswith(("ListBucket", "CreateSession")) else _AND_LIST
+        permission = "s3express:CreateSession" if action == "CreateSession" else f"s3:{action}"
+        return kind(f"{location}: {text.format(action=permission, and_list=and_list)}")
     if code == "400":
         return UnexplainedError(f"{location}: {action} failed (400): {message}")
     if code in _CHECKSUMS:

@@ -227,6 +227,8 @@ class Boto3Store(Boto3Attributes):
         if isinstance(error, ClientError):
             answer: Any = error.response
             code, message = (str(answer.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
+            if error.operation_name == "CreateSession":  # which directory buckets of S3 Express have before all others
+                action = error.operation_name
             said = answer.get("ResponseMetadata", {})
             status, date = said.get("HTTPStatusCode", 0), said.get("HTTPHeaders", {}).get("date")
             translated = store_error(code, status, message, location, action, date=date)

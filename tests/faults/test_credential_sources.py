@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
 from arrowseal import Client
 from arrowseal.aws_services import AwsServices
-from arrowseal.exceptions import ConfigurationError, CredentialsError, ExpiredCredentialsError, UnavailableError
+from arrowseal.exceptions import (
+    ConfigurationError,
+    CredentialsError,
+    ExpiredCredentialsError,
+    StoreAccessDeniedError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +45,12 @@ GRANTED = (
     "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASSUMED</AccessKeyId>"
     "<SecretAccessKey>not checked</SecretAccessKey><SessionToken>token</SessionToken>"
     "<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+)
+
+SESSION = (
+    b"<CreateSessionOutput><Credentials><AccessKeyId>TESTS</AccessKeyId><SecretAccessKey>not checked</SecretAccessKey>"
+    b"<SessionToken>token</SessionToken><Expiration>2020-01-01T00:00:00Z</Expiration></Credentials>"
+    b"</CreateSessionOutput>"
 )
 
 
@@ -193,3 +207,28 @@ def test_the_settings_of_s3_of_a_session_are_kept(settings: dict[str, Any], host
     given.events.register("before-send.s3", send)
     with pytest.raises(SentError, match=f"^{host}$"):
         Client("alias/tables", session=given).get(URL)
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["at first", "when it is renewed"])
+def test_the_session_of_a_directory_bucket_is_refused_by_s3_and_the_permission_is_its_own(before: int) -> None:
+    place, sessions = "s3://bucket--usw2-az1--x-s3/o", 0
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        nonlocal sessions
+        if "?session" not in request.url:
+            return AWSResponse(request.url, 200, {"Content-Length": "0", "ETag": '"e"'}, _Body())
+        sessions += 1
+        if sessions > before:
+            return AWSResponse(request.url, 403, {}, _Body(REFUSED.format("AccessDenied").encode()))
+        return AWSResponse(request.url, 200, {}, _Body(SESSION))
+
+    given = session()
+    given.events.register("before-send.s3", answer)
+    with pytest.raises(StoreAccessDeniedError, match=rf"{place}.*needs s3express:CreateSession$"):
+        Client("alias/tables", session=given, kms_endpoint_url="http://localhost:1").head(place)
+    assert sessions == before + 1
+
+
+class _Body(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
