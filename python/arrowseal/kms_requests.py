@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from arrowseal._core import DataKey
@@ -180,28 +181,22 @@ def _once(
     operation: Operation,
     call: Callable[[KMSClient], Any],
 ) -> Any:
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
-
     asked = key
     try:
         with operation.timed("kms"), withheld(subject):
             answer = call(kms)
         asked = answer[-1]
         return answer
-    except ClientError as error:
-        raise credentials_error(error, subject) or _translate(error, subject, action) from None
-    except BotoCoreError as error:
-        raise _translate_transport(error, subject) from None
-    except (KeyError, ValueError, OSError, ResponseParserError) as error:
-        if unsent := credentials_error(error, subject):
-            raise unsent from None
-        if not isinstance(error, KeyError | ResponseParserError):
+    except Exception as error:
+        translated = _translated(error, subject, action)
+        if translated is None:
             raise
-        # What is left of an answer that broke off is no JSON, or for botocore one without content.
-        raise KmsUnavailableError(f"{subject}: the answer of KMS broke off") from None
     finally:
         operation.count_kms(action, asked)
+    try:
+        raise translated  # here: above, its context would be an error that may hold what KMS answered
+    finally:
+        del translated
 
 
 def take_data_key(answer: dict[str, Any]) -> DataKey:
@@ -210,6 +205,33 @@ def take_data_key(answer: dict[str, Any]) -> DataKey:
         return DataKey(answer.pop("Plaintext"))
     except ValueError:
         raise KmsError("KMS answered with a data key that does not have 32 bytes") from None
+
+
+def _translated(error: Exception, subject: str, action: str) -> ArrowSealError | None:
+    """The error of ours for one of botocore; None for any other."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, ArrowSealError):
+        return None
+    if problem := certificate_problem(error):
+        return KmsError(f"{subject}: {problem}")
+    if unsent := credentials_error(error, subject):
+        return unsent
+    if isinstance(error, ClientError):
+        return _translate(error, subject, action)
+    if isinstance(error, BotoCoreError):
+        return KmsUnavailableError(f"{subject}: KMS cannot be reached ({type(error).__name__}): {error}")
+    if isinstance(error, (KeyError, ResponseParserError)) or _raised_by_parsers(error):
+        # What is left of an answer that broke off is no JSON, or for botocore one without content. One that was
+        # damaged, or compressed on its way, is no base64 or no text.
+        return KmsUnavailableError(f"{subject}: the answer of KMS broke off, or is none")
+    return None
+
+
+def _raised_by_parsers(error: Exception) -> bool:
+    frames = (frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__))
+    return "botocore.parsers" in frames
 
 
 def _translate(error: Any, subject: str, action: str) -> ArrowSealError:
@@ -227,11 +249,3 @@ def _translate(error: Any, subject: str, action: str) -> ArrowSealError:
     elif code.isdigit():  # which is what botocore makes of an answer without a code
         text = f"refused ({code}) without a reason, as KMS gives one: is this the endpoint of a KMS, and no proxy's?"
     return kind(f"{subject}: {text.format(needed=_NEEDED.get(action, f'kms:{action} on the key'))}")
-
-
-def _translate_transport(error: Exception, subject: str) -> ArrowSealError:
-    if problem := certificate_problem(error):
-        return KmsError(f"{subject}: {problem}")
-    return credentials_error(error, subject) or KmsUnavailableError(
-        f"{subject}: KMS cannot be reached ({type(error).__name__}): {error}"
-    )

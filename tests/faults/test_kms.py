@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import threading
@@ -148,6 +149,32 @@ def test_what_stands_before_kms_is_in_trouble_as_kms_may_be(
     kms.times = 100
     with pytest.raises(error, match=kms.arn):
         Client(kms.arn, s3=raw_s3, kms=kms.client).put(bucket=bucket, key="o", data=b"x")
+
+
+CANARY = base64.b64encode(b"the canary of a data key").decode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(json.dumps({"Plaintext": CANARY}).encode()),
+        json.dumps({"Plaintext": CANARY[:-1], "CiphertextBlob": "AAEC"}).encode(),
+        json.dumps({"Plaintext": CANARY}).encode() + b"\xff",
+        json.dumps([CANARY]).encode(),
+        b'{"Plaintext": 5}',
+    ],
+    ids=["compressed", "no base64", "no text", "no object", "no string"],
+)
+def test_an_answer_that_is_none_is_asked_for_again_and_no_error_holds_it(
+    raw_s3: Any, bucket: str, slept: list[float], body: bytes
+) -> None:
+    kms = Balancer(200, body, 2)
+    Client(kms.arn, s3=raw_s3, kms=kms.client).put(bucket=bucket, key="o", data=b"x")
+    assert len(slept) == 2
+    kms.times = 100
+    with pytest.raises(KmsUnavailableError, match=f"{kms.arn}: the answer of KMS broke off, or is none") as refused:
+        Client(kms.arn, s3=raw_s3, kms=kms.client).put(bucket=bucket, key="o", data=b"x")
+    assert refused.value.__context__ is None
 
 
 @pytest.mark.parametrize("status", [301, 403, 404])
