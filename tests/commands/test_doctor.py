@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from arrowseal import ANY, PLAIN, Client, cli
+from arrowseal import ANY, PLAIN, Client, RawAesKeyring, cli
 from arrowseal.operations.doctor import examine
 
 if TYPE_CHECKING:
     from arrowseal.local import LocalServers
-    from arrowseal.operations.diagnosis import Check, Diagnosis
+    from arrowseal.operations.diagnosis import Check, Diagnosis, Purpose
 
 S3_NEEDS = ["s3:ListBucket", "s3:AbortMultipartUpload", "s3:PutObject", "s3:GetObject"]
 
@@ -178,6 +178,39 @@ def test_a_key_that_is_disabled_or_not_there_is_told(client: Client, raw_kms: An
     assert "enable-key" in check.way_out
     assert not examine(client=client.replace(kms_key_id="alias/none")).healthy
     assert not examine(client=sick(kms={"generate_data_key": "DisabledException"})).healthy
+
+
+def test_what_ails_the_key_itself_is_not_put_down_to_a_missing_permission(sick: Any) -> None:
+    for code, way_out in (
+        ("NotFoundException", "check its name, its account and --region"),
+        ("DisabledException", "enable it"),
+        ("KMSInvalidStateException", "enable it"),
+    ):
+        found = examine(client=sick(kms={"describe_key": code, "generate_data_key": code}))
+        for name in ("kms:DescribeKey", "kms:GenerateDataKey"):
+            assert of(found, name).way_out.startswith(way_out), (name, code)
+    denied = examine(client=sick(kms={"generate_data_key": "AccessDeniedException"}))
+    assert of(denied, "kms:GenerateDataKey").way_out.startswith("allow kms:GenerateDataKey")
+
+
+@pytest.mark.parametrize("place", [None, "s3://{bucket}/raw/"])
+def test_without_a_kms_key_what_seals_and_opens_is_missing(
+    local_servers: LocalServers, bucket: str, place: str | None
+) -> None:
+    url = place and place.format(bucket=bucket)
+
+    def outcome(purpose: Purpose, **options: Any) -> tuple[str, bool]:
+        found = examine(url, client=local_servers.client(**{"kms_key_id": None} | options), purpose=purpose)
+        return of(found, "KMS key").outcome, found.healthy
+
+    assert outcome("both") == outcome("read") == outcome("write") == ("missing", False)
+    for options in ({"decrypt_key_ids": [local_servers.kms_key_arn]}, {"allow_plaintext": True}):
+        assert outcome("write", **options) == ("missing", False), "writes seal"
+        assert outcome("read", **options) == ("missing", True), "some objects are read without"
+    assert outcome("both", keyring=RawAesKeyring(bytes(32))) == ("not checked", True)
+    if url:
+        elsewhere = {f"s3://{bucket}/other": local_servers.kms_key_arn}
+        assert outcome("both", kms_key_id=elsewhere) == ("missing", False), "no prefix of the map holds the place"
 
 
 def test_the_key_of_a_place_is_the_one_that_is_looked_at(

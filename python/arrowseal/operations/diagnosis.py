@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from arrowseal.aws_services import AwsServices
@@ -10,7 +11,7 @@ from arrowseal.exceptions import ArrowSealError, ServiceDeniedError, ServiceErro
 from arrowseal.frames import Framed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -96,11 +97,13 @@ class Examination:
         *,
         detail: str = "",
         way_out: str = "",
+        ways_out: Mapping[str, str] = MappingProxyType({}),
         needed: bool = True,
         fine: tuple[str, ...] = (),
     ) -> Any:
         """The answer to a request, None if it is refused, and the note of either. Error codes in `fine` are answers
-        that only who may ask is given: NoSuchKey for what is not there.
+        that only who may ask is given: NoSuchKey for what is not there; those in `ways_out` have a way out of their
+        own.
         """
         try:
             answer = self.services.ask(name, call)
@@ -112,7 +115,8 @@ class Examination:
             else:
                 denied = isinstance(error, ServiceDeniedError)
                 said = f"denied ({error.code})" if denied else str(error).removeprefix(f"{name}: ")
-                self.note(name, "missing", said, way_out or (f"allow {name}" if denied else ""), needed=needed)
+                way_out = ways_out.get(error.code, way_out) or (f"allow {name}" if denied else "")
+                self.note(name, "missing", said, way_out, needed=needed)
             return None
         except ArrowSealError as error:
             self.note(name, "missing", str(error).removeprefix(f"{name}: "), way_out, needed=needed)

@@ -25,9 +25,10 @@ _SKEW: Final = 300.0  # what KMS refuses; S3 three times as much
 def examine(url: Url | None = None, *, client: Client, purpose: Purpose = "both") -> Diagnosis:
     """Look at what a client of tables needs, each with one or two requests; nothing is left behind.
 
-    Without `url` no bucket is looked at, without a KMS key of the client no key. Under `url` a small object is written
-    and deleted again, if both may be done. Needed is what `purpose` needs; what else is useful is looked at as well.
-    Raises `ConfigurationError` for what cannot be; what fails otherwise is in the diagnosis.
+    Without `url` no bucket is looked at. Under `url` a small object is written and deleted again, if both may be done.
+    Keys of `keyring=`, `discovery=` and `decrypt_key_ids=` are not tried. Needed is what `purpose` needs; what else is
+    useful is looked at as well. Raises `ConfigurationError` for what cannot be; what fails otherwise is in the
+    diagnosis.
 
     >>> for check in examine("s3://lake/trips/", client=client):  # doctest: +SKIP
     ...     print(check.outcome, check.name, check.detail)
@@ -44,8 +45,26 @@ def examine(url: Url | None = None, *, client: Client, purpose: Purpose = "both"
     if key is not None:
         examine_key(examination, key, place)
     else:
-        examination.note("KMS key", "not checked", "none is given for this place", needed=False)
+        _no_key(examination, place)
     return examination.found
+
+
+def _no_key(examination: Examination, place: ObjectLocation | None) -> None:
+    """Writes seal unless they are told otherwise, and what is sealed opens under a key."""
+    options = examination.client.options
+    if options.keyring:
+        examination.note("KMS key", "not checked", "the keys are those of keyring=", needed=False)
+    elif place is None and options.kms_key_id is not None:
+        examination.note("KMS key", "not checked", "each place has its own: name one", needed=False)
+    else:
+        opens_without = options.allow_plaintext or bool(options.decrypt_key_ids) or options.discovery is not None
+        examination.note(
+            "KMS key",
+            "missing",
+            "none is given for this place" if place else "none is given",
+            "name one: --kms-key-id or ARROWSEAL_KMS_KEY_ID, kms_key_id= of a client; `arrowseal kms create` makes one",
+            needed=examination.writes or not opens_without,
+        )
 
 
 def _credentials(examination: Examination) -> bool:

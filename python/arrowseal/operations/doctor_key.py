@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from arrowseal.operations.diagnosis import Examination
 
 _LOOKED_AT: Final = 20  # objects, for one that was sealed under the key
+_ENABLE: Final = "enable it (`aws kms enable-key`, `aws kms cancel-key-deletion`)"
+_WAYS_OUT: Final = {
+    "NotFoundException": "check its name, its account and --region: an alias is alias/NAME, a key elsewhere its ARN",
+    "DisabledException": _ENABLE,
+    "KMSInvalidStateException": _ENABLE,
+    "InvalidKeyUsageException": "give a symmetric key",
+}
+"""By what KMS says of the key itself, which no permission mends."""
 
 
 def examine_key(examination: Examination, key: str, place: ObjectLocation | None) -> None:
@@ -41,6 +49,7 @@ def examine_key(examination: Examination, key: str, place: ObjectLocation | None
         "kms:Decrypt",
         lambda: _decrypt(kms, key, wrapped, context),
         detail="reads under this key and context",
+        ways_out=_WAYS_OUT,
         needed=examination.reads,
     )
     examination.ask(
@@ -65,6 +74,7 @@ def _state(examination: Examination, kms: Any, key: str) -> None:
         lambda: kms.describe_key(KeyId=key),
         detail="describes",
         way_out="allow kms:DescribeKey to have the state of the key told; reads and writes do without",
+        ways_out=_WAYS_OUT,
         needed=False,
     )
     if answer is None:
@@ -76,7 +86,7 @@ def _state(examination: Examination, kms: Any, key: str) -> None:
         "KMS key",
         "ok" if state == "Enabled" and symmetric else "missing",
         f"{told['Arn']}: {state}" + ("" if symmetric else ", not a symmetric encryption key"),
-        "enable it (`aws kms enable-key`, `aws kms cancel-key-deletion`)" if symmetric else "give a symmetric key",
+        _ENABLE if symmetric else "give a symmetric key",
     )
 
 
@@ -105,6 +115,7 @@ def _generate(examination: Examination, kms: Any, key: str, context: dict[str, s
         detail="writes under this key and context",
         way_out="allow kms:GenerateDataKey in the key policy or by IAM; a condition on the encryption context may be "
         "what denies it (--encryption-context)",
+        ways_out=_WAYS_OUT,
         needed=examination.writes,
     )
     return wrapped
@@ -131,6 +142,7 @@ def _decrypt_some(examination: Examination, kms: Any, key: str, place: ObjectLoc
                         partial(_decrypt, kms, key, blob, context),
                         detail=f"reads {row.location}",
                         way_out="allow kms:Decrypt; or the object was written under another key",
+                        ways_out=_WAYS_OUT,
                         needed=needed,
                     )
                     return
