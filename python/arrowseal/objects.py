@@ -240,7 +240,7 @@ def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> Ite
         if content is None:
             in_parts(number, part, ending)
             return
-        with transfer.operation.timed("crypto"):
+        with transfer.opening(receivers[number]):
             short[number] = receivers[number].receive(content)
         ended[number].append(part)
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from arrowseal import _core
 from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
 from arrowseal.in_flight import Ending, InFlight, enough_when_fast
@@ -21,6 +22,7 @@ from arrowseal.retries import STORE_RETRIES, RetryOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from typing_extensions import Buffer
 
@@ -40,6 +42,8 @@ _WORTH_A_LOOK: Final = 2**26
 _LONGEST: Final = 8  # times part_bytes: the longest range
 _MORE: Final = 4
 """Times `concurrency`: the most ranges in flight, which short ones are."""
+
+_UNCOUNTED: Final = contextlib.nullcontext()
 
 Buffer_co = TypeVar("Buffer_co", covariant=True)
 
@@ -193,6 +197,10 @@ class Transfer:
         """
         return InFlight(min(self.options.in_flight(longest), tasks))
 
+    def opening(self, receiver: Receiver[Any]) -> AbstractContextManager[object]:
+        """Counts the block as cryptography, unless the content is plain: that is put into place, and no more."""
+        return _UNCOUNTED if isinstance(receiver, _core.PlainReceiver) else self.operation.timed("crypto")
+
     def part(
         self,
         receiver: Receiver[Any],
@@ -204,6 +212,7 @@ class Transfer:
     ) -> None:
         """Receive one range, resumed where it breaks off for as long as the budget lasts."""
         start, end = asked
+        opening = self.opening(receiver)
         source = _Source(self, start, end, body, budget or self.store.budget(), ending or Ending())
         with contextlib.closing(source):
             for offset in range(start, end, piece_bytes):
@@ -213,7 +222,7 @@ class Transfer:
                 window = receiver.window(offset, min(piece_bytes, end - offset))
                 with memoryview(window) as view:
                     source.fill(view)
-                with self.operation.timed("crypto"):
+                with opening:
                     window.received()
                 self._moved += len(window)
                 self.operation.progress.advance(min(piece_bytes, end - offset))
@@ -251,14 +260,14 @@ class Download(Transfer):
             body, self._first = self._first, None
             content = self.at_once(0, size, body, self._budget)
             if content is not None:
-                with self.operation.timed("crypto"):
+                with self.opening(receiver):
                     return receiver.receive(content)
         first, *others = ranges(size, self.options, ranged=self.stored.ranged)
         if not others:
             self.part(receiver, first, self._first, self._budget)
         else:
             self._several(receiver, first, others)
-        with self.operation.timed("crypto"):
+        with self.opening(receiver):
             return receiver.finish()
 
     def _several(self, receiver: Receiver[Any], first: tuple[int, int], others: list[tuple[int, int]]) -> None:
