@@ -21,6 +21,8 @@ from servers import discarding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from arrowseal.local import LocalServers
+
 SENT = 100_000
 WORKLOAD: dict[str, Any] = {
     "name": "object",
@@ -111,6 +113,22 @@ def test_arms_take_turns_and_each_round_has_all_of_them(measure: Any) -> None:
     assert all(sorted(each) == ["CSE", "PLAIN", "other"] for each in rounds)
     assert len({tuple(each) for each in rounds}) > 1
     assert statistics.fmean(walls(bench, "PLAIN")) > 0
+
+
+def test_what_is_counted_is_a_first_read_and_what_is_timed_comes_after_it(
+    local_servers: LocalServers, bucket: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(SENT))
+    environ = local_servers.environ
+    with Proxy(environ["AWS_ENDPOINT_URL_S3"]) as s3, Proxy(environ["AWS_ENDPOINT_URL_KMS"]) as kms:
+        counting = environ | {"AWS_ENDPOINT_URL_S3": s3.endpoint, "AWS_ENDPOINT_URL_KMS": kms.endpoint}
+        bench = Bench(Stage(bucket, "p/", "moto", environ, counting, (s3, kms)), 3, 2013, lambda _: None)
+        bench.run(
+            [WORKLOAD | {"operation": "read", "source": str(source)}], [arm for arm in ARMS if arm.name == "CSE V3"]
+        )
+    assert not bench.absences
+    assert [(sample.kms_calls, sample.kms_seconds) for sample in bench.samples] == [(1, 0)] * 3
 
 
 def test_an_arm_that_cannot_start_is_absent_and_says_why(measure: Any) -> None:

@@ -186,10 +186,21 @@ def test_sections_add_up_to_the_wall_time_side_by_side_or_not(overlap: int) -> N
         assert sections["other"] == pytest.approx(0.2 if overlap == 1 else 0.0, abs=1e-9)
 
 
-def test_reads_that_ask_kms_nothing_are_explained() -> None:
-    run = made_up_run(sizes=(), faces=("pandas",), files=(10,))
-    run = with_samples(run, lambda sample: replace(sample, kms_calls=0.0))
-    assert "no KMS call (its data keys are cached)" in report.telling_lines(run)[0]
+def test_the_kms_calls_of_reads_are_told_as_those_of_a_first_read_which_the_times_leave_out() -> None:
+    run = with_samples(
+        made_up_run(sizes=(), faces=("pandas",), files=(10,)), lambda each: replace(each, kms_calls=10.0)
+    )
+    read, written = report.telling_lines(run)[0].split(". To write ")
+    assert "times after a first read with 10 KMS calls" in read
+    assert "times and 10 KMS calls" in written
+    assert "those of a first run, counted on the wire and not timed" in report.results_markdown(run, [])
+
+
+def test_kms_calls_that_nobody_could_count_are_not_told_as_none() -> None:
+    run = with_samples(
+        made_up_run(sizes=(), faces=("pandas",), files=(10,)), lambda each: replace(each, kms_calls=None)
+    )
+    assert "KMS" not in report.telling_lines(run)[0]
 
 
 def test_ratios_measured_before_agree_or_it_is_said_why_not() -> None:

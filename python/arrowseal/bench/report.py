@@ -145,8 +145,8 @@ def _notes(run: Run, found: Results) -> list[str]:
         "anew each round.",
         "x PLAIN: wall time against the PLAIN arm of the same case, the median of the ratios of the rounds. 1st: until "
         "the first row, or byte, is in the caller's hands.",
-        "Requests, KMS calls and bytes were counted on the wire in a run of its own, after another one: connections "
-        "and cached data keys are there, as they are in the timed runs.",
+        "Requests, KMS calls and bytes are those of a first run, counted on the wire and not timed. Timed reads come "
+        "after another one: the arms of arrowseal have their data keys cached by then, and ask KMS nothing.",
         "KMS model: calls that S3 would make inside, which no client sees; a model, not a count.",
     ]
     rounds = {result.rounds for arms in found.values() for result in arms.values()}
