@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import arrowseal.cli
+import arrowseal.cli.bench
 from arrowseal.bench.arms import ARMS, OBJECTS, ArmOf
 from arrowseal.bench.rounds import Bench
 from arrowseal.bench.samples import Machine, Run, Settings, load
@@ -177,6 +179,12 @@ def test_what_makes_no_sense_is_refused_with_the_exit_code_of_misuse(
 ) -> None:
     assert arrowseal.cli.main(["bench", *words]) == arrowseal.cli.MISUSED
     assert capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["20", "0.02", "20 minutes"])
+def test_a_latency_has_a_unit_since_20_seconds_are_a_thousand_times_what_is_meant(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="write it like 20ms"):
+        arrowseal.cli.bench.seconds(text)
 
 
 @pytest.mark.parametrize("option", ["--output", "--results"])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROUNDS: Final = 7
 SEED: Final = 2013
-MEASURES: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
+MEASURES: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 RATES: Final = {"kbit": 125.0, "mbit": 125e3, "gbit": 125e6}
 QUICK_OBJECTS: Final = {"1 MB": 1_000_000, "16 MB": 16_000_000}
 OBJECTS: Final = {"10 KB": 10_000} | QUICK_OBJECTS | {"64 MB": 64_000_000, "256 MB": 256_000_000}
@@ -61,12 +61,14 @@ def add_command(commands: Any) -> None:
 
 
 def seconds(text: str) -> float:
-    """Seconds of a time in words. Raises `argparse.ArgumentTypeError` for anything else.
+    """Seconds of a time in words; 0 needs no unit. Raises `argparse.ArgumentTypeError` for anything else.
 
-    >>> seconds("20ms"), seconds("0.5 s")
-    (0.02, 0.5)
+    >>> seconds("20ms"), seconds("0.5 s"), seconds("0")
+    (0.02, 0.5, 0.0)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|)", text.strip().lower())
+    if text.strip() == "0":
+        return 0.0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s)", text.strip().lower())
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: write it like 20ms or 0.5s")
     return float(found[1]) * MEASURES[found[2]]
