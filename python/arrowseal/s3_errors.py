@@ -71,6 +71,11 @@ _ERRORS: Final[Mapping[str, tuple[type[ArrowSealError], str]]] = {
 }  # fmt: skip
 
 
+_NAME_ITS_KEY: Final = (
+    "Where it is under an SSE-C key, name that: encryption=SSE_C(key) of a read, source_encryption= of a copy; "
+    "--customer-key and --source-customer-key on the command line"
+)
+_ANOTHER_KEY: Final = ". Servers answer so too where the object is under another SSE-C key than the one that was given"
 _OF_READS: Final = {"404", "405", "MethodNotAllowed"}
 """What they say, they say to reads. To a write or a deletion they come of what takes none, or is no S3 at all."""
 
@@ -84,9 +89,18 @@ class UnexplainedError(StoreError):
 
 
 def store_error(
-    code: str, status: int, message: str, location: ObjectLocation, action: str, *, date: str | None = None
+    code: str,
+    status: int,
+    message: str,
+    location: ObjectLocation,
+    action: str,
+    *,
+    date: str | None = None,
+    keyed: bool = False,
 ) -> ArrowSealError:
-    """The exception for an answer that refuses: its error code, HTTP status and message, and its `Date` header."""
+    """The exception for an answer that refuses: its error code, HTTP status and message, and its `Date` header; `keyed`
+    if an SSE-C key was sent.
+    """
     ahead = seconds_ahead(date)
     # The answer to a HEAD has no body, and so no code.
     if code == "RequestTimeTooSkewed" or (code == "403" and abs(ahead) >= S3_REFUSES_SECONDS):
@@ -97,9 +111,12 @@ def store_error(
         kind, text = _ERRORS[code]
         and_list = "" if action.startswith(("ListBucket", "CreateSession")) else _AND_LIST
         permission = "s3express:CreateSession" if action == "CreateSession" else f"s3:{action}"
-        return kind(f"{location}: {text.format(action=permission, and_list=and_list)}")
+        hint = _ANOTHER_KEY if keyed and kind is StoreAccessDeniedError else ""
+        return kind(f"{location}: {text.format(action=permission, and_list=and_list)}{hint}")
     if code == "400":
         return UnexplainedError(f"{location}: {action} failed (400): {message}")
+    if status == 400 and not keyed and action == "GetObject" and "server side encryption" in message.lower():
+        return StoreError(f"{location}: {action} failed ({code}): {message.rstrip('.')}. {_NAME_ITS_KEY}")
     if code in _CHECKSUMS:
         return StoreError(
             f"{location}: {action} failed ({code}): {message}. If this server knows no checksums, set "

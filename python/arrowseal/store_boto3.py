@@ -204,13 +204,14 @@ class Boto3Store(Boto3Attributes):
         self, location: ObjectLocation, operation: Operation, action: str, arguments: Mapping[str, Any]
     ) -> Boto3Request:
         """One request: counted, timed, its errors translated, its wire log withheld where it carries a key."""
-        quiet = withheld(f"{location}: {action} with a customer key") if "SSECustomerKey" in arguments else None
+        keyed = "SSECustomerKey" in arguments
+        quiet = withheld(f"{location}: {action} with a customer key") if keyed else None
         operation.requests += 1
-        translate = partial(self._translated, location=location, action=action, begun=time.monotonic())
+        translate = partial(self._translated, location=location, action=action, begun=time.monotonic(), keyed=keyed)
         return Boto3Request(self._s3, translate, quiet, operation.timed("s3"))
 
     def _translated(
-        self, error: Exception, location: ObjectLocation, action: str, begun: float
+        self, error: Exception, location: ObjectLocation, action: str, begun: float, keyed: bool
     ) -> ArrowSealError | None:
         """The error of ours for one of botocore; None for any other."""
         from botocore.exceptions import BotoCoreError, ClientError
@@ -231,7 +232,7 @@ class Boto3Store(Boto3Attributes):
                 action = error.operation_name
             said = answer.get("ResponseMetadata", {})
             status, date = said.get("HTTPStatusCode", 0), said.get("HTTPHeaders", {}).get("date")
-            translated = store_error(code, status, message, location, action, date=date)
+            translated = store_error(code, status, message, location, action, date=date, keyed=keyed)
             if isinstance(translated, CredentialsError):
                 self._renew(translated, begun)
             return translated

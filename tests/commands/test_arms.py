@@ -18,7 +18,7 @@ import arrowseal.arrow
 import arrowseal.pandas
 import arrowseal.polars
 from arrowseal import CSE, PLAIN, SSE_C, SSE_KMS, SSE_S3, V2, Client, CommitmentPolicy, cli
-from arrowseal.exceptions import ConfigurationError, StoreError
+from arrowseal.exceptions import ConfigurationError, StoreAccessDeniedError, StoreError
 from arrowseal.fs import S3CseFileSystem, SealedFileSystem
 from arrowseal.transfer import TransferOptions
 
@@ -186,6 +186,19 @@ def test_parts_under_a_customer_key_are_read_back(seaweedfs_servers: LocalServer
     url, content = f"s3://{seaweedfs_servers.bucket}/keyed-parts", bytes(range(256)) * 2**15 * 2
     client.put(url, content, encryption=KEYED)
     assert bytes(client.get(url, encryption=KEYED)) == content
+
+
+def test_an_object_under_a_customer_key_says_how_to_name_it_where_none_is_or_another(
+    seaweedfs_servers: LocalServers,
+) -> None:
+    client, url = seaweedfs_servers.client(allow_plaintext=True), f"s3://{seaweedfs_servers.bucket}/keyed-refused"
+    client.put(url, b"content", encryption=KEYED)
+    for ask in (client.get, client.head, client.object, lambda of: client.copy(of, f"{of}-copy")):
+        with pytest.raises(StoreError, match=r"encryption=SSE_C\(key\).*--customer-key"):
+            ask(url)
+    for ask in (client.get, client.head):
+        with pytest.raises(StoreAccessDeniedError, match="under another SSE-C key"):
+            ask(url, encryption=SSE_C(b"x" * 32))
 
 
 def test_copies_between_customer_keys_name_both(seaweedfs_servers: LocalServers) -> None:
