@@ -157,6 +157,19 @@ def test_errors_of_a_scan_are_those_of_a_read(lake: str, resident: Client) -> No
         spl.scan_csv(f"s3://{lake}/a.csv", client=resident).select("zz").collect()
 
 
+@pytest.mark.parametrize("kind", ["parquet", "ipc", "csv", "ndjson"])
+def test_a_filter_that_fails_is_the_error_of_polars_and_not_one_of_the_object(
+    kind: str, lake: str, resident: Client
+) -> None:
+    url, frame = f"s3://{lake}/t.{kind}", pl.DataFrame({"a": [3, 1, 2], "b": ["x", None, "z"]})
+    getattr(spl, f"write_{kind}")(frame, url, client=resident)
+    scanned = getattr(spl, f"scan_{kind}")(url, client=resident)
+    with pytest.raises(pl.exceptions.ComputeError, match="cannot compare string with numeric"):
+        scanned.filter(pl.col("b") > 1).collect()
+    with pytest.raises(pl.exceptions.InvalidOperationError, match="conversion from `str` to `i64` failed"):
+        scanned.filter(pl.col("b").cast(pl.Int64) > 1, pl.col("a") > 0).select("a").collect()
+
+
 def test_an_error_of_a_scan_says_nothing_of_the_plan_that_it_stands_in(lake: str, resident: Client) -> None:
     scan = spl.scan_parquet(f"s3://{lake}/a", client=resident)
     for asks in (scan.collect, scan.collect_schema, scan.select("n").collect, scan.join(scan, on="n").collect):

@@ -20,6 +20,7 @@ from arrowseal.extras import require
 from arrowseal.fork_lock import ForkLock
 from arrowseal.tables.polars_frames import rows_alone
 from arrowseal.tables.ranges import Content
+from arrowseal.tables.refusal import is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -45,7 +46,15 @@ class Query(NamedTuple):
     """Offset, from the end if it is negative, and length."""
 
     def of(self, frame: pl.LazyFrame) -> pl.DataFrame:
-        """The same of a frame that polars reads by itself."""
+        """The same of a frame that polars reads by itself. A filter that fails is left to polars, which says why."""
+        try:
+            return self._collected(frame)
+        except Exception as error:
+            if not self.filters or not is_refusal(error):
+                raise
+        return self._replace(filters=()).of(frame)  # raises what is wrong with the content itself
+
+    def _collected(self, frame: pl.LazyFrame) -> pl.DataFrame:
         if self.rows is not None:
             frame = frame.slice(*self.rows)
         for each in self.filters:
