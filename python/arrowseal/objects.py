@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from functools import partial
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias
 
 from arrowseal import _core
@@ -157,21 +158,23 @@ class EncryptedObject:
     def _in_turn(self, batches: list[list[Range]]) -> Iterator[list[Content]]:
         extents = self._held.extents()
         if self._ranges is None:
+            reached = _reached(extents)
             for wanted in batches:
-                yield [_cut(begin, end, extents) for begin, end in wanted]
+                yield [_cut(begin, end, extents, reached) for begin, end in wanted]
             return
         opener, transfer = self._ranges
         runs = _runs(chain.from_iterable(batches), extents, opener.segment_bytes, self.size)
         fetched: list[tuple[int, Content]] = []
         with contextlib.closing(self._fetched(runs, opener, transfer)) as arriving:
             for wanted in batches:
-                last = max((end for _, end in wanted), default=0)
+                last, before = max((end for _, end in wanted), default=0), len(fetched)
                 while len(fetched) < len(runs) and runs[len(fetched)][0] < last:
                     fetched.append(next(arriving))
-                if len(fetched) == len(runs):
+                if before < len(fetched) == len(runs):
                     self._held.keep(fetched)
                 there = sorted([*extents, *fetched], key=lambda extent: extent[0])
-                yield [_cut(begin, end, there) for begin, end in wanted]
+                reached = _reached(there)
+                yield [_cut(begin, end, there, reached) for begin, end in wanted]
 
     def close(self) -> None:
         """Let go of what it holds. Buffers that were handed out stay; reading from it fetches anew."""
@@ -277,6 +280,7 @@ class _Held:
     def __init__(self, begin: int, tail: Content) -> None:
         self._tail = begin, tail
         self._others: OrderedDict[Range, Content] = OrderedDict()
+        self._bytes = 0  # of the others
         self._lock = ForkLock()
 
     def extents(self) -> list[tuple[int, Content]]:
@@ -289,21 +293,27 @@ class _Held:
         """Hold what was fetched, and let go of what was fetched the longest ago."""
         with self._lock:
             for begin, content in fetched:
-                self._others[begin, begin + len(content)] = content
-            while self._others and sum(end - begin for begin, end in self._others) > most:
-                self._others.popitem(last=False)
+                where = begin, begin + len(content)
+                self._bytes += 0 if where in self._others else len(content)
+                self._others[where] = content
+            while self._others and self._bytes > most:
+                (begin, end), _ = self._others.popitem(last=False)
+                self._bytes -= end - begin
 
 
 def _runs(wanted: Iterable[Range], extents: list[tuple[int, Content]], segment_bytes: int, size: int) -> list[Range]:
     """What has to be fetched: widened to segments, without what is held, and close ranges as one."""
     missing: list[Range] = []
+    starts, reached = [start for start, _ in extents], _reached(extents)
     for begin, end in wanted:
         at = begin
-        for start, content in extents:
+        for index in range(bisect_right(reached, at), len(extents)):
+            start, content = extents[index]
             if start > at or at >= end:
                 break
             at = max(at, min(end, start + len(content)))
-        for start, content in reversed(extents):
+        for index in reversed(range(bisect_left(starts, end))):
+            start, content = extents[index]
             if at >= end or start + len(content) < end:
                 break
             end = max(at, min(end, start))
@@ -320,10 +330,18 @@ def _runs(wanted: Iterable[Range], extents: list[tuple[int, Content]], segment_b
     return runs
 
 
-def _cut(begin: int, end: int, extents: list[tuple[int, Content]]) -> Content:
+def _reached(extents: list[tuple[int, Content]]) -> list[int]:
+    """How far each extent and those before it reach: a search begins where that is beyond what is looked for. Thousands
+    of ranges that each went through thousands of extents took longer than their requests.
+    """
+    return list(accumulate((start + len(content) for start, content in extents), max))
+
+
+def _cut(begin: int, end: int, extents: list[tuple[int, Content]], reached: list[int]) -> Content:
     """`[begin, end)` out of extents that cover it: a slice of one, or a copy out of several."""
     pieces: list[Any] = []
-    for start, content in extents:
+    for index in range(min(bisect_right(reached, begin), len(extents) - 1), len(extents)):
+        start, content = extents[index]
         if start <= begin < start + len(content) or (begin == end and not pieces):
             length = min(end, start + len(content)) - begin if begin < end else 0
             pieces.append(content.slice(begin - start if length else 0, length))
