@@ -121,6 +121,18 @@ def test_a_stream_that_an_exception_closes_says_that_it_was_given_up(fs: SealedF
         raise_in_stream(fs, f"{lake}/a")
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_file_that_is_dropped_says_that_it_was_given_up(
+    s3cse: S3CseFileSystem, lake: str, compression: str | None
+) -> None:
+    s3cse.open(f"{lake}/z", "wb")  # nothing was written, nothing is told
+    file = s3cse.open(f"{lake}/a", "wb", compression=compression)
+    file.write(b"all that its library had to say")
+    with pytest.warns(RuntimeWarning, match=f"s3://{lake}/a: dropped and not closed"):
+        del file
+    assert not s3cse.exists(f"{lake}/a")
+
+
 def test_a_stream_that_is_opened_and_closed_while_an_exception_is_handled_is_committed(
     fs: SealedFileSystem, lake: str
 ) -> None:

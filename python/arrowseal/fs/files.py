@@ -130,7 +130,12 @@ class OutputFile(io.RawIOBase):
             self.discard()
 
     def __del__(self) -> None:
-        """Not `close`, which `io.IOBase` does: the writer aborts when it is dropped."""
+        """Not `close`, which `io.IOBase` does: the writer aborts when it is dropped. Libraries that leave the end of a
+        file to its finalizer, as DuckDB does in EXPORT DATABASE, would not notice, nor whoever uses them.
+        """
+        if not (self.closed or self._given_up or self._writer.closed) and self._writer.tell():
+            message = f"{self.url}: dropped and not closed: what was written is given up"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     def _dealloc_warn(self, _source: Any) -> None:
         # What a text layer calls that is dropped, before it closes what is below it.
