@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from seen import requests, tamper
 
 import arrowseal
-from arrowseal.exceptions import AuthenticationError, ConfigurationError
+from arrowseal.exceptions import AuthenticationError, ConfigurationError, ObjectChangedError
 from arrowseal.fs import S3CseFileSystem
 
 if TYPE_CHECKING:
@@ -163,6 +163,17 @@ def test_a_pickled_file_goes_on_where_it_was(options: dict[str, Any], lake: str)
         file.read(4)
         with pickle.loads(pickle.dumps(file)) as again:
             assert again.read() == b"456789"
+
+
+def test_a_pickled_file_does_not_go_on_in_other_content(options: dict[str, Any], lake: str) -> None:
+    fs = S3CseFileSystem(**options)
+    fs.pipe_file(f"{lake}/a", b"0123456789")
+    with fs.open(f"{lake}/a", "rb") as file:
+        file.read(4)
+        carried = pickle.dumps(file)
+    fs.pipe_file(f"{lake}/a", b"abcdefghij")
+    with pytest.raises(ObjectChangedError, match=f"s3://{lake}/a: overwritten"):
+        pickle.loads(carried)
 
 
 def test_keywords_of_a_call_reach_the_client(fs: S3CseFileSystem, lake: str, resident: Client) -> None:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fsspec.spec import AbstractBufferedFile
 
+from arrowseal.exceptions import ObjectChangedError
 from arrowseal.fork_lock import ForkLock
 from arrowseal.fs.exit_guard import wait_for
 from arrowseal.object_reader import ObjectReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Buffer
@@ -66,6 +68,11 @@ class SealedBufferedFile(AbstractBufferedFile):  # type: ignore[misc]
         )
         wait_for(self)
 
+    @property
+    def etag(self) -> str:
+        """That of the version that is read."""
+        return self._reader.object.etag
+
     def _fetch_range(self, start: int, end: int) -> bytes:
         with self._lock:
             self._reader.seek(start)
@@ -113,6 +120,18 @@ class SealedBufferedFile(AbstractBufferedFile):  # type: ignore[misc]
     def close(self) -> None:
         super().close()
         self._reader.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (*super().__reduce__(), self.etag)
+
+
+def _reopened(opening: Callable[..., SealedBufferedFile], arguments: tuple[Any, ...], etag: str) -> SealedBufferedFile:
+    """The file of a pickle, where it was: of the same content, also in a bucket without versions."""
+    file = opening(*arguments)
+    if file.etag != etag:
+        file.close()
+        raise ObjectChangedError(f"s3://{file.path}: overwritten since this file of it was pickled: open it again")
+    return file
 
 
 class CompressedFile(io.RawIOBase):
