@@ -98,6 +98,20 @@ def test_what_copy_writes_is_read_back_and_written_anew(
     assert [key for key in keys(servers, lake) if "_arrowseal" not in key] == [f"out.{suffix}"]
 
 
+def test_a_file_whose_name_looks_like_a_pattern_is_written_anew(
+    connection: Any, lake: str, servers: BrokenServers
+) -> None:
+    for number in (1, 2):
+        connection.sql(f"copy (select {number} n) to 's3cse://{lake}/m[1].parquet'")
+    assert [key for key in keys(servers, lake) if "_arrowseal" not in key] == ["m[1].parquet"]
+
+
+def test_what_duckdb_leaves_to_a_finalizer_is_given_up_and_told(connection: Any, lake: str) -> None:
+    connection.sql("create table numbers as select range n from range(3)")
+    with pytest.warns(RuntimeWarning, match=r"schema\.sql: dropped and not closed"):
+        connection.execute(f"export database 's3cse://{lake}/all' (format parquet)")
+
+
 def test_copy_writes_partitions(connection: Any, lake: str) -> None:
     connection.sql(
         f"copy (select range n, range % 3 p from range(30)) to 's3cse://{lake}/new' (format parquet, partition_by p)"

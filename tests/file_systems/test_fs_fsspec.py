@@ -211,6 +211,24 @@ def test_what_is_moved_onto_or_into_itself_stays(fs: S3CseFileSystem, lake: str)
     assert fs.find(lake) == [f"{lake}/t2/a"]
 
 
+@pytest.mark.parametrize("name", ["m[1].csv", "what?", "a*b"])
+def test_a_file_whose_name_looks_like_a_pattern_is_moved_and_removed_and_no_other_one(
+    fs: S3CseFileSystem, lake: str, name: str
+) -> None:
+    others = [f"{lake}/m1.csv", f"{lake}/whats", f"{lake}/aab"]
+    for path in (*others, f"{lake}/{name}", f"{lake}/d/x"):
+        fs.pipe_file(path, path.encode())
+    fs.mv(f"{lake}/{name}", f"{lake}/other {name}")
+    assert fs.cat_file(f"{lake}/other {name}") == f"{lake}/{name}".encode()
+    fs.mv(f"{lake}/other {name}", f"{lake}/d")
+    fs.mv(f"{lake}/d/other {name}", f"s3cse://{lake}/{name}")
+    fs.rm(f"{lake}/{name}")
+    assert fs.find(lake) == sorted([*others, f"{lake}/d/x"])
+    matching = fs.glob(f"{lake}/{name}")
+    fs.rm([f"s3cse://{lake}/{name}", f"{lake}/d/x"])
+    assert fs.find(lake) == sorted(set(others) - set(matching))
+
+
 @pytest.mark.parametrize("arm", [PLAIN, CSE(encryption_context={"team": "w"})], ids=["PLAIN", "CSE under a context"])
 def test_its_encryption_is_that_of_all_that_it_reads_and_writes(
     lake: str, resident: Client, travelling: Client, tmp_path: Path, arm: Encryption

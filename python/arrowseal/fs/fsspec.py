@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
+from glob import has_magic
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -352,18 +353,33 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
             return
         if recursive and isinstance(source, str) and f"{target}/".startswith(f"{source}/"):
             raise ConfigurationError(f"s3://{source}/ is not moved into itself: nothing of it would be left")
+        if isinstance(source, str) and self._is_no_pattern(source):
+            inside = str(path2).endswith("/") or self.isdir(target)
+            self._tree.move(source, f"{target}/{source.rpartition('/')[2]}" if inside else target)
+            return
         super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **keywords)
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Delete files, several at a time; with `recursive`, all that is below directories."""
-        side_by_side(self._rm, reversed(self.expand_path(path, recursive=recursive, maxdepth=maxdepth)))
-        for root in [path] if isinstance(path, str | os.PathLike) else path:
-            self._tree.forget_directory(self._strip_protocol(root))
+        roots = [self._strip_protocol(root) for root in ([path] if isinstance(path, str | os.PathLike) else path)]
+        gone = {root for root in roots if self._is_no_pattern(root)}
+        others = [root for root in roots if root not in gone]
+        if others or not gone:
+            gone.update(self.expand_path(others, recursive=recursive, maxdepth=maxdepth))
+        side_by_side(self._rm, sorted(gone, reverse=True))
+        for root in roots:
+            self._tree.forget_directory(root)
 
     def _rm(self, path: str) -> None:
         path = self._strip_protocol(path)
         if "/" in path and not self._is_known_directory(path):
             self._tree.delete(path)
+
+    def _is_no_pattern(self, path: str) -> bool:
+        """Whether a name with characters of patterns is that of a file, as DuckDB moves and removes them: taken for a
+        pattern it would be another's.
+        """
+        return bool(has_magic(path)) and self.isfile(path)
 
     def _is_known_directory(self, path: str) -> bool:
         entry = self._tree.recent.get(path, self._expiry)
