@@ -98,6 +98,41 @@ def test_it_travels_by_reference(options: dict[str, Any], lake: str, travel: str
     assert travelled.cat_file(f"{lake}/a") == b"1"
 
 
+@pytest.mark.parametrize("travel", ["pickle", "json"])
+def test_arguments_for_all_writes_hold_for_every_file_and_travel(
+    options: dict[str, Any], lake: str, servers: BrokenServers, tmp_path: Path, travel: str
+) -> None:
+    told = S3CseFileSystem(**options, s3_additional_kwargs={"ContentType": "text/x", "Metadata": {"by": "etl"}})
+    fs = pickle.loads(pickle.dumps(told)) if travel == "pickle" else fsspec.AbstractFileSystem.from_json(told.to_json())
+    assert fs == told != S3CseFileSystem(**options)
+    assert fs._fs_token == told._fs_token != S3CseFileSystem(**options)._fs_token
+    (tmp_path / "a").write_bytes(b"1")
+    fs.pipe_file(f"{lake}/piped", b"1")
+    fs.put_file(str(tmp_path / "a"), f"{lake}/put")
+    with fs.open(f"{lake}/opened", "w") as file:
+        file.write("1")
+    for name in ("piped", "put", "opened"):
+        headers = servers.s3.server.objects[f"/{lake}/{name}"].headers
+        assert (headers["content-type"], headers["x-amz-meta-by"]) == ("text/x", "etl")
+    fs.pipe_file(f"{lake}/piped", b"1", s3_additional_kwargs={"ContentType": "text/y"})
+    assert servers.s3.server.objects[f"/{lake}/piped"].headers["content-type"] == "text/y"
+
+
+def test_arguments_that_are_not_the_callers_are_refused_when_it_is_made(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="SSECustomerKey"):
+        S3CseFileSystem(**options, s3_additional_kwargs={"SSECustomerKey": "canary"})
+
+
+def test_one_that_remembers_for_ever_travels_as_json_that_all_can_read(options: dict[str, Any]) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    fs = S3CseFileSystem(**options, listings_expiry_time=None)
+    json.loads(fs.to_json(), parse_constant=refuse)
+    travelled = fsspec.AbstractFileSystem.from_json(fs.to_json())
+    assert travelled.storage_options == fs.storage_options
+
+
 def test_a_pickle_carries_what_json_has_no_form_for(options: dict[str, Any]) -> None:
     fs = S3CseFileSystem(**options, transfer=TransferOptions(part_bytes=2**20))
     assert pickle.loads(pickle.dumps(fs)).access.client.options.transfer.part_bytes == 2**20
@@ -181,6 +216,15 @@ def test_what_was_found_out_is_forgotten_after_a_moment(resident: Client, lake: 
     assert requests(servers) == ["HeadObject"] * 2
 
 
+def test_who_asks_to_refresh_is_told_what_is_there_now(resident: Client, lake: str) -> None:
+    fs = S3CseFileSystem(client=resident, listings_expiry_time=None)
+    resident.put(f"s3://{lake}/a", b"1")
+    assert fs.size(f"{lake}/a") == 1
+    resident.put(f"s3://{lake}/a", b"12")
+    assert fs.info(f"{lake}/a")["size"] == 1
+    assert fs.info(f"{lake}/a", refresh=True)["size"] == 2
+
+
 def test_what_it_does_itself_is_seen_at_once(fs: S3CseFileSystem, lake: str, tmp_path: Any) -> None:
     path = f"{lake}/t/a"
     assert not fs.exists(path)
@@ -227,6 +271,13 @@ def test_a_file_whose_name_looks_like_a_pattern_is_moved_and_removed_and_no_othe
     matching = fs.glob(f"{lake}/{name}")
     fs.rm([f"s3cse://{lake}/{name}", f"{lake}/d/x"])
     assert fs.find(lake) == sorted(set(others) - set(matching))
+
+
+def test_a_copy_of_an_old_version_is_refused_and_not_made_of_the_newest(fs: S3CseFileSystem, lake: str) -> None:
+    fs.pipe_file(f"{lake}/a", b"1")
+    with pytest.raises(ConfigurationError, match="version_id='old'"):
+        fs.cp(f"{lake}/a", f"{lake}/b", version_id="old")
+    assert not fs.exists(f"{lake}/b")
 
 
 @pytest.mark.parametrize("arm", [PLAIN, CSE(encryption_context={"team": "w"})], ids=["PLAIN", "CSE under a context"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
-import math
 import os
 from collections.abc import Iterable
 from glob import has_magic
@@ -23,12 +22,17 @@ from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.fs.storage_options import client_of, storage_options_of
 from arrowseal.fs.tree import Entry, Tree
+from arrowseal.outgoing import check_put_arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from arrowseal.client import Client
     from arrowseal.encryption import Encryption
 
 _EXPIRY_SECONDS: Final = 1.0
+_FOR_EVER: Final = 1e9
+"""Seconds: JSON has no infinity, and that of fsspec takes no null."""
 _HINTS: Final = {"default_cache", "default_block_size", "default_fill_cache", "fill_cache"}
 """What libraries tell the file systems that they know about caches; there is none of that kind here."""
 _OF_LOOPS: Final = {"asynchronous", "loop", "batch_size"}
@@ -60,6 +64,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
             No credentials: boto3 finds them wherever the file system is unpickled. They are what `to_json` shows.
         encryption: as in `Client.object` for all files that are read, and as in `Client.open` for all that are written;
             pickles have it, JSON does not.
+        s3_additional_kwargs: as in `Client.open` for all files that are written, where a call names none of its own.
         listings_expiry_time: seconds; None for ever, until `invalidate_cache`.
 
     Raises, in every method, what the client does: `FileNotFoundError` and `PermissionError` are among it.
@@ -75,14 +80,16 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         *,
         client: Client | None = None,
         encryption: Encryption | None = None,
+        s3_additional_kwargs: Mapping[str, Any] | None = None,
         listings_expiry_time: float | None = _EXPIRY_SECONDS,
         use_listings_cache: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(use_listings_cache=False)
         told = {name: value for name, value in options.items() if name not in _OF_LOOPS}
-        self.access = Access.through(client_of(client, told), encryption=encryption)
-        lasting = math.inf if listings_expiry_time is None else listings_expiry_time
+        sent = check_put_arguments(s3_additional_kwargs, None, None) or None
+        self.access = Access.through(client_of(client, told), encryption=encryption, s3_additional_kwargs=sent)
+        lasting = _FOR_EVER if listings_expiry_time is None else min(listings_expiry_time, _FOR_EVER)
         self._expiry = lasting if use_listings_cache else 0.0
         self._tree = Tree(self.access)
 
@@ -91,8 +98,13 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
     @property
     def storage_options(self) -> dict[str, Any]:
         """What makes an equal file system elsewhere: the options of the client that JSON has a form for."""
-        told = storage_options_of(self.access.client)
-        return told if self._expiry == _EXPIRY_SECONDS else told | {"listings_expiry_time": self._expiry}
+        told, sent = storage_options_of(self.access.client), self.access.keywords.get("s3_additional_kwargs", {})
+        if sent:
+            kept = {name: value for name, value in sent.items() if isinstance(value, str | int | dict)}
+            told["s3_additional_kwargs"] = kept
+        if self._expiry != _EXPIRY_SECONDS:
+            told["listings_expiry_time"] = self._expiry
+        return told
 
     @storage_options.setter
     def storage_options(self, given: dict[str, Any]) -> None:
@@ -123,10 +135,12 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     # What is there
 
-    def info(self, path: str, version_id: str | None = None, **_: Any) -> dict[str, Any]:
-        """Of a file or directory: `name`, `type`, `size`, `LastModified`, `mtime`, `ETag`, `VersionId`."""
-        path = self._strip_protocol(path)
-        entry = self._tree.version(path, version_id) if version_id else self._tree.lately(path, self._expiry)
+    def info(self, path: str, version_id: str | None = None, refresh: bool = False, **_: Any) -> dict[str, Any]:
+        """Of a file or directory: `name`, `type`, `size`, `LastModified`, `mtime`, `ETag`, `VersionId`. `refresh` asks
+        anew in any case.
+        """
+        path, seconds = self._strip_protocol(path), 0.0 if refresh else self._expiry
+        entry = self._tree.version(path, version_id) if version_id else self._tree.lately(path, seconds)
         if entry is None:
             raise ObjectNotFoundError(f"s3://{path}: no such object, and none below it")
         return _info(entry)
@@ -333,9 +347,13 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     # Moving and removing
 
-    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
-        """Copy a file inside S3: it stays sealed."""
+    def cp_file(self, path1: str, path2: str, version_id: str | None = None, **_: Any) -> None:
+        """Copy a file inside S3: it stays sealed. Raises `ConfigurationError` for a `version_id`."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        if version_id is not None:
+            raise ConfigurationError(
+                f"s3://{source}: copies are of the newest version: read version_id={version_id!r}, and write that"
+            )
         if self._is_known_directory(source):
             self.mkdir(target)
             return
@@ -401,8 +419,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 
 def _restore(access: Access, expiry: float) -> S3CseFileSystem:
-    arm = access.keywords.get("encryption")
-    return S3CseFileSystem(client=access.client, encryption=arm, listings_expiry_time=expiry)
+    return S3CseFileSystem(client=access.client, listings_expiry_time=expiry, **access.keywords)
 
 
 def _info(entry: Entry) -> dict[str, Any]:
