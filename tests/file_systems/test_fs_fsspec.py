@@ -273,6 +273,13 @@ def test_a_file_whose_name_looks_like_a_pattern_is_moved_and_removed_and_no_othe
     assert fs.find(lake) == sorted(set(others) - set(matching))
 
 
+def test_an_empty_version_id_is_not_taken_for_the_newest_version(fs: S3CseFileSystem, lake: str) -> None:
+    fs.pipe_file(f"{lake}/a", b"1")
+    for ask in (fs.info, fs.exists, fs.open, fs.cat_file):
+        with pytest.raises(ConfigurationError, match="names no version"):
+            ask(f"{lake}/a", version_id="")
+
+
 def test_a_copy_of_an_old_version_is_refused_and_not_made_of_the_newest(fs: S3CseFileSystem, lake: str) -> None:
     fs.pipe_file(f"{lake}/a", b"1")
     with pytest.raises(ConfigurationError, match="version_id='old'"):

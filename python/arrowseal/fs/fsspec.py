@@ -140,7 +140,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         anew in any case.
         """
         path, seconds = self._strip_protocol(path), 0.0 if refresh else self._expiry
-        entry = self._tree.version(path, version_id) if version_id else self._tree.lately(path, seconds)
+        entry = self._tree.lately(path, seconds) if version_id is None else self._tree.version(path, version_id)
         if entry is None:
             raise ObjectNotFoundError(f"s3://{path}: no such object, and none below it")
         return _info(entry)
