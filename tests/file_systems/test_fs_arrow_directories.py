@@ -11,9 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from broken_bodies import Fault
 from pyarrow.fs import FileSelector
-from seen import below, keys, kinds
+from seen import below, keys, kinds, requests
 
-from arrowseal.exceptions import ConfigurationError, DirectoryKeyError, LocationError, StoreAccessDeniedError
+from arrowseal.exceptions import (
+    BucketNotFoundError,
+    ConfigurationError,
+    DirectoryKeyError,
+    LocationError,
+    ObjectNotFoundError,
+    StoreAccessDeniedError,
+)
 from arrowseal.fs import SealedFileSystem
 
 if TYPE_CHECKING:
@@ -94,6 +101,34 @@ def test_what_is_not_there_is_a_missing_file(fs: SealedFileSystem, lake: str) ->
             missing()
     assert fs.get_file_info(FileSelector(f"{lake}/a", allow_not_found=True)) == []
     fs.delete_dir_contents(f"{lake}/a", missing_dir_ok=True)
+
+
+def test_in_a_bucket_that_is_not_there_nothing_is_found(
+    fs: SealedFileSystem, lake: str, servers: BrokenServers, resident: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(location: object, **_: object) -> None:
+        raise BucketNotFoundError(f"{location}: no such bucket")
+
+    servers.s3.rule = lambda *_: Fault("status", 404, "NoSuchBucket")
+    monkeypatch.setattr(resident, "head", missing)  # some servers tell it of a HEAD too
+    assert kinds(fs, lake, f"{lake}/a") == ["NotFound", "NotFound"]
+    for path in (lake, f"{lake}/a"):
+        assert fs.get_file_info(FileSelector(path, allow_not_found=True)) == []
+        fs.delete_dir_contents(path, missing_dir_ok=True)
+        with pytest.raises(BucketNotFoundError):
+            fs.get_file_info(FileSelector(path))
+
+
+def test_a_file_that_is_copied_onto_itself_stays_and_s3_which_refuses_that_is_not_asked(
+    fs: SealedFileSystem, lake: str, resident: Client, servers: BrokenServers
+) -> None:
+    resident.put(f"s3://{lake}/a", b"1")
+    requests(servers)
+    fs.copy_file(f"{lake}/a", f"s3cse://{lake}/a")
+    assert requests(servers) == ["HeadObject"]
+    assert bytes(resident.get(f"s3://{lake}/a")) == b"1"
+    with pytest.raises(ObjectNotFoundError):
+        fs.copy_file(f"{lake}/b", f"{lake}/b")
 
 
 def test_what_may_not_be_read_is_a_permission_error(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSystemHandler, FileType, PyFileSystem
 
-from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
+from arrowseal.exceptions import BucketNotFoundError, ConfigurationError, ObjectNotFoundError
 from arrowseal.fs.access import Access, bare
 from arrowseal.fs.files import InputFile
 from arrowseal.fs.side_by_side import side_by_side
@@ -173,7 +173,12 @@ class SealedHandler(FileSystemHandler):  # type: ignore[misc]
         side_by_side(self._tree.delete, (entry.path for entry in entries if not entry.is_directory))
 
     def _below(self, path: str, depth: int | None = None, *, missing_ok: bool = False) -> list[Entry]:
-        found = self._tree.below(path, depth)
+        try:
+            found = self._tree.below(path, depth)
+        except BucketNotFoundError:
+            if not missing_ok:
+                raise
+            return []
         if found is None and not missing_ok:
             raise ObjectNotFoundError(f"s3://{bare(path)}/: there is no such directory: no object is below it")
         return found or []

@@ -86,7 +86,7 @@ class Tree:
     def _file(self, path: str, version_id: str | None = None) -> Entry | None:
         try:
             head = self.access.client.head(location_of(path), version_id=version_id, **self.access.head_keywords())
-        except ObjectNotFoundError:
+        except (ObjectNotFoundError, BucketNotFoundError):  # some servers tell a HEAD which of the two
             return None
         return Entry(path, False, head.plaintext_bytes, head.last_modified, head.etag, head.version_id)
 
@@ -162,8 +162,14 @@ class Tree:
         self.recent.forget(bare(path))
 
     def copy(self, source: str, target: str) -> None:
-        """Copy a file inside S3: it stays sealed. Raises what `Client.copy` does."""
-        self.access.client.copy(location_of(source), location_of(target), **self.access.copy_keywords())
+        """Copy a file inside S3: it stays sealed. Onto itself nothing is done, which S3 refuses. Raises what
+        `Client.copy` does.
+        """
+        origin, goal, keywords = location_of(source), location_of(target), self.access.copy_keywords()
+        if origin == goal and not keywords:
+            self.access.client.head(origin)  # it has to be there
+            return
+        self.access.client.copy(origin, goal, **keywords)
         self.recent.forget(bare(target))
 
     def move(self, source: str, target: str) -> None:
