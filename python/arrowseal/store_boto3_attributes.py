@@ -76,7 +76,9 @@ class Boto3Attributes(Boto3Uploads):
             # The answer to a HEAD has no body that would say why, be it expired credentials: that to a GET has.
             with contextlib.suppress(RangeError), self.request(location, operation, "GetObject", arguments) as s3:
                 s3.get_object(**named, Range="bytes=0-0")["Body"].close()
-            raise
+        # It was answered, so botocore knows the bucket's Region by now, which some servers tell in a body only.
+        with self.request(location, operation, "GetObject", arguments) as s3:
+            return s3.head_object(**named)
 
     def tags(self, location: ObjectLocation, operation: Operation) -> str:
         with self.request(location, operation, "GetObjectTagging", {}) as s3:

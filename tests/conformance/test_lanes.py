@@ -140,10 +140,10 @@ def test_a_connection_that_the_server_closed_meanwhile_costs_no_attempt(
 
 
 class _Regions(BaseHTTPRequestHandler):
-    """An S3 whose bucket lives in eu-west-1, once `moved` is set."""
+    """An S3 whose bucket lives in eu-west-1, once `moved` is set; with `tersely` it says so in bodies only."""
 
     protocol_version = "HTTP/1.1"
-    moved = False
+    moved = tersely = False
     asked: list[str]
 
     def do_GET(self) -> None:
@@ -154,7 +154,7 @@ class _Regions(BaseHTTPRequestHandler):
                 b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is wrong; expecting "
                 b"'eu-west-1'</Message><Region>eu-west-1</Region></Error>"
             )
-            self.answer(400, body, {"x-amz-bucket-region": "eu-west-1"})
+            self.answer(400, body, {} if type(self).tersely else {"x-amz-bucket-region": "eu-west-1"})
         else:
             size = len(CONTENT)
             headers = {"Content-Range": f"bytes 0-{size - 1}/{size}", "ETag": '"etag"', "x-amz-meta-x-amz-key-v2": "AA"}
@@ -207,6 +207,18 @@ def test_a_bucket_in_another_region_is_followed_there_and_then_asked_there(
     handler.asked.clear()
     assert [read(store, location), read(store, location)] == [CONTENT] * 2
     assert handler.asked == ["eu-west-1"] * 2
+
+
+@pytest.mark.parametrize("tersely", [False, True], ids=["in headers", "in bodies"])
+@pytest.mark.parametrize("lane", LANES)
+def test_a_head_is_the_first_request_to_a_bucket_in_another_region(
+    regions: tuple[str, type[_Regions]], lane: str, tersely: bool
+) -> None:
+    endpoint, handler = regions
+    handler.moved, handler.tersely = True, tersely
+    store = Server("", endpoint, lambda: boto3.Session("access", "secret", region_name="us-east-1")).store(lane)
+    location = ObjectLocation("bucket", "directory/key")
+    assert store.head(location, Operation("head", location), arguments={}).etag == "etag"
 
 
 @pytest.mark.parametrize("lane", LANES)
