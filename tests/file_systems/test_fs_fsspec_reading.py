@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import random
 import threading
@@ -197,6 +198,47 @@ def test_local_caches_of_fsspec_go_over_it(options: dict[str, Any], lake: str, t
         with fsspec.open(f"{cache}::s3cse://{lake}/a", s3cse=options, **{cache: local}) as file:
             file.seek(100_000)
             assert file.read(50) == content[100_000:100_050]
+
+
+@pytest.mark.parametrize("cache", ["simplecache", "filecache"])
+def test_a_read_that_fails_midway_leaves_no_half_of_a_file_in_a_cache(
+    options: dict[str, Any], lake: str, servers: BrokenServers, tmp_path: Any, cache: str
+) -> None:
+    content = bytes(12 * 2**20)
+    with S3CseFileSystem(**options).open(f"{lake}/a", "wb") as file:
+        file.write(content)
+    tamper(servers, f"{lake}/a", len(content) - 2**20)
+    caches = {cache: {"cache_storage": str(tmp_path)}}
+    for _ in range(2):  # the second one found what the first had left
+        with (
+            pytest.raises(AuthenticationError, match=f"{lake}/a"),
+            fsspec.open(f"{cache}::s3cse://{lake}/a", s3cse=options, **caches) as file,
+        ):
+            file.read()
+    tamper(servers, f"{lake}/a", len(content) - 2**20)
+    with fsspec.open(f"{cache}::s3cse://{lake}/a", s3cse=options, **caches) as file:
+        assert file.read() == content
+
+
+def test_a_local_file_appears_whole_and_stays_as_it_was_where_the_read_fails(
+    fs: S3CseFileSystem, lake: str, servers: BrokenServers, tmp_path: Any
+) -> None:
+    fs.pipe_file(f"{lake}/d/a", b"new")
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    fs.get_file(f"{lake}/d/a", str(tmp_path / "link"))
+    assert ((tmp_path / "a").read_bytes(), (tmp_path / "link").is_symlink()) == (b"new", True)
+    fs.get_file(f"{lake}/d", str(tmp_path / "d"))
+    assert (tmp_path / "d").is_dir()
+    fs.get_file(f"{lake}/d/a", os.devnull)
+    assert not os.path.isfile(os.devnull)  # noqa: PTH113
+    with fs.open(f"{lake}/large", "wb") as file:
+        file.write(bytes(12 * 2**20))
+    tamper(servers, f"{lake}/large", 11 * 2**20)
+    with pytest.raises(AuthenticationError):
+        fs.get_file(f"{lake}/large", str(tmp_path / "a"))
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "d", "link"]
 
 
 def test_a_mapping_of_fsspec_is_over_it(fs: S3CseFileSystem, lake: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +16,7 @@ from arrowseal.cancellation import Cancellation, cancelled_by
 from arrowseal.cli import DONE, FAILED, describe, opened, sse, visible
 from arrowseal.cli.connection import connect
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, CredentialsError, LocationError, StoreError
+from arrowseal.local_files import replacing
 from arrowseal.location import ObjectLocation, check_key, locate, locate_prefix
 from arrowseal.progress import attached, progress
 
@@ -286,32 +286,11 @@ class _Share:
 
 def write_file(path: Path, content: Buffer) -> None:
     """Write a file so that its name never shows half of it. A link is followed; a device or pipe is written to."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        _write_through(path, content)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Names have 255 bytes, of which a character may take four.
-    partial = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("xb") as file:
-            if path.exists():  # before the first byte: the old file may be its owner's alone
-                partial.chmod(stat.S_IMODE(path.stat().st_mode))
-            file.write(content)
-        partial.replace(path)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # the name that the caller knows
-        raise
-
-
-def _write_through(path: Path, content: Buffer) -> None:
-    try:
-        with path.open("wb") as file:
+        with replacing(path) as file:
             file.write(content)
     except OSError as error:
-        error.filename = str(path)
+        error.filename = str(path.resolve())  # the name that the caller knows
         raise
 
 

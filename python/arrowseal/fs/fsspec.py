@@ -9,12 +9,14 @@ import os
 from collections.abc import Iterable
 from glob import has_magic
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
+from fsspec.utils import isfilelike
 
 from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.fs.access import Access, reference
@@ -22,6 +24,7 @@ from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.fs.storage_options import client_of, storage_options_of
 from arrowseal.fs.tree import Entry, Tree
+from arrowseal.local_files import replacing
 from arrowseal.outgoing import check_put_arguments
 
 if TYPE_CHECKING:
@@ -336,6 +339,18 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
             callback.set_size(size)
             self.pipe_file(rpath, file, mode, **keywords)
             callback.relative_update(size)
+
+    def get_file(
+        self, rpath: str, lpath: Any = None, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **keywords: Any
+    ) -> None:
+        """Read a file into a local one, which appears whole: not if the read fails midway."""
+        if outfile is not None or isfilelike(lpath):
+            super().get_file(rpath, lpath, callback, outfile, **keywords)
+        elif self.isdir(rpath):
+            Path(lpath).mkdir(parents=True, exist_ok=True)
+        else:
+            with replacing(Path(lpath)) as file:
+                super().get_file(rpath, lpath, callback, file, **keywords)
 
     def touch(self, path: str, truncate: bool = True, **keywords: Any) -> None:
         """Make an empty file. The time of one that is there cannot be changed: `truncate=False` raises
