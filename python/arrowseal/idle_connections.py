@@ -32,7 +32,7 @@ _BOTOCORES: Final = ("botocore.", "urllib3.")
 
 
 class Request(Protocol):
-    """A signed request. Its body is a file of memory, whose one `read` gives all of it."""
+    """A signed request. Its body is a file of memory of a known length, which one `read` gives."""
 
     method: str
     url: str
@@ -65,7 +65,7 @@ class IdleConnections:
         try:
             connection.sock.sendall(message)
             if request.body is not None:
-                connection.sock.sendall(request.body.read())
+                connection.sock.sendall(request.body.read(len(request.body)))
             return _answer(connection, pool, request)
         except BaseException as error:
             _give_up(connection, pool)
