@@ -148,7 +148,7 @@ class _Measured:
         self._connection = connection
         self._beginning = beginning[:length]
         self._left = length
-        self._error: OSError | None = None
+        self._broken: type[OSError] | None = None
 
     def readinto(self, target: memoryview, /) -> int:
         wanted = min(len(target), self._left)
@@ -158,8 +158,8 @@ class _Measured:
             self._beginning = self._beginning[filled:]
         try:
             while filled < wanted:
-                if self._error is not None:
-                    raise self._error
+                if self._broken is not None:
+                    raise self._broken
                 with target[filled:wanted] as rest:
                     received = self._connection.recv_into(rest)
                 if not received:
@@ -168,7 +168,8 @@ class _Measured:
         except OSError as error:
             if not filled:
                 raise
-            self._error = error  # for the next call: what was received counts
+            # For the next call, since what was received counts. The error itself holds this frame, and so this body.
+            self._broken = type(error)
         self._left -= filled
         return filled
 

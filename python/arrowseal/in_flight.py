@@ -81,6 +81,7 @@ class InFlight:
         self._ending = Ending()
         self._failed = False
         self._news = threading.Condition()
+        self._awaited: Callable[[], bool] | None = None
 
     def start(self, tasks: Iterable[Callable[[Ending], object]], workers: int) -> None:
         """Add tasks, and threads that work on all that wait."""
@@ -88,9 +89,13 @@ class InFlight:
         self._futures += [self._threads.submit(self._work) for _ in range(workers)]
 
     def wait_until(self, ready: Callable[[], bool]) -> bool:
-        """Wait for what some of the tasks bring about; false if one has failed: the end of the block says how."""
+        """Wait for what some of the tasks bring about; false if one has failed: the end of the block says how. `ready`
+        is asked after each task, on the task's thread: who waits is not woken for less.
+        """
         with self._news:
+            self._awaited = ready
             self._news.wait_for(lambda: self._failed or ready())
+            self._awaited = None
         return not self._failed
 
     def keep_pace(self, moved: Callable[[], int]) -> bool:
@@ -140,4 +145,5 @@ class InFlight:
                 raise
             finally:
                 with self._news:
-                    self._news.notify_all()
+                    if self._failed or (self._awaited is not None and self._awaited()):
+                        self._news.notify()

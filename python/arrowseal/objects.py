@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from functools import partial
@@ -164,13 +165,14 @@ class EncryptedObject:
             return
         opener, transfer = self._ranges
         runs = _runs(chain.from_iterable(batches), extents, opener.segment_bytes, self.size)
+        lasts = [max((end for _, end in wanted), default=0) for wanted in batches]
+        # How many of the runs have to be there for each batch.
+        turns = [*accumulate((bisect_left(runs, (last, 0)) for last in lasts), max)]
         fetched: list[tuple[int, Content]] = []
-        with contextlib.closing(self._fetched(runs, opener, transfer)) as arriving:
+        with contextlib.closing(self._fetched(runs, turns, opener, transfer)) as arriving:
             for wanted in batches:
-                last, before = max((end for _, end in wanted), default=0), len(fetched)
-                while len(fetched) < len(runs) and runs[len(fetched)][0] < last:
-                    fetched.append(next(arriving))
-                if before < len(fetched) == len(runs):
+                fetched += [(runs[number][0], content) for number, content in enumerate(next(arriving), len(fetched))]
+                if len(fetched) == len(runs):
                     self._held.keep(fetched)
                 there = sorted([*extents, *fetched], key=lambda extent: extent[0])
                 reached = _reached(there)
@@ -197,20 +199,22 @@ class EncryptedObject:
     def __reduce__(self) -> Any:
         raise TypeError("an EncryptedObject cannot be pickled: it holds a data key")
 
-    def _fetched(self, runs: list[Range], opener: RangeOpener, transfer: Transfer) -> Generator[tuple[int, Content]]:
-        """Where each run begins, and its bytes, in the order of the runs."""
-        arrived = 0
+    def _fetched(
+        self, runs: list[Range], turns: list[int], opener: RangeOpener, transfer: Transfer
+    ) -> Generator[list[Content]]:
+        """The runs in their order, for each turn as many as make up its number with those before."""
+        done = arrived = 0
         try:
             try:
-                for content in _received(runs, opener, transfer):
-                    arrived += 1
-                    yield runs[arrived - 1][0], self._counted(content, transfer)
+                for contents in _received(runs, turns, opener, transfer):
+                    done, arrived = done + 1, arrived + len(contents)
+                    yield self._counted(contents, transfer)
             except AuthenticationError:
                 # Once more from the wire: bytes may flip on their way.
                 transfer.operation.count_retry()
-                for content in _received(runs[arrived:], opener, transfer):
-                    arrived += 1
-                    yield runs[arrived - 1][0], self._counted(content, transfer)
+                left = [turn - arrived for turn in turns[done:]]
+                for contents in _received(runs[arrived:], left, opener, transfer):
+                    yield self._counted(contents, transfer)
         except AuthenticationError:
             known = f" (data key from {self.kms_key_arn})" if self.kms_key_arn else ""
             raise AuthenticationError(
@@ -222,56 +226,67 @@ class EncryptedObject:
                 f"{self.location}: overwritten or deleted since it was opened: open it again"
             ) from None
 
-    def _counted(self, content: Content, transfer: Transfer) -> Content:
-        transfer.operation.stored_bytes += len(content)
-        transfer.operation.plaintext_bytes += len(content)
-        return content
+    def _counted(self, contents: list[Content], transfer: Transfer) -> list[Content]:
+        received = sum(map(len, contents))
+        transfer.operation.stored_bytes += received
+        transfer.operation.plaintext_bytes += received
+        return contents
 
 
-def _received(runs: list[Range], opener: RangeOpener, transfer: Transfer) -> Iterator[Content]:
-    """Each run, in as many requests as it takes, all side by side."""
+def _received(runs: list[Range], turns: list[int], opener: RangeOpener, transfer: Transfer) -> Iterator[list[Content]]:
+    """The runs, in as many requests as it takes, all side by side: for each turn those that make up its number."""
     piece = max(PIECE_BYTES, opener.segment_bytes)
     share = max(transfer.options.part_bytes // piece, 1) * piece
     receivers = [opener.range(begin, end - begin) for begin, end in runs]
     short: dict[int, Content] = {}
-    parts: list[list[Range]] = []
-    ended: list[list[Range]] = [[] for _ in runs]
+    missing: list[int] = []
+    lock = threading.Lock()
 
     def at_once(number: int, part: Range, ending: Ending) -> None:
         begin, end = part
         content = transfer.at_once(begin, end, None, transfer.store.budget(), ending)
         if content is None:
-            in_parts(number, part, ending)
-            return
-        with transfer.opening(receivers[number]):
-            short[number] = receivers[number].receive(content)
-        ended[number].append(part)
+            transfer.part(receivers[number], part, piece_bytes=piece, ending=ending)
+        else:
+            with transfer.opening(receivers[number]):
+                short[number] = receivers[number].receive(content)
+        missing[number] = 0
 
     def in_parts(number: int, part: Range, ending: Ending) -> None:
         transfer.part(receivers[number], part, piece_bytes=piece, ending=ending)
-        ended[number].append(part)
+        with lock:
+            missing[number] -= 1
 
     tasks: list[Callable[[Ending], object]] = []
     for number, (begin, end) in enumerate(runs):
-        if end - begin <= min(transfer.store.at_once_bytes(begin), share):
-            parts.append([(begin, end)])
-            tasks.append(partial(at_once, number, (begin, end)))
-        else:
-            parts.append([*pairwise([*range(begin, end, share), end])])
-            tasks += [partial(in_parts, number, part) for part in parts[number]]
+        at_most = min(transfer.store.at_once_bytes(begin), share)
+        parts = [(begin, end)] if end - begin <= at_most else [*pairwise([*range(begin, end, share), end])]
+        tasks += [partial(at_once if end - begin <= at_most else in_parts, number, part) for part in parts]
+        missing.append(len(parts))
 
-    def content(number: int) -> Content:
-        return short[number] if number in short else receivers[number].finish()
+    def contents(first: int, last: int) -> list[Content]:
+        return [short[number] if number in short else receivers[number].finish() for number in range(first, last)]
 
-    if len(tasks) == 1:
-        tasks[0](Ending())
-        yield content(0)
+    if len(tasks) < 2:
+        for task in tasks:
+            task(Ending())
+        for before, turn in pairwise([0, *turns]):
+            yield contents(before, turn)
         return
+    there = 0
+
+    def ready(turn: int) -> bool:
+        nonlocal there
+        while there < turn and not missing[there]:
+            there += 1
+        return there == turn
+
     with transfer.flight(len(tasks), min(share, max(end - begin for begin, end in runs))) as flight:
         flight.start(tasks, flight.most)
-        for number in range(len(runs)):
-            if flight.wait_until(lambda number=number: len(ended[number]) == len(parts[number])):  # type: ignore[misc]
-                yield content(number)
+        for before, turn in pairwise([0, *turns]):
+            if not flight.wait_until(partial(ready, turn)):
+                break
+            yield contents(before, turn)
 
 
 class _Held:

@@ -43,8 +43,10 @@ if TYPE_CHECKING:
 
 WAVE_BYTES: Final = 64 * 2**20
 """Compressed bytes of a wave. Enough to keep all connections busy, and little beside what they decode to."""
-TURN_BYTES: Final = 4 * 2**20
-"""Compressed bytes that are decoded at once while the rest of a wave is on its way: enough to keep decoding busy."""
+TURN_BYTES: Final = 16 * 2**20
+"""Compressed bytes that are decoded at once while the rest of a wave is on its way. Smaller turns only get into the way
+of what arrives.
+"""
 WHOLE: Final = 0.75
 _MAGIC: Final = b"PAR1"
 _OF_READ: Final = frozenset({"use_threads", "use_pandas_metadata"})
