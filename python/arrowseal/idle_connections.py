@@ -18,7 +18,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from typing_extensions import Buffer
 
@@ -95,10 +95,18 @@ class Answer:
     """
 
     def __init__(
-        self, connection: Any, pool: Any, status: int, fields: list[tuple[str, str]], body: _Measured | HTTPResponse
+        self,
+        connection: Any,
+        pool: Any,
+        status: int,
+        fields: list[tuple[str, str]],
+        body: _Measured | HTTPResponse,
+        *,
+        persists: bool,
     ) -> None:
         self._connection = connection
         self._pool = pool
+        self._persists = persists  # whether the server keeps the connection open behind the answer
         self.status_code: Final = status
         self.fields: Final = fields
         """Name and value of each header, as they stand there."""
@@ -135,7 +143,7 @@ class Answer:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self._body.isclosed() and _persists(self._body, self.fields):
+        if self._persists and self._body.isclosed():
             self._pool._put_conn(connection)  # noqa: SLF001
         else:
             _give_up(connection, self._pool)
@@ -266,28 +274,30 @@ def _answer(connection: Any, pool: Any, request: Request) -> Answer:
     lines = head.count(b"\n")
     status = _STATUS.match(head)
     fields = [(name, value.rstrip()) for name, value in _FIELD.findall(head.decode("latin-1"))]
-    length = _length(request, fields)
-    if status is None or length is None or len(fields) != lines or head.count(b"\r") != lines:
+    named = {name.lower(): value for name, value in fields}
+    length = _length(request, named)
+    # One that contradicts itself, or of which lines are no fields or go on in the next one, is not for this.
+    usual = len(fields) == lines == head.count(b"\r") and (len(named) == lines or _says_once(fields, "content-length"))
+    if status is None or length is None or not usual:
         response = HTTPResponse(_Again(connection.sock, received), method=request.method)  # type: ignore[arg-type]
         response.begin()
-        return Answer(connection, pool, response.status, response.getheaders(), response)
+        headers = response.getheaders()
+        return Answer(connection, pool, response.status, headers, response, persists=not response.will_close)
     body = _Measured(connection.sock, memoryview(received)[end.end() :], length)
-    return Answer(connection, pool, int(status[1]), fields, body)
+    persists = "close" not in named.get("connection", "").lower()
+    return Answer(connection, pool, int(status[1]), fields, body, persists=persists)
 
 
-def _length(request: Request, fields: Sequence[tuple[str, str]]) -> int | None:
+def _length(request: Request, named: Mapping[str, str]) -> int | None:
     """How long the body is; None if that is not for a number to say."""
-    lengths = [value for name, value in fields if name.lower() in ("content-length", "transfer-encoding")]
-    if len(lengths) != 1 or not (lengths[0].isascii() and lengths[0].isdigit()):
+    length = named.get("content-length", "")
+    if "transfer-encoding" in named or not (length.isascii() and length.isdigit()):
         return None
-    return 0 if request.method == "HEAD" else int(lengths[0])
+    return 0 if request.method == "HEAD" else int(length)
 
 
-def _persists(body: _Measured | HTTPResponse, fields: Sequence[tuple[str, str]]) -> bool:
-    """Whether the server keeps the connection open behind the answer."""
-    if isinstance(body, HTTPResponse):
-        return not body.will_close
-    return not any(name.lower() == "connection" and "close" in value.lower() for name, value in fields)
+def _says_once(fields: Sequence[tuple[str, str]], name: str) -> bool:
+    return sum(other.lower() == name for other, _ in fields) == 1
 
 
 def _unanswered(url: str, error: Exception) -> Exception:

@@ -9,6 +9,7 @@ ways to sign, and answers that redirect.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -249,6 +250,7 @@ def _in_botocores_words(response: Answer | Any) -> dict[str, Any]:
     return answer
 
 
+@functools.lru_cache(64)  # the ranges of an object all say the same
 def _date(text: str | None) -> dt.datetime | None:
     try:
         return parsedate_to_datetime(text) if text else None

@@ -186,6 +186,8 @@ HELLO = [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", 1, id="chunks"
     ),
     pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 1, id="continued"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nA: 1\r\na: 2\r\nContent-Length: 5\r\n\r\nhello", 1, id="a name twice"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\nhello", 1, id="two lengths"),
     pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", 1, id="bare line feeds"),
     pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 5\r\n\r\nhello", 1, id="a folded line"),
     pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", 2, id="closing"),
