@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pandas as pd
 import pytest
-from moto import mock_aws
+from botocore import handlers
 
 import arrowseal.pandas
 from arrowseal import PLAIN, Client, TransferOptions
@@ -20,8 +20,17 @@ REGION = "eu-west-1"
 
 
 @pytest.fixture
-def key() -> Iterator[str]:
-    """A KMS key of the mocks, where there is a bucket too."""
+def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A KMS key of the mocks, where there is a bucket too. Their import puts a hook on every client that is made from
+    then on, which then takes no short way: all other tests are without it.
+    """
+    from moto import mock_aws
+    from moto.core.models import botocore_stubber
+
+    hook = "before-send", botocore_stubber
+    handlers.BUILTIN_HANDLERS[:] = [each for each in handlers.BUILTIN_HANDLERS if each != hook]
+    monkeypatch.setattr(handlers, "BUILTIN_HANDLERS", [*handlers.BUILTIN_HANDLERS, hook])
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     with mock_aws():
         boto3.client("s3", region_name=REGION).create_bucket(
             Bucket="lake", CreateBucketConfiguration={"LocationConstraint": REGION}
