@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.compression import compr
 from fsspec.core import get_compression
-from fsspec.spec import AbstractFileSystem
 from fsspec.utils import isfilelike
 
 from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.fs.access import Access, reference
 from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
+from arrowseal.fs.many_files import ManyFiles
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.fs.storage_options import client_of, storage_options_of
 from arrowseal.fs.tree import Entry, Tree
@@ -36,13 +36,15 @@ if TYPE_CHECKING:
 _EXPIRY_SECONDS: Final = 1.0
 _FOR_EVER: Final = 1e9
 """Seconds: JSON has no infinity, and that of fsspec takes no null."""
+_HINT_SECONDS: Final = 60.0
+"""How long a size helps to decide what is read beside what. It need not be right."""
 _HINTS: Final = {"default_cache", "default_block_size", "default_fill_cache", "fill_cache"}
 """What libraries tell the file systems that they know about caches; there is none of that kind here."""
 _OF_LOOPS: Final = {"asynchronous", "loop", "batch_size"}
 """What they tell those of fsspec that run in an event loop. For this one fsspec has a wrapper that does."""
 
 
-class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
+class S3CseFileSystem(ManyFiles):
     """fsspec over encrypted objects: `s3cse://bucket/key`, wherever a library takes such URLs.
 
     >>> import pandas  # doctest: +SKIP
@@ -55,6 +57,7 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
     what is done through this object is seen at once. Content is never remembered: each `open` asks anew.
 
     An object may be overwritten between the requests of a library: a file stays with the version it was opened on.
+    `get`, `put`, `copy`, `cat`, `pipe` and `rm` of many files move several at a time, as `ManyFiles` says.
     `cat_ranges` raises errors unless it is told `on_error="return"`: refused bytes must not pass for an answer.
 
     Safe to share between threads; equal if configured equally. fsspec does not cache instances: they are made at no
@@ -359,6 +362,10 @@ class S3CseFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if not truncate and self.exists(path):
             raise NotImplementedError(f"s3://{self._strip_protocol(path)}: the time of an object cannot be changed")
         self.pipe_file(path, b"", **keywords)
+
+    def _size_to_get(self, path: str) -> int:
+        entry = self._tree.lately(self._strip_protocol(path), _HINT_SECONDS)
+        return 0 if entry is None else entry.size or 0
 
     # Moving and removing
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from arrowseal.cancellation import Cancellation, also_cancelled_by
 from arrowseal.outcomes import results
 
 if TYPE_CHECKING:
@@ -14,20 +15,31 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_IN_FLIGHT: Final = 16
+IN_FLIGHT: Final = 16
 
 
-def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """`function` of each item, in their order, sixteen at a time. Raises what the first one that fails raises, after
-    those that had begun have ended.
+def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], at_once: int = IN_FLIGHT) -> list[Result]:
+    """`function` of each item, in their order, sixteen at a time. Raises what the first one that fails raises. After
+    that no more begin, those under way are called off, and all have ended.
     """
     todo = list(items)
     if len(todo) < 2:
         return [function(item) for item in todo]
-    with ThreadPoolExecutor(min(_IN_FLIGHT, len(todo)), thread_name_prefix="arrowseal-fs") as pool:
-        futures = [pool.submit(copy_context().run, function, item) for item in todo]
+    stop = Cancellation()
+
+    def work(item: Item) -> Result:
+        with also_cancelled_by(stop):
+            return function(item)
+
+    with ThreadPoolExecutor(min(at_once, len(todo)), thread_name_prefix="arrowseal-fs") as pool:
+        futures = [pool.submit(copy_context().run, work, item) for item in todo]
         try:
+            done = wait(futures, return_when=FIRST_EXCEPTION).done
+            failed = (at for at, future in enumerate(futures) if future in done and future.exception() is not None)
+            del futures[: next(failed, 0)]
+            del done, failed  # see `outcomes`
             return results(futures)
         except BaseException:
+            stop.cancel()
             pool.shutdown(cancel_futures=True)
             raise
