@@ -76,6 +76,7 @@ def test_an_object_that_cannot_be_rewrapped_is_told_and_the_command_fails(
     assert cli.main(["rewrap", prefix, "--to-key", new_key]) == FAILED
     said = capsys.readouterr()
     assert said.err.startswith(f"arrowseal: refused: {prefix}3")
+    assert said.err.endswith("[here: --encryption-context NAME=VALUE]\n")
     assert "done" in said.out
     assert cli.main(["rewrap", prefix, "--to-key", new_key, "--any-context"]) == DONE
 
@@ -115,7 +116,9 @@ def test_migrate_takes_plain_objects_when_told_to_and_encryption_off_when_told_t
     client = local_servers.client(allow_plaintext=True)
     client.put(prefix + "3.csv", b"n\n1\n", encryption=PLAIN)
     assert cli.main(["migrate", prefix]) == FAILED
-    assert "allow_plaintext=True" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "allow_plaintext=True" in said
+    assert said.endswith("[here: --allow-plaintext]\n")
     assert cli.main(["migrate", prefix, "--allow-plaintext", "--parquet", "--delete-source"]) == DONE
     assert {row.location.name for row in client.list(prefix)} == {"1", "2", "3.parquet"}
     assert client.head(prefix + "3.parquet").encryption == "CSE V3"

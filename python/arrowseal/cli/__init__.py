@@ -145,11 +145,15 @@ def describe(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     line = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, exceptions.ArrowSealError):
-        line = _ARGUMENT.sub(lambda found: _OPTIONS[found[1]], line)
-    for kind, switch in _SWITCHES:
-        if isinstance(error, kind):
-            return f"{line} [here: {switch}]"
+        return with_switch(line, type(error))
     return line
+
+
+def with_switch(line: str, kind: type[exceptions.ArrowSealError]) -> str:
+    """The text of an error of that kind, with the switch of the command that would change the outcome."""
+    line = _ARGUMENT.sub(lambda found: _OPTIONS[found[1]], line)
+    switch = next((switch for one, switch in _SWITCHES if issubclass(kind, one)), None)
+    return line if switch is None else f"{line} [here: {switch}]"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.cli import DONE, FAILED, say
+from arrowseal.cli import DONE, FAILED, say, with_switch
 from arrowseal.cli.connection import connect
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.progress import attached
@@ -93,7 +93,8 @@ def told(report: JobReport) -> int:
     for result in report.results:
         if result.state in ("refused", "changed", "failed"):
             named = result.reason.startswith(f"{result.location}: ")  # some are about what lies beside the object
-            say(f"{result.state}: {result.reason if named else f'{result.location}: {result.reason}'}")
+            reason = result.reason if named else f"{result.location}: {result.reason}"
+            say(f"{result.state}: {reason if result.error is None else with_switch(reason, result.error)}")
         elif result.not_kept:
             say(f"{result.location}: the server did not keep {result.not_kept}")
     summary = report.summary()

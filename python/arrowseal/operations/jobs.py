@@ -97,6 +97,7 @@ def run_job(
 
 def _result(each: Callable[[ListedObject], ObjectResult], listed: ListedObject, asked: str) -> ObjectResult:
     state: State = "failed"
+    kind: type[ArrowSealError] | None = None
     try:
         return each(listed)
     except CredentialsError:
@@ -106,14 +107,19 @@ def _result(each: Callable[[ListedObject], ObjectResult], listed: ListedObject, 
             state = "changed"
         elif isinstance(error, SecurityError | ConfigurationError):
             state = "refused"
-        reason = " ".join(str(error).split())
+        kind, reason = type(error), " ".join(str(error).split())
     except Exception as error:
         # Others' words may quote the content, and the report is a file.
         reason = (
             f"{listed.location}: {type(error).__name__}, whose message is left out because it may quote the content"
         )
     return ObjectResult(
-        location=listed.location, state=state, reason=reason, asked=asked, stored_bytes=listed.stored_bytes
+        location=listed.location,
+        state=state,
+        reason=reason,
+        error=kind,
+        asked=asked,
+        stored_bytes=listed.stored_bytes,
     )
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeAlias
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from arrowseal.exceptions import ArrowSealError
     from arrowseal.store import ListedObject
 
 State = Literal["planned", "done", "already", "skipped", "refused", "changed", "failed"]
@@ -64,11 +65,13 @@ class ObjectResult:
     """What the server did not keep, by the names of boto3."""
     target: str | None = None
     """The new object, where it has another name."""
+    error: type[ArrowSealError] | None = field(default=None, repr=False)
+    """The kind of error that `reason` is the text of. Not in frames and files."""
 
     def as_dict(self) -> dict[str, Any]:
         """A row: `path` in place of the location."""
         return {"path": str(self.location)} | {
-            name: value for name, value in asdict(self).items() if name != "location"
+            name: value for name, value in asdict(self).items() if name not in ("location", "error")
         }
 
     def is_still(self, listed: ListedObject) -> bool:
@@ -82,7 +85,9 @@ class ObjectResult:
         )
 
 
-_COLUMNS: Final = tuple("path" if field.name == "location" else field.name for field in fields(ObjectResult))
+_COLUMNS: Final = tuple(
+    "path" if one.name == "location" else one.name for one in fields(ObjectResult) if one.name != "error"
+)
 
 
 @dataclass(frozen=True)
