@@ -204,7 +204,13 @@ def _config(service: str, session: boto3.Session) -> Config | None:
         # Attempts stay boto3's. Each of many threads may ask for a data key, and to connect takes longer than to ask.
         return Config(max_pool_connections=_POOLED) if service == "kms" else None
     # The rest of it is merged name by name, but this one name stands for all settings of S3.
-    given: Any = session._session.get_default_client_config()  # noqa: SLF001 - boto3 has no way to it
+    below: Any = session._session  # noqa: SLF001 - boto3 has no way to it
+    if isinstance(below.get_scoped_config().get("s3"), str):  # of which botocore makes an AttributeError
+        raise ConfigurationError(
+            "no S3 client: `s3` has a single value in the AWS configuration file, where it is a section of settings, "
+            "each in an indented line of its own"
+        )
+    given: Any = below.get_default_client_config()
     settings: Any = dict(getattr(given, "s3", None) or {}, payload_signing_enabled=False)
     return Config(
         # One budget, ours: attempts below it would multiply with its own.

@@ -182,6 +182,15 @@ def test_what_boto3_does_not_send_is_not_tried_again(url: str, options: dict[str
     assert not isinstance(refused.value, UnavailableError)
 
 
+def test_a_configuration_file_with_a_value_in_place_of_the_section_of_s3_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[default]\ns3 = path\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(ConfigurationError, match="`s3` has a single value in the AWS configuration file"):
+        Client("alias/tables", region_name="eu-west-1").get(URL)
+
+
 def test_neither_is_what_it_does_not_send_to_kms() -> None:
     client = Client("alias/tables", session=session(signature_version="none"), kms_endpoint_url="http://localhost:1")
     with pytest.raises(ConfigurationError, match=f"{URL}: KMS GenerateDataKey.*Unknown Signature Version"):
