@@ -222,16 +222,19 @@ def _translated(error: Exception, subject: str, action: str) -> ArrowSealError |
         return _translate(error, subject, action)
     if isinstance(error, BotoCoreError):
         return KmsUnavailableError(f"{subject}: KMS cannot be reached ({type(error).__name__}): {error}")
-    if isinstance(error, (KeyError, ResponseParserError)) or _raised_by_parsers(error):
+    if isinstance(error, (KeyError, ResponseParserError)) or _of_an_answer(error):
         # What is left of an answer that broke off is no JSON, or for botocore one without content. One that was
         # damaged, or compressed on its way, is no base64 or no text.
         return KmsUnavailableError(f"{subject}: the answer of KMS broke off, or is none")
     return None
 
 
-def _raised_by_parsers(error: Exception) -> bool:
-    frames = (frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__))
-    return "botocore.parsers" in frames
+def _of_an_answer(error: Exception) -> bool:
+    """Whether reading an answer raised it: the parsers, or what stands above them, which took `null` for an object."""
+    frames = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
+    innermost = frames[-1] if frames else None
+    built_in = isinstance(error, (AttributeError, TypeError))
+    return "botocore.parsers" in frames or (built_in and innermost in ("botocore.endpoint", "botocore.model"))
 
 
 def _translate(error: Any, subject: str, action: str) -> ArrowSealError:

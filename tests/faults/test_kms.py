@@ -162,8 +162,9 @@ CANARY = base64.b64encode(b"the canary of a data key").decode()
         json.dumps({"Plaintext": CANARY}).encode() + b"\xff",
         json.dumps([CANARY]).encode(),
         b'{"Plaintext": 5}',
+        b"null",
     ],
-    ids=["compressed", "no base64", "no text", "no object", "no string"],
+    ids=["compressed", "no base64", "no text", "no object", "no string", "null"],
 )
 def test_an_answer_that_is_none_is_asked_for_again_and_no_error_holds_it(
     raw_s3: Any, bucket: str, slept: list[float], body: bytes
