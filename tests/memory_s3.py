@@ -84,7 +84,8 @@ class MemoryS3:
 
     `open_uploads` are those that nobody completed or aborted; `uploads` has the headers of each that ever began.
     `ignored` names operations whose conditions are not looked at, as some servers do. With `capitals` names of headers
-    are answered in capitals, `X-Amz-Meta-Team`, as by servers that are written in Go.
+    are answered in capitals, `X-Amz-Meta-Team`, as by servers that are written in Go. With `weak` all ETags are weak,
+    which fit no `If-Match`.
     """
 
     def __init__(self) -> None:
@@ -93,6 +94,7 @@ class MemoryS3:
         self.uploads: dict[str, dict[str, str]] = {}
         self.ignored: set[str] = set()
         self.capitals = False
+        self.weak = False
         self._completed: dict[str, Stored] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -121,6 +123,8 @@ class MemoryS3:
 
     def _described(self, stored: Stored) -> dict[str, str]:
         described = _described(stored)
+        if self.weak:
+            described["ETag"] = "W/" + described["ETag"]
         return {name.title(): value for name, value in described.items()} if self.capitals else described
 
     def _put(self, request: _Request) -> Answer:
@@ -267,7 +271,8 @@ class MemoryS3:
         stored = self.objects.get(request.path)
         if stored is None:
             raise Refusal(404, "NoSuchKey")
-        if request.headers.get("if-match", stored.etag).strip('"') != stored.etag:
+        asked = request.headers.get("if-match")
+        if asked is not None and (self.weak or asked.strip('"') != stored.etag):
             raise Refusal(412, "PreconditionFailed")
         return stored
 

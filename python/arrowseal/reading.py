@@ -10,6 +10,7 @@ from arrowseal import _core, instruction_file
 from arrowseal import metadata as content_metadata
 from arrowseal.encryption import CSE, PLAIN, Encryption, Plain, check_context
 from arrowseal.envelope import ReadRules, admit, cbc_failure
+from arrowseal.etags import check_same, if_match
 from arrowseal.exceptions import (
     AuthenticationError,
     ChecksumMismatchError,
@@ -265,8 +266,10 @@ class Reader:
 
     def _stored_crc32(self, stored: StoredObject, arguments: Mapping[str, Any], operation: Operation) -> str:
         """Asked for by itself, since few servers tell it with a range. Raises `NoChecksumError`."""
-        same = {"IfMatch": f'"{stored.etag}"', "ChecksumMode": "ENABLED"}
-        crc32 = self.store.head(stored.location, operation, arguments=dict(arguments) | same).crc32
+        asked = dict(arguments) | if_match(stored.etag) | {"ChecksumMode": "ENABLED"}
+        head = self.store.head(stored.location, operation, arguments=asked)
+        check_same(head, stored.etag)
+        crc32 = head.crc32
         if crc32 is None:
             raise NoChecksumError(
                 f"{stored.location}: no CRC32 of the whole object is stored with it, so that its bytes cannot be "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from arrowseal.boto3_bodies import Boto3Body
 from arrowseal.certificates import certificate_problem, within
 from arrowseal.credentials import credentials_error
+from arrowseal.etags import etag_of
 from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
@@ -172,7 +173,7 @@ class Boto3Store(Boto3Attributes):
                 **known(s3, "CopyObject", arguments),
             )
         etag = answered(answered(answer, "CopyObjectResult", target), "ETag", target)
-        return WrittenObject(etag.strip('"'), answer.get("VersionId"))
+        return WrittenObject(etag_of(etag), answer.get("VersionId"))
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:
         # S3 has no error for one that is gone; other servers do, some only for one that goes at that moment.
@@ -194,7 +195,7 @@ class Boto3Store(Boto3Attributes):
             for row in page.get("CommonPrefixes", ())
         ]
         objects = [
-            ListedObject(ObjectLocation(bucket, row["Key"]), row["Size"], row["LastModified"], row["ETag"].strip('"'))
+            ListedObject(ObjectLocation(bucket, row["Key"]), row["Size"], row["LastModified"], etag_of(row["ETag"]))
             for row in page.get("Contents", ())
         ]
         truncated = answered(page, "IsTruncated", ObjectLocation(bucket, prefix))

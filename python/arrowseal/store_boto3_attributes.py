@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from arrowseal.etags import etag_of
 from arrowseal.exceptions import TransferError
 from arrowseal.s3_errors import RangeError, UnexplainedError
 from arrowseal.store import ObjectAttributes, StoredObject, in_lower_case
@@ -118,7 +119,7 @@ def stored_object(location: ObjectLocation, answer: Any) -> StoredObject:
         location=location,
         metadata=in_lower_case(answer.get("Metadata", {})),
         stored_bytes=stored_bytes,
-        etag=answer.get("ETag", "").strip('"'),
+        etag=etag_of(answer.get("ETag", "")),
         version_id=answer.get("VersionId"),
         last_modified=answer.get("LastModified"),
         content_type=answer.get("ContentType"),

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.boto3_bodies import PayloadBody
+from arrowseal.etags import etag_of
 from arrowseal.exceptions import TransferError, UploadNotFoundError
 from arrowseal.location import ObjectLocation
 from arrowseal.store import OpenUpload, StoredRange, WrittenObject, WrittenPart
@@ -202,7 +203,7 @@ def answered(answer: Any, name: str, location: ObjectLocation) -> Any:
 
 def written(answer: Any, location: ObjectLocation) -> WrittenObject:
     """What an answer says of the object that was written."""
-    return WrittenObject(answered(answer, "ETag", location).strip('"'), answer.get("VersionId"))
+    return WrittenObject(etag_of(answered(answer, "ETag", location)), answer.get("VersionId"))
 
 
 def known(s3: S3Client, action: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

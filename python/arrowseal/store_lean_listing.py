@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus, urlsplit
 from xml.etree import ElementTree
 
+from arrowseal.etags import etag_of
 from arrowseal.location import ObjectLocation
 from arrowseal.store import ListedObject
 
@@ -40,7 +41,7 @@ def page_of(bucket: str, content: bytes) -> tuple[list[ListedObject], str | None
             if node.tag == space + "Contents":
                 row = {field.tag: field.text or "" for field in node}
                 location = ObjectLocation(bucket, decoded(row[key]))
-                objects.append(ListedObject(location, int(row[size]), _time(row[changed]), row[etag].strip('"')))
+                objects.append(ListedObject(location, int(row[size]), _time(row[changed]), etag_of(row[etag])))
             elif node.tag == space + "CommonPrefixes":
                 places = (ObjectLocation(bucket, decoded(one.text or "")) for one in node)
                 prefixes += [ListedObject(place, is_prefix=True) for place in places]

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
+from arrowseal.etags import etag_of
 from arrowseal.exceptions import StoreUnansweredError, TransferError
 from arrowseal.fork_lock import ForkLock
 from arrowseal.metadata import RESERVED_NAMES
@@ -258,7 +259,7 @@ def _stored_object(location: ObjectLocation, result: Any) -> StoredObject:
         location=location,
         metadata=in_lower_case({name: value for name, value in attributes.items() if name not in _ATTRIBUTES}),
         stored_bytes=meta["size"],
-        etag=(meta["e_tag"] or "").strip('"'),
+        etag=etag_of(meta["e_tag"] or ""),
         version_id=meta["version"],
         last_modified=meta["last_modified"],
         content_type=attributes.get("Content-Type"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from arrowseal import _core
 from arrowseal.cancellation import cancellation
+from arrowseal.etags import check_same, if_match
 from arrowseal.exceptions import ConfigurationError, TransferError, UnavailableError
 from arrowseal.in_flight import Ending, InFlight, enough_when_fast
 from arrowseal.retries import STORE_RETRIES, RetryOptions
@@ -145,8 +146,14 @@ class Transfer:
 
     def request(self, start: int, end: int, etag: str | None) -> tuple[StoredObject, Body]:
         """Start a GET of `[start, end)` of the object with that ETag. A negative start counts from the end."""
-        arguments = dict(self.arguments) | ({"IfMatch": f'"{etag}"'} if etag else {})
-        return self.store.get(self.location, self.operation, byte_range=(start, end), arguments=arguments)
+        arguments = dict(self.arguments) | (if_match(etag) if etag else {})
+        answer, body = self.store.get(self.location, self.operation, byte_range=(start, end), arguments=arguments)
+        try:
+            check_same(answer, etag or answer.etag)
+        except BaseException:
+            body.close()
+            raise
+        return answer, body
 
     def at_once(
         self, start: int, end: int, body: Body | None, budget: Budget, ending: Ending | None = None
