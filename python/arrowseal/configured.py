@@ -6,7 +6,9 @@ them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from arrowseal.connections import Connections
 from arrowseal.counters import Counters
@@ -21,7 +23,7 @@ from arrowseal.transfer import TransferOptions
 from arrowseal.writing import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import boto3
     from mypy_boto3_kms import KMSClient
@@ -32,6 +34,30 @@ if TYPE_CHECKING:
     from arrowseal.keyring import Keyring
     from arrowseal.legacy import Legacy
     from arrowseal.progress import ProgressOption
+
+Owner = TypeVar("Owner")
+Arguments = ParamSpec("Arguments")
+
+
+def _named_as_called(
+    init: Callable[Concatenate[Owner, Arguments], None],
+) -> Callable[Concatenate[Owner, Arguments], None]:
+    """Errors of arguments name what was called, and for an unknown one the option that may be meant."""
+    known = [*inspect.signature(init).parameters][1:]
+    init.__qualname__ = "Client"
+
+    @functools.wraps(init)
+    def checked(self: Owner, /, *args: Arguments.args, **options: Arguments.kwargs) -> None:
+        for name in options.keys() - known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, 1)
+            hint = f": {near[0]}= may be meant" if near else ""
+            message = f"{type(self).__name__}() got an unexpected keyword argument {name!r}{hint}"
+            raise TypeError(message)
+        init(self, *args, **options)
+
+    return checked
 
 
 class Configured:
@@ -89,6 +115,7 @@ class Configured:
         ConfigurationError: the options contradict each other (`PolicyConflictError` where the policy forbids a format).
     """
 
+    @_named_as_called
     def __init__(
         self,
         kms_key_id: str | Mapping[str, str] | None = None,

@@ -139,6 +139,18 @@ def test_settings_of_another_type_are_refused_when_they_are_made(made: Callable[
         made()
 
 
+@pytest.mark.parametrize("make", [Client, arrowseal.configure, Client("alias/a").replace])
+def test_an_unknown_option_is_told_with_the_client_and_the_option_that_may_be_meant(make: Callable[..., Any]) -> None:
+    with pytest.raises(
+        TypeError, match=r"^Client\(\) got an unexpected keyword argument 'kms_key': kms_key_id="
+    ):
+        make(kms_key="alias/b")
+    with pytest.raises(TypeError, match=r"^Client\(\) got an unexpected keyword argument 'zzz'$"):
+        make(zzz=1)
+    with pytest.raises(TypeError, match=r"^Client\(\) takes from 1 to 2 positional arguments"):
+        Client("alias/a", "eu-west-1")  # type: ignore[call-arg, misc]
+
+
 def test_a_client_pickles_by_reference_and_not_with_boto3_objects() -> None:
     client = Client("alias/a", region_name="eu-west-1", encryption_context={"team": "weather"})
     assert pickle.loads(pickle.dumps(client)).options == client.options
