@@ -108,7 +108,8 @@ class LearntEndpoints:
         finally:
             self._local.sent = None
         if sent:
-            self._endpoints[location.bucket] = self._endpoint(location, *sent[-1])
+            with contextlib.suppress(Exception):  # a refresh of credentials that fails after the call did not
+                self._endpoints[location.bucket] = self._endpoint(location, *sent[-1])
 
     def _sent(self, request: Any, **_: Any) -> None:
         sent = getattr(self._local, "sent", None)

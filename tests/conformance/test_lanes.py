@@ -124,6 +124,23 @@ def test_refreshed_credentials_sign_the_next_request(
     assert ["Credential=SECOND" in each["authorization"] for each in headers] == [False, False, True]
 
 
+def test_credentials_that_cannot_be_refreshed_after_a_request_do_not_take_its_answer_back(
+    moto: Server, sealed: ObjectLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = moto.connections(moto.session())
+    store, endpoints = lane_over(connections, "boto3"), connections.endpoints()
+
+    def refuse() -> Any:
+        raise RuntimeError
+
+    with monkeypatch.context() as once:
+        once.setattr(endpoints, "frozen_credentials", refuse)
+        assert read(store, sealed) == CONTENT
+    assert endpoints.of(sealed.bucket) is None
+    assert read(store, sealed) == CONTENT
+    assert endpoints.of(sealed.bucket) is not None
+
+
 @pytest.mark.parametrize("lane", LANES)
 def test_a_connection_that_the_server_closed_meanwhile_costs_no_attempt(
     local_servers: LocalServers, moto: Server, lane: str, sealed: ObjectLocation
