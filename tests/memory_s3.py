@@ -85,7 +85,7 @@ class MemoryS3:
     `open_uploads` are those that nobody completed or aborted; `uploads` has the headers of each that ever began.
     `ignored` names operations whose conditions are not looked at, as some servers do. With `capitals` names of headers
     are answered in capitals, `X-Amz-Meta-Team`, as by servers that are written in Go. With `weak` all ETags are weak,
-    which fit no `If-Match`.
+    which fit no `If-Match`. Without `tells_sizes` ranges are of objects of any size (`/*`).
     """
 
     def __init__(self) -> None:
@@ -95,6 +95,7 @@ class MemoryS3:
         self.ignored: set[str] = set()
         self.capitals = False
         self.weak = False
+        self.tells_sizes = True
         self._completed: dict[str, Stored] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -143,7 +144,8 @@ class MemoryS3:
         if start >= size:
             raise Refusal(416, "InvalidRange")
         end = min(int(asked[2]) + 1 if asked[1] and asked[2] else size, size)
-        return Answer(206, described | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}, stored.body[start:end])
+        content_range = f"bytes {start}-{end - 1}/{size if self.tells_sizes else '*'}"
+        return Answer(206, described | {"Content-Range": content_range}, stored.body[start:end])
 
     def _head(self, request: _Request) -> Answer:
         stored = self._found(request)

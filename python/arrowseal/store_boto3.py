@@ -71,6 +71,7 @@ class Boto3Store(Boto3Attributes):
     ) -> tuple[StoredObject, Body]:
         start, end = byte_range
         asked = {"Range": f"bytes={start}-{end - 1}" if start >= 0 else f"bytes={start}"}
+        length = end - start if start >= 0 else -start
         try:
             answer = self.answer("GetObject", location, operation, asked | dict(arguments))
         except RangeError:
@@ -78,7 +79,12 @@ class Boto3Store(Boto3Attributes):
                 raise
             # No range of an empty object can be satisfied.
             answer = self.answer("GetObject", location, operation, arguments)
-        return stored_object(location, answer), Boto3Body(location, answer["Body"])
+        body = Boto3Body(location, answer["Body"])
+        try:
+            return stored_object(location, answer, length), body
+        except StoreError:
+            body.close()
+            raise
 
     def head(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> StoredObject:
         return stored_object(location, self.answer("HeadObject", location, operation, arguments))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from arrowseal.etags import etag_of
-from arrowseal.exceptions import TransferError
+from arrowseal.exceptions import StoreError, TransferError
 from arrowseal.s3_errors import RangeError, UnexplainedError
 from arrowseal.store import ObjectAttributes, StoredObject, in_lower_case
 from arrowseal.store_boto3_uploads import Boto3Uploads, answered
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arrowseal.location import ObjectLocation
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_PARTIAL: Final = 206
 _SSE_LABELS: Final = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
 HEADERS: Final = (
     "ContentType",
@@ -108,12 +109,23 @@ class Boto3Attributes(Boto3Uploads):
         return {name: ", ".join(grantees) for name, grantees in listed.items()}
 
 
-def stored_object(location: ObjectLocation, answer: Any) -> StoredObject:
-    """The headers of a GET or HEAD. Raises `TransferError` if no length is announced."""
-    content_range = _CONTENT_RANGE.fullmatch(answer.get("ContentRange") or "")
+def stored_object(location: ObjectLocation, answer: Any, asked: int | None = None) -> StoredObject:
+    """The headers of a GET, of a range of `asked` bytes, or HEAD. Raises `TransferError` if no length is announced,
+    `StoreError` for a part of an object without the size of the whole: that was taken for all there is.
+    """
+    told = answer.get("ContentRange") or ""
+    content_range = _CONTENT_RANGE.fullmatch(told)
     stored_bytes = int(content_range[1]) if content_range else answer.get("ContentLength")
     if stored_bytes is None:
         raise TransferError(f"{location}: the server announced no length")
+    if content_range is None and stored_bytes == asked:  # what is shorter is the whole
+        if told:
+            raise StoreError(
+                f"{location}: the server does not tell the size of the object with a range of it (Content-Range: "
+                f"{told}): ask S3 itself, without what stands before it (endpoint_url=)"
+            )
+        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == _PARTIAL:
+            raise TransferError(f"{location}: the server does not tell which range it sent, nor of how much")
     label = "SSE-C" if answer.get("SSECustomerAlgorithm") else _SSE_LABELS.get(answer.get("ServerSideEncryption", ""))
     return StoredObject(
         location=location,

@@ -245,6 +245,7 @@ def _in_botocores_words(response: Answer | Any) -> dict[str, Any]:
         names[known] = f"{names[known]}, {value}" if known in names else value
     answer: dict[str, Any] = {name: found[header] for name, header in _ANSWERED.items() if header in found}
     answer |= {"Metadata": metadata, "Body": body, "LastModified": _date(found.get("last-modified"))}
+    answer["ResponseMetadata"] = {"HTTPStatusCode": response.status_code}
     if "content-length" in found:
         answer["ContentLength"] = int(found["content-length"])
     return answer

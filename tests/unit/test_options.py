@@ -141,9 +141,7 @@ def test_settings_of_another_type_are_refused_when_they_are_made(made: Callable[
 
 @pytest.mark.parametrize("make", [Client, arrowseal.configure, Client("alias/a").replace])
 def test_an_unknown_option_is_told_with_the_client_and_the_option_that_may_be_meant(make: Callable[..., Any]) -> None:
-    with pytest.raises(
-        TypeError, match=r"^Client\(\) got an unexpected keyword argument 'kms_key': kms_key_id="
-    ):
+    with pytest.raises(TypeError, match=r"^Client\(\) got an unexpected keyword argument 'kms_key': kms_key_id="):
         make(kms_key="alias/b")
     with pytest.raises(TypeError, match=r"^Client\(\) got an unexpected keyword argument 'zzz'$"):
         make(zzz=1)
