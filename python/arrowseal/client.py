@@ -348,6 +348,7 @@ class Client(Configured):
         *,
         encryption: Encryption | None = None,
         source_encryption: Encryption | None = None,
+        version_id: str | None = None,
     ) -> None:
         """Copy an object inside S3, with its metadata, segment index and, where the client looks for those, instruction
         file: it stays sealed, and is not read here.
@@ -356,6 +357,7 @@ class Client(Configured):
             encryption: how the server encrypts the copy, sealed or not: `SSE_S3()`, `SSE_KMS(...)` or `SSE_C(key)`. By
                 default as the bucket's settings say: what the server did with the source does not go along.
             source_encryption: `SSE_C(key)` for a source that needs it.
+            version_id: the version of the source, the newest if not given. Only the newest has an index to take along.
 
         Raises:
             ConfigurationError: `CSE(...)`: a copy inside S3 can neither seal nor open. Or the client has a
@@ -365,10 +367,11 @@ class Client(Configured):
         origin, goal = locate(source), locate(target)
         self._keyrings.check_moved(origin, goal)
         arguments, reading = copy_arguments(encryption), copy_arguments(source_encryption, reading=True)
+        reading |= version_arguments(version_id)
         suffix = self._options.instruction_files
         with (
             self.counters.operation("copy", goal) as operation,
-            copied_along(self._store, origin, goal, suffix, operation, arguments),
+            copied_along(self._store, origin, goal, suffix, operation, arguments, version_id),
         ):
             self._store.copy(origin, goal, operation, arguments=arguments, source_arguments=reading)
 

@@ -8,6 +8,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from arrowseal import instruction_file
+from arrowseal.exceptions import StoreError
 from arrowseal.location import COMPACTING
 from arrowseal.segment_index import copy_index, delete_index
 
@@ -34,9 +35,11 @@ def copied_along(
     suffix: str | None,
     operation: Operation,
     arguments: Mapping[str, Any],
+    version_id: str | None = None,
 ) -> Iterator[None]:
     """What belongs to an object goes where the block copies the object: its instruction file before it, and taken back
-    if the block raises, its index after it. Raises `LocationError` before any request where the target's key is that of
+    if the block raises, its index after it. There is one index for all versions, that of the newest: a copy of another
+    one has none. Raises `LocationError` before any request where the target's key is that of
     an instruction file; `StoreError`s, `CredentialsError`.
     """
     beside = None
@@ -45,7 +48,17 @@ def copied_along(
         beside = instruction_file.of_copy(store, source, target, suffix, operation, arguments)
     with instruction_file.in_step(beside):
         yield
-    copy_index(store, source, target, operation, arguments)
+    if version_id is None or _is_newest(store, source, version_id, operation):
+        copy_index(store, source, target, operation, arguments)
+    else:
+        delete_index(store, target, operation)
+
+
+def _is_newest(store: RetryingStore, location: ObjectLocation, version_id: str, operation: Operation) -> bool:
+    try:
+        return store.head(location, operation, arguments={}).version_id == version_id
+    except StoreError:
+        return False  # deleted, or not to be looked at without its customer key: without an index nothing is wrong
 
 
 def delete_along(store: RetryingStore, location: ObjectLocation, suffix: str | None, operation: Operation) -> None:

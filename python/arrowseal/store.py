@@ -138,6 +138,7 @@ class StoredRange:
     def arguments(self) -> dict[str, Any]:
         """How a copy names its source."""
         origin = {"Bucket": self.source.location.bucket, "Key": self.source.location.key}
+        origin |= {name: value for name, value in self.source_arguments.items() if name == "VersionId"}
         keys = {
             f"CopySource{name}": key for name, key in self.source_arguments.items() if name.startswith("SSECustomer")
         }
@@ -323,7 +324,7 @@ class Store(Protocol):
         source_arguments: Mapping[str, Any] = NOTHING,
     ) -> None:
         """Copy inside the server, with metadata. `arguments` say how the server encrypts the copy, `source_arguments`,
-        those of a read, what it needs to read the source.
+        those of a read, what it needs to read the source, and which version of it.
         """
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:

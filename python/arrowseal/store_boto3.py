@@ -143,7 +143,7 @@ class Boto3Store(Boto3Attributes):
             if stored.stored_bytes > _COPY_LIMIT:
                 kept = self.attributes(source, operation, arguments=source_arguments)
                 headers = {name: value for name, value in kept.arguments.items() if name in HEADERS}
-                tags = {"Tagging": self.tags(source, operation)} if kept.tags else {}
+                tags = {"Tagging": self.tags(source, operation, source_arguments.get("VersionId"))} if kept.tags else {}
                 given = {**headers, **tags, **arguments}
                 self.copy_in_parts(kept.stored, target, operation, arguments=given, source_arguments=source_arguments)
                 return

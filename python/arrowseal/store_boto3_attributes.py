@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from arrowseal.etags import etag_of
 from arrowseal.exceptions import StoreError, TransferError
+from arrowseal.location import version_arguments
 from arrowseal.s3_errors import RangeError, UnexplainedError
 from arrowseal.store import ObjectAttributes, StoredObject, in_lower_case
 from arrowseal.store_boto3_uploads import Boto3Uploads, answered
@@ -82,9 +83,10 @@ class Boto3Attributes(Boto3Uploads):
         with self.request(location, operation, "GetObject", arguments) as s3:
             return s3.head_object(**named)
 
-    def tags(self, location: ObjectLocation, operation: Operation) -> str:
+    def tags(self, location: ObjectLocation, operation: Operation, version_id: str | None = None) -> str:
+        version: Any = version_arguments(version_id)
         with self.request(location, operation, "GetObjectTagging", {}) as s3:
-            answer: Any = s3.get_object_tagging(Bucket=location.bucket, Key=location.key)
+            answer: Any = s3.get_object_tagging(Bucket=location.bucket, Key=location.key, **version)
         return urlencode([(tag["Key"], tag["Value"]) for tag in answered(answer, "TagSet", location)])
 
     def grants(self, location: ObjectLocation, operation: Operation) -> dict[str, str]:

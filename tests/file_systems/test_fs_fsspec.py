@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from broken_servers import BrokenServers
 
     from arrowseal.encryption import Encryption
+    from arrowseal.local import LocalServers
 
 TABLE = pa.table({"n": range(1000), "k": ["x", "y"] * 500})
 
@@ -280,11 +281,20 @@ def test_an_empty_version_id_is_not_taken_for_the_newest_version(fs: S3CseFileSy
             ask(f"{lake}/a", version_id="")
 
 
-def test_a_copy_of_an_old_version_is_refused_and_not_made_of_the_newest(fs: S3CseFileSystem, lake: str) -> None:
-    fs.pipe_file(f"{lake}/a", b"1")
-    with pytest.raises(ConfigurationError, match="version_id='old'"):
-        fs.cp(f"{lake}/a", f"{lake}/b", version_id="old")
-    assert not fs.exists(f"{lake}/b")
+def test_a_copy_of_an_old_version_is_of_that_one_onto_its_own_name_too(
+    local_environ: dict[str, str], local_servers: LocalServers, raw_s3: Any, bucket: str
+) -> None:
+    raw_s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    fs, lake = S3CseFileSystem(kms_key_id=local_servers.kms_key_arn, skip_instance_cache=True), bucket
+    fs.pipe_file(f"{lake}/a", b"old")
+    old = fs.info(f"{lake}/a")["VersionId"]
+    fs.pipe_file(f"{lake}/a", b"newest")
+    fs.cp(f"{lake}/a", f"{lake}/b", version_id=old)
+    assert fs.cat_file(f"{lake}/b") == b"old"
+    fs.cp_file(f"{lake}/a", f"{lake}/a", version_id=old)
+    assert fs.cat_file(f"{lake}/a") == b"old"
+    with pytest.raises(ConfigurationError, match="names no version"):
+        fs.cp_file(f"{lake}/a", f"{lake}/b", version_id="")
 
 
 @pytest.mark.parametrize("arm", [PLAIN, CSE(encryption_context={"team": "w"})], ids=["PLAIN", "CSE under a context"])

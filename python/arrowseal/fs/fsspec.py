@@ -370,17 +370,13 @@ class S3CseFileSystem(ManyFiles):
     # Moving and removing
 
     def cp_file(self, path1: str, path2: str, version_id: str | None = None, **_: Any) -> None:
-        """Copy a file inside S3: it stays sealed. Raises `ConfigurationError` for a `version_id`."""
+        """Copy a file inside S3, or a version of it: it stays sealed."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        if version_id is not None:
-            raise ConfigurationError(
-                f"s3://{source}: copies are of the newest version: read version_id={version_id!r}, and write that"
-            )
         if self._is_known_directory(source):
             self.mkdir(target)
             return
         try:
-            self._tree.copy(source, target)
+            self._tree.copy(source, target, version_id)
         except ObjectNotFoundError:
             if not self.isdir(source):
                 raise

@@ -161,11 +161,13 @@ class Tree:
         self.access.client.delete(location_of(path))
         self.recent.forget(bare(path))
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy a file inside S3: it stays sealed. Onto itself nothing is done, which S3 refuses. Raises what
-        `Client.copy` does.
+    def copy(self, source: str, target: str, version_id: str | None = None) -> None:
+        """Copy a file inside S3, or a version of it: it stays sealed. Onto itself nothing is done, which S3 refuses.
+        Raises what `Client.copy` does.
         """
         origin, goal, keywords = location_of(source), location_of(target), self.access.copy_keywords()
+        if version_id is not None:
+            keywords = {**keywords, "version_id": version_id}
         if origin == goal and not keywords:
             self.access.client.head(origin)  # it has to be there
             return
