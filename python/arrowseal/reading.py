@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from arrowseal import _core, instruction_file
 from arrowseal import metadata as content_metadata
@@ -31,7 +31,7 @@ from arrowseal.suites import AnyContext, Format
 from arrowseal.transfer import Download
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from arrowseal._core import PlaintextBuffer, UnauthenticatedBuffer
     from arrowseal.counters import Operation
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from arrowseal.options import ClientOptions
     from arrowseal.retrying import RetryingStore
     from arrowseal.store import StoredObject
+
+Taken = TypeVar("Taken")
 
 _USUAL_ARM: Final = CSE()
 _SUITE_IDS: Final = {one.name: one.suite.id for one in Format}
@@ -241,11 +243,12 @@ class Reader:
                     kms_key_arn = unlocked.kms_key_arn
                     with unlocked.authenticating():
                         with operation.timed("crypto"):
-                            opener = unlocked.opener()
+                            opener = _held(stored.location, unlocked.opener)
                         buffer: Any = download.receive(opener)
                 else:
                     expected = self._stored_crc32(stored, request.arguments, operation) if verify_checksum else None
-                    buffer = download.receive(_core.PlainReceiver(stored.stored_bytes))
+                    receiver = _held(stored.location, lambda: _core.PlainReceiver(stored.stored_bytes))
+                    buffer = download.receive(receiver)
                     if expected is not None:
                         _compare(buffer, expected, stored, operation)
             finally:
@@ -326,6 +329,15 @@ class Reader:
                 f"{suffix} is not there: restore it, or read with the suffix that it has (instruction_files=)"
             )
         return found
+
+
+def _held(location: ObjectLocation, take: Callable[[], Taken]) -> Taken:
+    """What takes the memory of a whole object. Raises a `MemoryError` that names the object."""
+    try:
+        return take()
+    except MemoryError as error:
+        message = f"{location}: {error}: read it in pieces, by Client.open or Client.object"
+        raise MemoryError(message) from None
 
 
 def _compare(content: UnauthenticatedBuffer, expected: str, stored: StoredObject, operation: Operation) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from broken_bodies import Fault, operation_of, part_of
 
+from arrowseal import PLAIN
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -230,6 +232,7 @@ def test_no_operation_takes_a_file(servers: BrokenServers, run: Run) -> None:
 def test_memory_that_is_not_there_is_an_error_and_the_client_goes_on(servers: BrokenServers, run: Run) -> None:
     servers.client().put("s3://bucket/large", bytes(192 * MIB))
     servers.client().put("s3://bucket/small", b"small")
+    servers.client().put("s3://bucket/plain", bytes(192 * MIB), encryption=PLAIN)
     code = """
         import resource
 
@@ -239,24 +242,28 @@ def test_memory_that_is_not_there_is_an_error_and_the_client_goes_on(servers: Br
             sys.argv[1], region_name="eu-west-1", endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3],
             transfer=TransferOptions(part_bytes=256 * 2**20, concurrency=1),
         )
+        plain = one.replace(allow_plaintext=True, transfer=TransferOptions(concurrency=1))
+        plain.get("s3://bucket/small")
         one.put("s3://bucket/warm", b"x")
         with open("/proc/self/statm") as statm:
             in_use = int(statm.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (in_use + 96 * 2**20,) * 2)
         for attempt in (
             lambda: client.get("s3://bucket/large"),
+            lambda: plain.get("s3://bucket/plain"),
             lambda: one.put("s3://bucket/o", content),
             lambda: one.open("s3://bucket/o", "wb").write(content),
         ):
             try:
                 attempt()
             except (MemoryError, ArrowSealError) as error:
-                print(type(error).__name__)
+                print(type(error).__name__, *[word for word in str(error).split() if word.startswith("s3:")])
         assert client.get("s3://bucket/small") == b"small"
         client.put("s3://bucket/new", b"new")
     """
-    assert finished(run(code, MALLOC_ARENA_MAX="1")).split() == ["MemoryError"] * 3
-    there = ["_arrowseal.large.index", "large", "new", "small", "warm"]
+    told = ["MemoryError s3://bucket/large:", "MemoryError s3://bucket/plain:", "MemoryError", "MemoryError"]
+    assert finished(run(code, MALLOC_ARENA_MAX="1")).splitlines() == told
+    there = ["_arrowseal.large.index", "large", "new", "plain", "small", "warm"]
     assert sorted(servers.s3.server.objects) == [f"/bucket/{key}" for key in there]
     assert not servers.s3.server.open_uploads
 
