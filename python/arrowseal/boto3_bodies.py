@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import socket
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import TransferError
-from arrowseal.idle_connections import Answer
+from arrowseal.idle_connections import Answer, shut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +55,7 @@ class Boto3Body:
         received = getattr(self._direct, "fp", None)  # None at the end of the body
         connection = getattr(getattr(received, "raw", None), "_sock", None)
         if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            shut(connection)
 
     def close(self) -> None:
         if self._direct is not None and self._direct.isclosed():

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 2**14  # a head, and most small objects with it
 _LONGEST_HEAD: Final = 2**18
 _END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
+_INTERIM: Final = re.compile(rb"HTTP/1\.1 1\d\d[ \r\n]")
 _STATUS: Final = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [^\r\n]*)?")
+_WITHOUT_BODY: Final = (b"204", b"304")  # whatever length they tell
 _FIELD: Final = re.compile(r"\n([!#-'*+.0-9A-Z^-z|~-]+):[ \t]*([^\r\n]*)")
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _BOTOCORES: Final = ("botocore.", "urllib3.")
@@ -84,7 +86,8 @@ class IdleConnections:
         except AttributeError:  # another version of it
             return None
         scheme, _, rest = base.partition("://")
-        host = rest.partition("/")[0].removesuffix(_DEFAULT_PORTS.get(scheme, ""))
+        # As the signer and urllib3 write it: a server looks at the signature with what it is sent.
+        host = rest.partition("/")[0].lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))
         return None if "@" in host else (pool, host)
 
 
@@ -136,8 +139,7 @@ class Answer:
         """From another thread, before `close`: who waits for bytes waits no more."""
         connection = getattr(self._connection, "sock", None)
         if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            shut(connection)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -147,6 +149,16 @@ class Answer:
             self._pool._put_conn(connection)  # noqa: SLF001
         else:
             _give_up(connection, self._pool)
+
+
+def shut(connection: Any) -> None:
+    """End a connection under whoever reads from it."""
+    with contextlib.suppress(OSError):
+        if isinstance(connection, socket.socket):
+            # Below TLS, of which SSLSocket's own lets go first: what is read then is what was sent, still encrypted.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        else:
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Measured:
@@ -233,11 +245,16 @@ def _idle(pool: Any) -> Any:
         pool._put_conn(None)  # noqa: SLF001 - room for one that is not made yet
         return None
     if type(connection).__module__.startswith(_BOTOCORES) and type(connection.sock) in (socket.socket, ssl.SSLSocket):
-        if not is_connection_dropped(connection):
+        if not is_connection_dropped(connection) and not _says_more(connection.sock):
             return connection
         connection.close()
     pool._put_conn(connection)  # noqa: SLF001 - urllib3 opens it again, or it is of a kind that somebody else has put in
     return None
+
+
+def _says_more(connection: socket.socket) -> bool:
+    """Whether TLS has opened bytes that nobody asked for, which the socket does not tell of."""
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
 
 
 def _give_up(connection: Any, pool: Any) -> None:
@@ -265,7 +282,10 @@ def _message(request: Request, host: str) -> bytes | None:
 def _answer(connection: Any, pool: Any, request: Request) -> Answer:
     """The answer that arrives. Raises `OSError` or `HTTPException` if it does not, or is none."""
     received = connection.sock.recv(_AT_ONCE)
-    while (end := _END_OF_HEAD.search(received)) is None:
+    while (end := _END_OF_HEAD.search(received)) is None or _INTERIM.match(received):
+        if end is not None:  # of an answer that is not the final one, and has no body
+            received = received[end.end() :]
+            continue
         more = connection.sock.recv(_AT_ONCE)
         if not more or len(received) > _LONGEST_HEAD:
             raise ConnectionResetError("the connection was closed within the head of the answer")
@@ -278,13 +298,14 @@ def _answer(connection: Any, pool: Any, request: Request) -> Answer:
     length = _length(request, named)
     # One that contradicts itself, or of which lines are no fields or go on in the next one, is not for this.
     usual = len(fields) == lines == head.count(b"\r") and (len(named) == lines or _says_once(fields, "content-length"))
-    if status is None or length is None or not usual:
+    if status is None or status[1] in _WITHOUT_BODY or length is None or not usual:
         response = HTTPResponse(_Again(connection.sock, received), method=request.method)  # type: ignore[arg-type]
         response.begin()
         headers = response.getheaders()
         return Answer(connection, pool, response.status, headers, response, persists=not response.will_close)
     body = _Measured(connection.sock, memoryview(received)[end.end() :], length)
-    persists = "close" not in named.get("connection", "").lower()
+    # What is longer than its length, or follows a HEAD, is no answer to the next request.
+    persists = "close" not in named.get("connection", "").lower() and len(received) - end.end() <= length
     return Answer(connection, pool, int(status[1]), fields, body, persists=persists)
 
 

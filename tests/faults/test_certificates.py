@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from arrowseal import Client
 from arrowseal.aws_services import AwsServices
@@ -23,6 +18,7 @@ from arrowseal.exceptions import KmsError, ObjectNotFoundError, ServiceError, St
 from arrowseal.lanes import store_of
 from arrowseal.location import ObjectLocation
 from arrowseal.options import ClientOptions
+from faults.certificates import self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +40,7 @@ class TlsServer(ThreadingHTTPServer):
         self.connections = 0
         self.asked: list[str] = []
         self.certificate = folder / "certificate.pem"
-        _self_signed(self.certificate)
+        self_signed(self.certificate)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate)
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
@@ -74,21 +70,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "3" if there else "0")
         self.end_headers()
         self.wfile.write(b"abc" if there else b"")
-
-
-def _self_signed(path: Path) -> None:
-    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(private + certificate.public_bytes(pem))
 
 
 @pytest.fixture

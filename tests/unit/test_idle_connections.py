@@ -6,7 +6,9 @@ import contextlib
 import gc
 import http.client
 import io
+import select
 import socket
+import ssl
 import threading
 import weakref
 from dataclasses import dataclass, field
@@ -23,9 +25,11 @@ from arrowseal.boto3_bodies import Boto3Body, PayloadBody
 from arrowseal.exceptions import TransferError
 from arrowseal.idle_connections import _FIELD, Answer, IdleConnections
 from arrowseal.location import ObjectLocation
+from faults.certificates import self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: abc\r\n\r\nok"
 CLOSE = b""
@@ -44,12 +48,14 @@ class AskedFor:
 class ScriptedServer:
     """Answers each request with the next of its answers, in pieces as they are given; `CLOSE` ends the connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.answers: list[bytes | list[bytes]] = []
         self.requests: list[bytes] = []
         self.connections = 0
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/bucket"
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._listening.getsockname()[1]}/bucket"
         self.ended = threading.Event()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -71,6 +77,8 @@ class ScriptedServer:
 
     def _serve(self, connection: socket.socket) -> None:
         received = b""
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True)
         with contextlib.suppress(OSError), connection:
             while True:
                 while b"\r\n\r\n" not in received:
@@ -186,6 +194,12 @@ HELLO = [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", 1, id="chunks"
     ),
     pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 1, id="continued"),
+    pytest.param(
+        b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        1,
+        id="after hints",
+    ),
     pytest.param(b"HTTP/1.1 200 OK\r\nA: 1\r\na: 2\r\nContent-Length: 5\r\n\r\nhello", 1, id="a name twice"),
     pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\nhello", 1, id="two lengths"),
     pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", 1, id="bare line feeds"),
@@ -220,6 +234,37 @@ def test_the_answer_to_a_head_has_a_length_and_no_body(idle: IdleConnections, se
     answer = ask(idle, server, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", method="HEAD")
     assert answer.content(server.url) == b""
     assert ask(idle, server, OK).content(server.url) == b"ok"
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_what_has_no_body_is_not_waited_for_by_its_length(
+    idle: IdleConnections, server: ScriptedServer, status: str
+) -> None:
+    answer = ask(idle, server, b"HTTP/1.1 " + status.encode() + b"\r\nContent-Length: 1000\r\n\r\n")
+    assert answer.content(server.url) == b""
+    assert ask(idle, server, OK).content(server.url) == b"ok"
+
+
+def test_an_answer_that_is_longer_than_its_length_ends_the_connection(
+    idle: IdleConnections, server: ScriptedServer
+) -> None:
+    assert ask(idle, server, OK + OK).content(server.url) == b"ok"
+    assert idle.send(AskedFor(f"{server.url}/key"), server.url) is None
+
+
+def test_a_body_behind_the_answer_to_a_head_ends_the_connection(idle: IdleConnections, server: ScriptedServer) -> None:
+    assert ask(idle, server, OK, method="HEAD").content(server.url) == b""
+    assert idle.send(AskedFor(f"{server.url}/key"), server.url) is None
+
+
+def test_a_host_is_sent_as_it_is_signed(server: ScriptedServer) -> None:
+    server.url = server.url.replace("127.0.0.1", "LocalHost")
+    client = client_of(server)
+    server.answers.append(OK)
+    client.get_object(Bucket="bucket", Key="key")["Body"].read()
+    assert ask(IdleConnections(client), server, OK).content(server.url) == b"ok"
+    by_botocore, ours = (http.client.parse_headers(_lines(request))["Host"] for request in server.requests)
+    assert ours == by_botocore == server.url.split("/")[2].lower()
 
 
 def test_a_body_that_was_not_read_to_its_end_ends_its_connection(idle: IdleConnections, server: ScriptedServer) -> None:
@@ -257,6 +302,52 @@ def test_of_a_body_that_breaks_off_what_was_received_counts(idle: IdleConnection
         assert left() is None, "what broke off is gone at once"
     finally:
         gc.enable()
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    self_signed(tmp_path / "certificate.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
+    server = ScriptedServer(context)
+    yield server
+    server.close()
+
+
+def tls_idle(server: ScriptedServer) -> IdleConnections:
+    client = client_of(server)
+    server.answers.append(OK)
+    client.get_object(Bucket="bucket", Key="first")["Body"].read()
+    return IdleConnections(client)
+
+
+LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 17000\r\n\r\n" + bytes(17_000)
+
+
+def test_requests_over_tls_share_a_connection_too(tls_server: ScriptedServer) -> None:
+    idle = tls_idle(tls_server)
+    for _ in range(3):
+        assert ask(idle, tls_server, LONG).content(tls_server.url) == bytes(17_000)
+    assert tls_server.connections == 1
+
+
+def test_what_tls_holds_of_a_longer_answer_is_no_answer_to_the_next_request(tls_server: ScriptedServer) -> None:
+    idle = tls_idle(tls_server)
+    assert ask(idle, tls_server, LONG + OK).content(tls_server.url) == bytes(17_000)  # both in the second record
+    assert idle.send(AskedFor(f"{tls_server.url}/key"), tls_server.url) is None
+
+
+def test_who_is_interrupted_over_tls_is_given_nothing_that_is_still_encrypted(tls_server: ScriptedServer) -> None:
+    answer = ask(tls_idle(tls_server), tls_server, LONG.replace(b"17000", b"50000"), bytes(30_000))
+    target = bytearray(50_000)
+    assert answer.readinto(memoryview(target)[:10]) == 10
+    select.select([answer._connection.sock], [], [], 5)  # the rest is there, and waits to be opened
+    answer.interrupt()
+    with contextlib.suppress(OSError):
+        while answer.readinto(memoryview(target)):
+            assert not any(target)
+    answer.close()
 
 
 NAMES = st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", fullmatch=True)
