@@ -286,8 +286,11 @@ class Download(Transfer):
         size, few = self.stored.stored_bytes, enough_when_fast()
         with self.flight(1 + len(others), size) as flight:
             most = flight.most
+            if size < _WORTH_A_LOOK or few >= most:
+                flight.start([received(first, self._first), *map(received, others)], most)
+                return
             flight.start([received(first, self._first)], 1)
-            if size < _WORTH_A_LOOK or few >= most or not flight.keep_pace(lambda: self._moved):
+            if not flight.keep_pace(lambda: self._moved):
                 flight.start(map(received, others), most - 1)
                 return
             longer = ranges(size, replace(self.options, concurrency=few))[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,9 +57,9 @@ class CountingStore(MemoryStore):
         return stored, body
 
 
-def read(store: CountingStore) -> bytes:
+def read(store: CountingStore, options: TransferOptions = OPTIONS) -> bytes:
     with Counters().operation("get", WHERE) as operation:
-        download = Download(RetryingStore(store, RetryOptions()), WHERE, {}, operation, OPTIONS)
+        download = Download(RetryingStore(store, RetryOptions()), WHERE, {}, operation, options)
         return bytes(download.receive(_core.PlainReceiver(len(CONTENT))))
 
 
@@ -117,6 +118,19 @@ def test_a_link_that_becomes_slow_gets_all_connections(monkeypatch: pytest.Monke
     monkeypatch.setattr(transfer, "_LONGEST", 1)
     assert read(store) == CONTENT
     assert store.most_open > 1
+
+
+def test_one_connection_goes_on_with_what_there_is_however_soon_the_first_range_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = InFlight.start
+
+    def done_at_once(flight: InFlight, tasks: Any, workers: int) -> None:
+        start(flight, tasks, workers)
+        wait(flight._futures, 10)
+
+    monkeypatch.setattr(InFlight, "start", done_at_once)
+    assert read(CountingStore(), TransferOptions(concurrency=1)) == CONTENT
 
 
 def test_what_fails_first_is_what_is_raised_and_nothing_more_begins() -> None:
