@@ -41,7 +41,7 @@ class Ending:
     def __init__(self) -> None:
         self._said = False
         self._receiving: set[Body] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may end a block anywhere, also within it
 
     @property
     def said(self) -> bool:

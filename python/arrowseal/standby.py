@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, Self, TypeVar
 
@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 STANDING_BY: Final = 64
 """Two reads of short ranges at once, by `TransferOptions`. Idle, a thread costs some 50 KB."""
 _NAME: Final = "arrowseal-read"
+_WORKS_FOR: Final[ContextVar[frozenset[object]]] = ContextVar("_WORKS_FOR", default=frozenset())
+"""The blocks that wait for what runs here, each by its mark."""
 
 
 class _Standby:
@@ -31,7 +33,7 @@ class _Standby:
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(STANDING_BY, thread_name_prefix=_NAME)
         self._free = STANDING_BY
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may end a block anywhere, also within it
 
     def take(self, count: int) -> bool:
         """Have so many threads that serve nobody else: work on them never waits for other work."""
@@ -66,12 +68,15 @@ class Threads:
     def __init__(self, count: int) -> None:
         self._count = count
         self._futures: list[Future[object]] = []
+        self._mark: Final = object()
 
     def submit(
         self, call: Callable[Asked, Result], /, *arguments: Asked.args, **keywords: Asked.kwargs
     ) -> Future[Result]:
         """The future of a call in a copy of the present context."""
-        future = self._pool.submit(copy_context().run, partial(call, *arguments, **keywords))
+        context = copy_context()
+        context.run(_WORKS_FOR.set, _WORKS_FOR.get() | {self._mark})
+        future = self._pool.submit(context.run, partial(call, *arguments, **keywords))
         self._futures.append(future)  # type: ignore[arg-type]
         return future
 
@@ -89,6 +94,14 @@ class Threads:
         if kind is not None:
             for future in self._futures:
                 future.cancel()
+        if self._mark in _WORKS_FOR.get():
+            # The garbage collector ends the generator that the block is in, and runs on one of its own threads, which
+            # would wait for itself.
+            threading.Thread(target=self._end, name=_NAME, daemon=True).start()
+        else:
+            self._end()
+
+    def _end(self) -> None:
         try:
             wait(self._futures)
         finally:

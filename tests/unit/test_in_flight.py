@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from concurrent.futures import wait
@@ -19,6 +20,8 @@ from arrowseal.transfer import Download, TransferOptions, ranges
 from formats.memory_store import MemoryBody, MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from arrowseal.store import StoredObject
 
 CONTENT = os.urandom(2**20) * 67 + b"the end"
@@ -157,6 +160,35 @@ def test_what_fails_first_is_what_is_raised_and_nothing_more_begins() -> None:
     with pytest.raises(LookupError, match="the first"):
         run()
     assert sorted(begun) == [0, 1]
+
+
+def test_a_block_that_the_garbage_collector_ends_on_one_of_its_own_threads_does_not_wait_for_itself() -> None:
+    go, collected, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def task(ending: Ending) -> None:
+        go.wait(10)
+        gc.collect()
+        collected.set()
+        while not ending.said:
+            pass
+        ended.set()
+
+    def turns() -> Iterator[None]:
+        with InFlight(1) as flight:
+            flight.start([task], 1)
+            yield
+
+    held: list[Any] = [turns()]
+    next(held[0])
+    held.append(held)
+    gc.disable()
+    try:
+        del held
+        go.set()
+        assert collected.wait(10)
+        assert ended.wait(10)
+    finally:
+        gc.enable()
 
 
 def test_an_error_in_the_block_ends_what_is_under_way() -> None:
