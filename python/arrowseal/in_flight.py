@@ -8,6 +8,7 @@ from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, wait
 from typing import TYPE_CHECKING, Final, Self
 
+from arrowseal.exceptions import TransferError
 from arrowseal.outcomes import failures
 from arrowseal.standby import Threads
 
@@ -90,8 +91,13 @@ class InFlight:
 
     def wait_until(self, ready: Callable[[], bool]) -> bool:
         """Wait for what some of the tasks bring about; false if one has failed: the end of the block says how. `ready`
-        is asked after each task, on the task's thread: who waits is not woken for less.
+        is asked after each task, on the task's thread: who waits is not woken for less. Raises `TransferError` in a
+        forked child, where none of the tasks goes on.
         """
+        if self._threads.forked:
+            raise TransferError(
+                "these ranges were begun before the process was forked, and arrive there: read them anew"
+            )
         with self._news:
             self._awaited = ready
             self._news.wait_for(lambda: self._failed or ready())
@@ -121,14 +127,14 @@ class InFlight:
     ) -> None:
         unwanted = kind
         try:
-            if kind is None and (failed := failures(self._futures)):
+            if kind is None and not self._threads.forked and (failed := failures(self._futures)):
                 raise failed.pop(0)
         except BaseException:  # also an interrupt while they are waited for
             unwanted = BaseException
             raise
         finally:
             self._futures.clear()  # one of them may hold the error that holds this block
-            if unwanted is not None:
+            if unwanted is not None and not self._threads.forked:  # the connections are those of the parent too
                 self._ending.say()
             self._threads.__exit__(unwanted, None, None)
 

@@ -80,7 +80,13 @@ class Threads:
         self._futures.append(future)  # type: ignore[arg-type]
         return future
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that entered the block: none of the threads are here."""
+        return os.getpid() != self._process
+
     def __enter__(self) -> Self:
+        self._process = os.getpid()
         self._standby: _Standby | None = _Process.standby
         if self._standby.take(self._count):
             self._pool = self._standby.pool
@@ -91,6 +97,9 @@ class Threads:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self.forked:
+            self._futures.clear()
+            return
         if kind is not None:
             for future in self._futures:
                 future.cancel()

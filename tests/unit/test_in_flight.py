@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from arrowseal import _core, in_flight, transfer
 from arrowseal.counters import Counters
+from arrowseal.exceptions import TransferError
 from arrowseal.in_flight import Ending, InFlight
 from arrowseal.location import ObjectLocation
 from arrowseal.retries import RetryOptions
@@ -189,6 +191,48 @@ def test_a_block_that_the_garbage_collector_ends_on_one_of_its_own_threads_does_
         assert ended.wait(10)
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_in_a_forked_child_what_was_under_way_is_neither_waited_for_nor_ended() -> None:
+    go = threading.Event()
+
+    def turns(said: list[bool]) -> Iterator[None]:
+        def task(ending: Ending) -> None:
+            ending.receives(body)
+            go.wait(10)
+            ending.left(body)
+            said.append(ending.said)
+
+        with InFlight(1) as flight:
+            flight.start([task], 1)
+            yield
+            flight.wait_until(lambda: bool(said))
+            yield
+
+    told, tells = os.pipe()
+    body: Any = MemoryBody(b"")
+    body.interrupt = lambda: os.write(tells, b"interrupted")
+    goes_on, is_closed = turns(first := []), turns(second := [])
+    next(goes_on), next(is_closed)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            next(goes_on)
+        except TransferError:
+            is_closed.close()
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(tells)
+    with os.fdopen(told, "rb") as interrupts:
+        assert interrupts.read() == b""
+    go.set()
+    next(goes_on), next(is_closed)
+    assert first == second == [False]
+    goes_on.close()
+    is_closed.close()
 
 
 def test_an_error_in_the_block_ends_what_is_under_way() -> None:
