@@ -22,7 +22,7 @@ from arrowseal.transfer import Download, TransferOptions, ranges
 from formats.memory_store import MemoryBody, MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from arrowseal.store import StoredObject
 
@@ -175,7 +175,7 @@ def test_a_block_that_the_garbage_collector_ends_on_one_of_its_own_threads_does_
             pass
         ended.set()
 
-    def turns() -> Iterator[None]:
+    def turns() -> Generator[None]:
         with InFlight(1) as flight:
             flight.start([task], 1)
             yield
@@ -197,7 +197,7 @@ def test_a_block_that_the_garbage_collector_ends_on_one_of_its_own_threads_does_
 def test_in_a_forked_child_what_was_under_way_is_neither_waited_for_nor_ended() -> None:
     go = threading.Event()
 
-    def turns(said: list[bool]) -> Iterator[None]:
+    def turns(said: list[bool]) -> Generator[None]:
         def task(ending: Ending) -> None:
             ending.receives(body)
             go.wait(10)
@@ -213,17 +213,22 @@ def test_in_a_forked_child_what_was_under_way_is_neither_waited_for_nor_ended() 
     told, tells = os.pipe()
     body: Any = MemoryBody(b"")
     body.interrupt = lambda: os.write(tells, b"interrupted")
-    goes_on, is_closed = turns(first := []), turns(second := [])
+    first: list[bool] = []
+    second: list[bool] = []
+    goes_on, is_closed = turns(first), turns(second)
     next(goes_on), next(is_closed)
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(10)
+        failed = 1
         try:
             next(goes_on)
         except TransferError:
             is_closed.close()
-            os._exit(0)
-        os._exit(1)
+            failed = 0
+        finally:
+            os._exit(failed)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.close(tells)
     with os.fdopen(told, "rb") as interrupts:
