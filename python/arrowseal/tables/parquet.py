@@ -19,8 +19,6 @@ abort, when a thread of Arrow lets go of Python objects (apache/arrow issue 5048
 from __future__ import annotations
 
 import inspect
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +28,7 @@ import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.outcomes import results
+from arrowseal.standby import Threads
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.statistics import may_hold
@@ -308,12 +307,12 @@ def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, 
     if len(waves) == 1:
         yield from footer.fetched_in_turn(plan)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-wave") as pool:
-        ahead = [pool.submit(copy_context().run, footer.fetch, waves[0])]
+    with Threads(1) as beside:
+        ahead = [beside.submit(footer.fetch, waves[0])]
         for wave, following in zip(waves, [*waves[1:], None], strict=True):
             [fetched] = results(ahead)
             if following is not None:
-                ahead.append(pool.submit(copy_context().run, footer.fetch, following))
+                ahead.append(beside.submit(footer.fetch, following))
             yield fetched, wave
 
 
