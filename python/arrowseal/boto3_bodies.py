@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from arrowseal.exceptions import TransferError
 from arrowseal.idle_connections import Answer, shut
+from arrowseal.store import AT_ONCE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,8 @@ class Boto3Body:
     Where the connection's own `readinto` can be reached, bytes go from the socket into that memory without passing
     through `bytes` of urllib3 and the checksum of botocore: ranges carry no checksum, and content has its tag.
     """
+
+    at_once_bytes: ClassVar[int] = AT_ONCE_BYTES
 
     def __init__(self, location: ObjectLocation, body: Any) -> None:
         self._location = location

@@ -109,7 +109,9 @@ class Configured:
             attached (`arrowseal[progress]`); a function is told instead: see `arrowseal.progress.ReportProgress`.
         lane: what carries short reads: obstore where it is installed (`arrowseal[fast]`) and does as boto3 would
             (`"auto"`), boto3 always (`"boto3"`), or obstore, which must be there (`"obstore"`). An S3 client that was
-            handed in is always used as it is, and plain objects are boto3's: obstore hides how the server encrypts.
+            handed in is always used as it is, and plain objects are boto3's: obstore hides how the server encrypts. So
+            is, with `"auto"`, a read that is under way alone: it takes less there. Those of obstore do not wait for the
+            GIL.
 
     Raises:
         ConfigurationError: the options contradict each other (`PolicyConflictError` where the policy forbids a format).

@@ -32,4 +32,4 @@ def store_of(connections: Connections, lane: Lane) -> Store:
         return Boto3Store(connections.s3, connections.renew)
     if lane == "boto3" or find_spec("obstore") is None:
         return LeanStore(connections.endpoints, connections.renew)
-    return ObstoreStore(connections.endpoints, connections.renew)
+    return ObstoreStore(connections.endpoints, connections.renew, always=lane == "obstore")

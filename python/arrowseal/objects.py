@@ -14,6 +14,7 @@ from arrowseal import _core
 from arrowseal.exceptions import AuthenticationError, ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
 from arrowseal.fork_lock import ForkLock
 from arrowseal.in_flight import Ending
+from arrowseal.store import AT_ONCE_BYTES
 from arrowseal.transfer import PIECE_BYTES
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def _received(runs: list[Range], turns: list[int], opener: RangeOpener, transfer
 
     tasks: list[Callable[[Ending], object]] = []
     for number, (begin, end) in enumerate(runs):
-        at_most = min(transfer.store.at_once_bytes(begin), share)
+        at_most = min(AT_ONCE_BYTES, share)
         parts = [(begin, end)] if end - begin <= at_most else [*pairwise([*range(begin, end, share), end])]
         tasks += [partial(at_once if end - begin <= at_most else in_parts, number, part) for part in parts]
         missing.append(len(parts))

@@ -40,7 +40,6 @@ class RetryingStore:
         self._store = store
         self._options = options
         self._circuit = Circuit()
-        self.at_once_bytes = store.at_once_bytes
         self.get = store.get
         self.check_put = store.check_put
         self.put = store.put

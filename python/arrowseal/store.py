@@ -189,8 +189,15 @@ class OpenUpload:
     initiated: dt.datetime
 
 
+AT_ONCE_BYTES: Final = 2**18
+"""Up to this length most bodies are better taken in one piece than received in steps into their place."""
+
+
 class Body(Protocol):
     """The bytes of an object on their way in, read once and in order."""
+
+    at_once_bytes: ClassVar[int]
+    """That length for bodies of this kind."""
 
     def readinto(self, target: memoryview, /) -> int:
         """Receive up to `len(target)` bytes; 0 at the end. Raises `TransferError` when the connection fails."""
@@ -215,11 +222,6 @@ class Store(Protocol):
     A call is one attempt: who calls has the budget for others. `arguments` are those of boto3's `get_object` or
     `put_object`; the calls of a multipart upload take from the latter what each of them knows.
     """
-
-    def at_once_bytes(self, start: int, /) -> int:
-        """Up to this length a body that begins there is better taken in one piece than received in steps into its
-        place.
-        """
 
     def get(
         self,

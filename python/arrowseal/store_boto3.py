@@ -42,7 +42,6 @@ ReadAction = Literal["GetObject", "HeadObject"]
 Renew: TypeAlias = "Callable[[CredentialsError, float], None]"
 
 _COPY_LIMIT: Final = COPY_LIMIT
-_AT_ONCE: Final = 2**18
 _READING: Final = ("botocore.parsers", "urllib3.", "http.client", "arrowseal.store_lean")
 """The modules that read answers."""
 
@@ -57,9 +56,6 @@ class Boto3Store(Boto3Attributes):
     def __init__(self, s3: Callable[[], S3Client], renew: Renew = lambda *_: None) -> None:
         self._s3 = s3
         self._renew = renew
-
-    def at_once_bytes(self, _start: int) -> int:
-        return _AT_ONCE
 
     def get(
         self,

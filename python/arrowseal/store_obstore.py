@@ -4,7 +4,7 @@ obstore (`arrowseal[fast]`) sends requests from Rust, in a tenth of the CPU that
 does as the boto3 client would: at the endpoint that its own first request for a bucket showed, with its credentials,
 which are asked for each minute anew, its proxy and its timeouts. What it cannot carry, or would do otherwise, goes
 through `LeanStore`: long ranges (which boto3's connections receive with fewer copies), other arguments, keys that it
-cannot write.
+cannot write, and unless obstore was asked for by name, reads that are under way alone.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import functools
 import os
 import re
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from xml.etree import ElementTree
 
 from arrowseal.etags import etag_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 _SHORT: Final = 2**18
 """Up to this length a range is obstore's; what starts at 0 always is, since most objects are small."""
-_SHORT_OBJECT: Final = 2**21
+_LOOK_EACH: Final = 64
 _CHUNK_BYTES: Final = 2**19
 _UNCUT_BYTES: Final = 2**18
 _NO_BYTES: Final = memoryview(b"")
@@ -77,14 +78,15 @@ os.register_at_fork(after_in_child=_Runtime.forked)
 class ObstoreStore(LeanStore):
     """`LeanStore`, whose short reads obstore carries. Safe to share between threads."""
 
-    def __init__(self, endpoints: Callable[[], LearntEndpoints], renew: Renew = lambda *_: None) -> None:
+    def __init__(
+        self, endpoints: Callable[[], LearntEndpoints], renew: Renew = lambda *_: None, *, always: bool = True
+    ) -> None:
         super().__init__(endpoints, renew)
+        self._always = always
+        self._company = _Company()
         self._lock = ForkLock()
         self._stores: dict[str, tuple[BucketEndpoint, Any]] = {}
         self._neighbours = _Neighbours()
-
-    def at_once_bytes(self, start: int) -> int:
-        return _SHORT_OBJECT if start == 0 else _SHORT
 
     def get(
         self,
@@ -98,12 +100,18 @@ class ObstoreStore(LeanStore):
         short = start == 0 or abs(end - start) <= _SHORT
         # An index is plain by nature, and says nothing of its neighbours.
         index = location.is_index
+        alone = False
         if short and arguments.keys() <= _CARRIED and (index or self._neighbours.sealed(location)):
-            store = self._store(location)
+            alone = not self._always and self._company.alone()
+            store = None if alone else self._store(location)
             answer = None if store is None else self._fetch(store, location, operation, byte_range, arguments)
             if answer is not None and (index or _sealed(answer[0])):
                 return answer
-        answer = super().get(location, operation, byte_range=byte_range, arguments=arguments)
+        try:
+            answer = super().get(location, operation, byte_range=byte_range, arguments=arguments)
+        finally:
+            if alone:
+                self._company.left()
         if not index:
             self._neighbours.note(location, sealed=_sealed(answer[0]))
         return answer
@@ -148,6 +156,29 @@ class ObstoreStore(LeanStore):
             _refused(location, str(error))
             return None
         return _stored_object(location, result), ObstoreBody(location, result)
+
+
+class _Company:
+    """Whether a read is under way beside others. Alone it takes less over an idle connection of boto3; many wait for
+    the GIL there, which obstore's do without.
+    """
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+        self._beside_others = 0  # reads to come before the next look, forgetting one or the other
+
+    def alone(self) -> bool:
+        """Whether there is no other: then `left` has to be called."""
+        if self._beside_others:
+            self._beside_others -= 1
+            return False
+        if self._one.acquire(blocking=False):
+            return True
+        self._beside_others = _LOOK_EACH
+        return False
+
+    def left(self) -> None:
+        self._one.release()
 
 
 class _Neighbours:
@@ -196,6 +227,8 @@ def _sealed(stored: StoredObject) -> bool:
 
 class ObstoreBody:
     """The bytes of an answer of obstore: lent as they are if taken at once, otherwise copied to where they belong."""
+
+    at_once_bytes: ClassVar[int] = 2**21
 
     def __init__(self, location: ObjectLocation, result: Any) -> None:
         self._location = location

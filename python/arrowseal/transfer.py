@@ -263,7 +263,8 @@ class Download(Transfer):
         """The whole object through a receiver. Raises `StoreError`s, and what `finish` does."""
         size = self.stored.stored_bytes
         self.operation.progress.begin(size)
-        if 0 < size <= min(self.store.at_once_bytes(0), self.options.part_bytes) and self._first is not None:
+        first_body = self._first
+        if first_body is not None and 0 < size <= min(first_body.at_once_bytes, self.options.part_bytes):
             body, self._first = self._first, None
             content = self.at_once(0, size, body, self._budget)
             if content is not None:

@@ -69,6 +69,39 @@ def test_obstore_is_the_lane_where_it_is_installed_and_boto3_where_that_is_said(
     assert type(store_of(connections, "boto3")) is LeanStore
 
 
+def test_a_read_alone_goes_over_boto3s_connections_and_those_beside_others_by_obstore(
+    moto: Server, sealed: ObjectLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import obstore
+
+    by_obstore: list[str] = []
+    get = obstore.get
+    monkeypatch.setattr(
+        "arrowseal.store_obstore._obstore",
+        lambda: (lambda *a, **k: by_obstore.append(a[1]) or get(*a, **k), (OSError,)),
+    )
+    store = store_of(moto.connections(), "auto")
+    for _ in range(5):
+        assert read(store, sealed) == CONTENT
+    assert by_obstore == []
+
+    answer, beside = LeanStore.answer, []
+
+    def answered(*arguments: Any) -> Any:
+        if not beside:  # while the first is under way
+            beside.append(None)
+            beside.append(read(store, sealed))
+        return answer(*arguments)
+
+    monkeypatch.setattr(LeanStore, "answer", answered)
+    assert read(store, sealed) == CONTENT
+    assert (beside, by_obstore) == ([None, CONTENT], ["sealed"])
+
+    for _ in range(2 * 64):
+        assert read(store, sealed) == CONTENT
+    assert len(by_obstore) == 1 + 64, "then it was seen to be alone again"
+
+
 def test_an_s3_client_that_was_handed_in_is_used_as_it_is(moto: Server) -> None:
     connections = Connections(ClientOptions(), None, moto.s3(), None)
     assert type(store_of(connections, "auto")) is Boto3Store

@@ -27,7 +27,9 @@ class BrokenServers:
         self.kms.close()
 
     def client(self, *, read_timeout: float = 5, **options: Any) -> Client:
-        """A client with the retries that it has by default, but for the length of the pauses."""
+        """A client with the retries that it has by default, but for the length of the pauses. Its short reads are
+        obstore's, also those that are alone.
+        """
         import boto3
         import botocore.session
         from botocore.config import Config
@@ -40,5 +42,5 @@ class BrokenServers:
             session=boto3.Session("TESTS", "not checked", region_name="eu-west-1", botocore_session=session),
             endpoint_url=self.s3.endpoint,
             kms_endpoint_url=self.kms_proxy.endpoint,
-            **{"transfer": TransferOptions(part_bytes=2**20, retries=retries), **options},
+            **{"lane": "obstore", "transfer": TransferOptions(part_bytes=2**20, retries=retries), **options},
         )

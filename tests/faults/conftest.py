@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from arrowseal.local import LocalServers
 
 PART = 2**20
-LANE = os.environ.get("ARROWSEAL_TEST_LANE", "auto")
+LANE = os.environ.get("ARROWSEAL_TEST_LANE", "obstore")
 """What carries the requests of clients that make their S3 client themselves."""
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from arrowseal import Client
 from arrowseal.exceptions import ObjectNotFoundError, PreconditionFailedError
@@ -24,6 +24,8 @@ NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 class MemoryBody:
     """The bytes of an answer."""
+
+    at_once_bytes: ClassVar[int] = 2**18
 
     def __init__(self, content: bytes) -> None:
         self._content = memoryview(content)
@@ -55,9 +57,6 @@ class MemoryStore:
         self.fail: Callable[[str, str], None] = lambda *_: None
         self._uploads: dict[str, tuple[str, dict[str, str], dict[int, bytes]]] = {}
         self._ids = itertools.count(1)
-
-    def at_once_bytes(self, _start: int) -> int:
-        return 2**18
 
     def get(
         self, location: ObjectLocation, operation: Any, *, byte_range: tuple[int, int], arguments: Mapping[str, Any]
