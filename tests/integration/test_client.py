@@ -8,7 +8,6 @@ import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from arrowseal.exceptions import (
     PreconditionFailedError,
     StoreError,
 )
-from arrowseal.segment_index import companion
 from doubles import StrictKms, http_answer
 
 if TYPE_CHECKING:
@@ -269,79 +267,12 @@ def test_a_switch_that_is_text_admits_nothing(client: Client, raw_s3: Any, bucke
         arrowseal.pandas.read_csv(f"s3://{bucket}/plain.csv", client=client, allow_plaintext="no")  # type: ignore[arg-type]
 
 
-def test_versions_are_read_by_their_id(client: Client, raw_s3: Any, bucket: str) -> None:
-    raw_s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    first = client.put(bucket=bucket, key="o", data=b"first")
-    client.put(bucket=bucket, key="o", data=b"second")
-    assert client.get(bucket=bucket, key="o", version_id=first.version_id) == b"first"
-    assert client.head(bucket=bucket, key="o", version_id=first.version_id).version_id == first.version_id
-    client.put(bucket=bucket, key="o", data=b"third", encryption=PLAIN)
-    assert client.is_encrypted(bucket=bucket, key="o", version_id=first.version_id)
-    assert not client.is_encrypted(bucket=bucket, key="o")
-    client.delete(bucket=bucket, key="o")
-    assert client.exists(bucket=bucket, key="o", version_id=first.version_id)
-    assert not client.exists(bucket=bucket, key="o")
-    client.delete(bucket=bucket, key="o", version_id=first.version_id)
-    assert not client.exists(bucket=bucket, key="o", version_id=first.version_id)
-
-
-def test_a_copy_of_an_old_version_has_its_metadata_and_no_index_of_another_one(
-    client: Client, raw_s3: Any, bucket: str
-) -> None:
-    raw_s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    url, copy, index = f"s3://{bucket}/o", f"s3://{bucket}/copy", companion(ObjectLocation(bucket, "copy"))
-    old, new = os.urandom(2**20), os.urandom(2**20)
-    first = client.put(url, old, s3_additional_kwargs={"Metadata": {"team": "weather"}})
-    second = client.put(url, new)
-    client.index(url)
-    client.copy(url, copy, version_id=second.version_id)
-    assert client.get(copy) == new
-    assert client.exists(index)
-    client.copy(url, copy, version_id=first.version_id)
-    assert client.get(copy) == old
-    assert raw_s3.head_object(Bucket=bucket, Key="copy")["Metadata"]["team"] == "weather"
-    assert not client.exists(index)
-    client.delete(url)
-    client.copy(url, copy, version_id=second.version_id)
-    assert client.get(copy) == new
-    with pytest.raises(ObjectNotFoundError, match=url):
-        client.copy(url, copy)
-
-
-def test_a_large_old_version_is_copied_in_parts_with_its_own_tags(
-    client: Client, raw_s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    raw_s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    first = client.put(f"s3://{bucket}/o", b"old", s3_additional_kwargs={"Tagging": "a=1"})
-    client.put(f"s3://{bucket}/o", b"newest", s3_additional_kwargs={"Tagging": "a=2"})
-    monkeypatch.setattr("arrowseal.store_boto3._COPY_LIMIT", 0)
-    client.copy(f"s3://{bucket}/o", f"s3://{bucket}/copy", version_id=first.version_id)
-    assert client.get(f"s3://{bucket}/copy") == b"old"
-    assert raw_s3.get_object_tagging(Bucket=bucket, Key="copy")["TagSet"] == [{"Key": "a", "Value": "1"}]
-
-
 def test_moving_an_object_onto_itself_leaves_it_and_one_that_is_not_there_is_told(client: Client, bucket: str) -> None:
     client.put(f"s3://{bucket}/o", b"content")
     client.move(f"s3://{bucket}/o", f"s3://{bucket}/o")
     assert client.get(f"s3://{bucket}/o") == b"content"
     with pytest.raises(ObjectNotFoundError, match="missing"):
         client.move(f"s3://{bucket}/missing", f"s3://{bucket}/missing")
-
-
-def test_an_empty_version_id_is_refused_before_any_request_as_it_would_name_the_latest(client: Client) -> None:
-    nowhere = "s3://there-is-no-such-bucket/o"
-    reads = (
-        client.get,
-        client.object,
-        client.head,
-        client.exists,
-        client.is_encrypted,
-        partial(client.open, mode="rb"),
-        partial(client.copy, target="s3://there-is-no-such-bucket/copy"),
-    )
-    for call in (*reads, client.delete):
-        with pytest.raises(ConfigurationError, match="version_id=''"):
-            call(nowhere, version_id="")
 
 
 def test_the_encryption_of_a_write_is_chosen_by_client_by_value_or_by_keyword(
