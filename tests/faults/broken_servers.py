@@ -37,10 +37,11 @@ class BrokenServers:
         session = botocore.session.Session()
         session.set_default_client_config(Config(read_timeout=read_timeout))
         retries = RetryOptions(base_seconds=0.001, cap_seconds=0.02)
+        lane = "auto" if "s3" in options else "obstore"
         return Client(
             self.key.arn,
             session=boto3.Session("TESTS", "not checked", region_name="eu-west-1", botocore_session=session),
             endpoint_url=self.s3.endpoint,
             kms_endpoint_url=self.kms_proxy.endpoint,
-            **{"lane": "obstore", "transfer": TransferOptions(part_bytes=2**20, retries=retries), **options},
+            **{"lane": lane, "transfer": TransferOptions(part_bytes=2**20, retries=retries), **options},
         )
