@@ -47,7 +47,12 @@ def run(servers: BrokenServers) -> Iterator[Run]:
         script = PREAMBLE + textwrap.dedent(code)
         arguments = [sys.executable, "-c", script, servers.key.arn, servers.s3.endpoint, servers.kms_proxy.endpoint]
         pipe = subprocess.PIPE
-        child = subprocess.Popen(arguments, env=os.environ | given | environ, stdout=pipe, stderr=pipe, text=True)
+        # One that is ignored here, as in the background of a shell, is so in a child.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            child = subprocess.Popen(arguments, env=os.environ | given | environ, stdout=pipe, stderr=pipe, text=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
         started.append(child)
         return child
 
