@@ -106,7 +106,13 @@ def _run_command(command: list[str], servers: LocalServers) -> int:
         say(f"{command[0]}: {error.strerror}")
         return NOT_EXECUTABLE
     # Ctrl-C reaches the command as well, which decides what it means; SIGTERM reaches only us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    code = process.wait()
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+    }
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return code if code >= 0 else 128 - code
