@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import deque
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Final, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,18 +34,30 @@ class _Standby:
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(STANDING_BY, thread_name_prefix=_NAME)
         self._free = STANDING_BY
+        self._retired = False
         self._lock = threading.RLock()  # the garbage collector may end a block anywhere, also within it
 
     def take(self, count: int) -> bool:
         """Have so many threads that serve nobody else: work on them never waits for other work."""
         with self._lock:
-            enough = count <= self._free
+            enough = count <= self._free and not self._retired
             self._free -= count if enough else 0
         return enough
 
     def give(self, count: int) -> None:
         with self._lock:
             self._free += count
+            if self._retired and self._free == STANDING_BY:
+                self.pool.shutdown(wait=False)
+
+    def retire(self) -> None:
+        """Serve no more blocks, and end with the last of them. A pool that is interrupted while it starts a thread
+        never knows of it, and leaves it to the interpreter to wait for it in vain; shut down, it ends this one too.
+        """
+        with self._lock:
+            self._retired = True
+        if _Process.standby is self:
+            _Process.standby = _Standby()
 
 
 class _Process:
@@ -60,6 +73,31 @@ class _Process:
 os.register_at_fork(after_in_child=_Process.forked)
 
 
+class _Call(Generic[Result]):
+    """A call on its way to a thread: who is interrupted while it is handed over has no future of it."""
+
+    def __init__(self, call: Callable[[], Result]) -> None:
+        self._pending = deque([call])  # whoever takes it decides
+        self._ended = threading.Event()
+
+    def __call__(self) -> Result:
+        try:
+            call = self._pending.pop()
+        except IndexError:
+            raise CancelledError from None
+        try:
+            return call()
+        finally:
+            self._ended.set()
+
+    def withdraw(self) -> None:
+        """Leave it out; wait for its end if it has begun."""
+        try:
+            self._pending.pop()
+        except IndexError:
+            self._ended.wait()
+
+
 class Threads:
     """So many threads for a block. At its end all that was submitted has ended; what had not begun when the block
     raised is left out.
@@ -68,6 +106,7 @@ class Threads:
     def __init__(self, count: int) -> None:
         self._count = count
         self._futures: list[Future[object]] = []
+        self._handed_over: set[_Call[object]] = set()
         self._mark: Final = object()
 
     def submit(
@@ -76,8 +115,16 @@ class Threads:
         """The future of a call in a copy of the present context."""
         context = copy_context()
         context.run(_WORKS_FOR.set, _WORKS_FOR.get() | {self._mark})
-        future = self._pool.submit(context.run, partial(call, *arguments, **keywords))
+        alone = _Call(partial(call, *arguments, **keywords))
+        self._handed_over.add(alone)  # type: ignore[arg-type]
+        try:
+            future = self._pool.submit(context.run, alone)
+        except BaseException:
+            if self._standby is not None:
+                self._standby.retire()
+            raise
         self._futures.append(future)  # type: ignore[arg-type]
+        self._handed_over.discard(alone)
         return future
 
     @property
@@ -98,6 +145,7 @@ class Threads:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self.forked:
+            self._handed_over.clear()
             self._futures.clear()
             return
         if kind is not None:
@@ -112,8 +160,11 @@ class Threads:
 
     def _end(self) -> None:
         try:
+            for call in self._handed_over:
+                call.withdraw()
             wait(self._futures)
         finally:
+            self._handed_over.clear()
             self._futures.clear()  # one of them may hold the error that holds this block
             if self._standby is None:
                 self._pool.shutdown()

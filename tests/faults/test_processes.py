@@ -160,6 +160,29 @@ def test_ctrl_c_under_a_read_ends_it(servers: BrokenServers, run: Run, start: in
     assert "KeyboardInterrupt" in err
 
 
+@pytest.mark.parametrize("thread", [1, 2, 3])
+def test_ctrl_c_while_a_thread_of_a_read_is_started_ends_the_process(
+    servers: BrokenServers, run: Run, thread: int
+) -> None:
+    servers.client().put("s3://bucket/o", bytes(LARGE))
+    child = run(f"""
+        import threading
+        start, begun = threading.Thread.start, []
+        def struck(thread):
+            start(thread)
+            if thread.name.startswith("arrowseal-read"):
+                begun.append(thread)
+                if len(begun) == {thread}:
+                    raise KeyboardInterrupt
+        threading.Thread.start = struck
+        try:
+            client.get("s3://bucket/o")
+        except KeyboardInterrupt:
+            print("interrupted", len(begun))
+    """)
+    assert finished(child) == f"interrupted {thread}\n"
+
+
 @pytest.mark.parametrize(
     "reads", ['get("s3://bucket/o")', 'object("s3://bucket/o").read_ranges([(at << 20, 9) for at in (1, 2, 3)])']
 )

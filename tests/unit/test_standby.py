@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from arrowseal.standby import STANDING_BY, Threads
+from arrowseal.standby import STANDING_BY, Threads, _Standby
 
 TOLD: ContextVar[str] = ContextVar("TOLD", default="nothing")
 
@@ -81,6 +81,36 @@ def test_when_a_block_ends_all_has_ended_and_when_it_raises_what_had_not_begun_i
         raise KeyError
     assert left_out.cancelled()
     assert done == ["slowly"] * STANDING_BY
+
+
+@pytest.mark.parametrize("others", [0, STANDING_BY])
+def test_a_call_that_is_interrupted_as_it_is_handed_over_has_ended_with_the_block_or_never_begins(
+    monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    done: list[str] = []
+    start, begun = threading.Thread.start, threading.Event()
+
+    def struck(thread: threading.Thread) -> None:
+        start(thread)
+        begun.wait(10)
+        raise KeyboardInterrupt
+
+    def slowly() -> None:
+        begun.set()
+        time.sleep(0.05)
+        done.append("slowly")
+
+    monkeypatch.setattr("arrowseal.standby._Process.standby", _Standby())
+    before = {*threading.enumerate()}
+    with Threads(others), pytest.raises(KeyboardInterrupt), Threads(2) as beside:  # noqa: PT012 - as above
+        monkeypatch.setattr(threading.Thread, "start", struck)
+        beside.submit(slowly)
+    assert done == ["slowly"]
+    for thread in {*threading.enumerate()} - before:
+        thread.join(10)
+        assert not thread.is_alive()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert len(on_all_of(2)) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
