@@ -65,7 +65,15 @@ pub struct IndexMasks {
 pub struct SegmentOpener {
     cipher: SegmentCipher,
     segmentation: Segmentation,
-    partials: Vec<Partial>,
+    expected: Expected,
+}
+
+/// What segments have to come to.
+enum Expected {
+    /// The partials of a message that its tag has proven.
+    Proven(Vec<Partial>),
+    /// The entries of an index, unmasked when they are asked for: of a large object most never are.
+    Indexed(IndexMasks, Box<[[u8; BLOCK_BYTES]]>),
 }
 
 impl Segmentation {
@@ -116,21 +124,17 @@ impl IndexMasks {
         Ok(index)
     }
 
-    /// The partials in an index of this very message; None for anything else.
-    fn partials(&self, cipher: &SegmentCipher, index: &[u8]) -> Option<Vec<Partial>> {
+    /// The entries of an index of this very message; None for anything else.
+    fn entries(&self, index: &[u8]) -> Option<Box<[[u8; BLOCK_BYTES]]>> {
         let (header, entries) = index.split_at_checked(HEADER_BYTES)?;
         let (entries, rest) = entries.as_chunks::<BLOCK_BYTES>();
-        if header != self.header || !rest.is_empty() || entries.len() as u64 != self.segmentation.count() {
-            return None;
-        }
-        // Room for all of them first: a vector that grows leaves copies of secrets behind.
-        let mut partials = Vec::with_capacity(entries.len());
-        partials.extend(
-            (0..)
-                .zip(entries)
-                .map(|(number, entry)| cipher.partial_of_bare(&Element::from_bytes(*entry).plus(&self.mask(number)))),
-        );
-        Some(partials)
+        let fits = header == self.header && rest.is_empty() && entries.len() as u64 == self.segmentation.count();
+        fits.then(|| entries.into())
+    }
+
+    /// The partial of the segment of that number, by its entry.
+    fn partial(&self, cipher: &SegmentCipher, number: u64, entry: &[u8; BLOCK_BYTES]) -> Partial {
+        cipher.partial_of_bare(&Element::from_bytes(*entry).plus(&self.mask(number)))
     }
 
     fn mask(&self, number: u64) -> Element {
@@ -154,13 +158,14 @@ impl SegmentOpener {
         let cipher = SegmentCipher::for_known_tags(data_key.to_open(id, commitment)?)?.ready_to_fork();
         let Some(segment_bytes) = announced_segment_bytes(index) else { return Ok(None) };
         let Ok(segmentation) = Segmentation::new(segment_bytes, content_bytes) else { return Ok(None) };
-        let partials = IndexMasks::new(data_key, id, segmentation)?.partials(&cipher, index);
-        Ok(partials.map(|partials| Self { cipher, segmentation, partials }))
+        let masks = IndexMasks::new(data_key, id, segmentation)?;
+        let entries = masks.entries(index);
+        Ok(entries.map(|entries| Self { cipher, segmentation, expected: Expected::Indexed(masks, entries) }))
     }
 
     /// Of a message whose tag was proven, and its partials with it.
     pub(crate) fn proven(cipher: SegmentCipher, segmentation: Segmentation, partials: Vec<Partial>) -> Self {
-        Self { cipher: cipher.ready_to_fork(), segmentation, partials }
+        Self { cipher: cipher.ready_to_fork(), segmentation, expected: Expected::Proven(partials) }
     }
 
     /// How the message is cut.
@@ -185,8 +190,17 @@ impl SegmentOpener {
             let step = usize::try_from(segment_bytes).map_err(|_| Error::TooLong)?;
             for (at, segment) in (offset..).step_by(step).zip(content.chunks_mut(step)) {
                 let number = usize::try_from(at / segment_bytes).map_err(|_| Error::TooLong)?;
-                let partial = self.partials.get(number).ok_or(Error::Incomplete)?;
-                self.cipher.open_expecting(at, segment, partial)?;
+                match &self.expected {
+                    Expected::Proven(partials) => {
+                        let partial = partials.get(number).ok_or(Error::Incomplete)?;
+                        self.cipher.open_expecting(at, segment, partial)?;
+                    }
+                    Expected::Indexed(masks, entries) => {
+                        let entry = entries.get(number).ok_or(Error::Incomplete)?;
+                        let partial = masks.partial(&self.cipher, number as u64, entry);
+                        self.cipher.open_expecting(at, segment, &partial)?;
+                    }
+                }
             }
             Ok(())
         };
@@ -202,7 +216,16 @@ impl SegmentOpener {
         if masks.segmentation != self.segmentation {
             return Err(Error::LengthMismatch);
         }
-        masks.index(&self.cipher, &self.partials)
+        match &self.expected {
+            Expected::Proven(partials) => masks.index(&self.cipher, partials),
+            Expected::Indexed(own, entries) => {
+                // Room for all of them first: a vector that grows leaves copies of secrets behind.
+                let mut partials = Vec::with_capacity(entries.len());
+                let numbered = (0..).zip(entries);
+                partials.extend(numbered.map(|(number, entry)| own.partial(&self.cipher, number, entry)));
+                masks.index(&self.cipher, &partials)
+            }
+        }
     }
 }
 

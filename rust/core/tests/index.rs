@@ -85,6 +85,9 @@ proptest! {
             prop_assert!(segment == content[start..end]);
         }
 
+        let masks = IndexMasks::new(&object.data_key, &object.id, opener.segmentation()).unwrap();
+        prop_assert!(opener.index(&masks).unwrap() == object.index);
+
         // Whoever reads the whole makes the same index.
         let key = object.data_key.to_open(&object.id, object.commitment.as_deref()).unwrap();
         let (whole, mut opened) = (MessageOpener::new(key, length as u64).unwrap(), object.stored[..length].to_vec());
@@ -93,7 +96,6 @@ proptest! {
         }
         whole.finish(object.stored.last_chunk().unwrap()).unwrap();
         let segments = whole.into_segments(S as u64).unwrap();
-        let masks = IndexMasks::new(&object.data_key, &object.id, segments.segmentation()).unwrap();
         prop_assert!(segments.index(&masks).unwrap() == object.index);
     }
 }
