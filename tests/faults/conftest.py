@@ -33,6 +33,7 @@ def listening() -> Iterator[BrokenServers]:
 def servers(listening: BrokenServers) -> BrokenServers:
     """Servers without faults, objects and uploads so far."""
     listening.s3.reset()
+    listening.kms_proxy.reset()
     listening.s3.server.objects.clear()
     listening.s3.server.open_uploads.clear()
     return listening

@@ -32,13 +32,10 @@ def client(listening: BrokenServers) -> Client:
 
 
 @pytest.fixture
-def servers(listening: BrokenServers, client: Client) -> BrokenServers:
+def servers(servers: BrokenServers, client: Client) -> BrokenServers:
     """Servers with one object, without faults so far."""
-    listening.s3.reset()
-    listening.kms_proxy.reset()
-    listening.s3.server.objects.clear()
     client.put("s3://bucket/there", b"x")
-    return listening
+    return servers
 
 
 @pytest.mark.parametrize("fault", [*BROKEN, STALLED], ids=named)

@@ -156,14 +156,6 @@ WRITES: dict[str, tuple[Write, int]] = {
 }
 
 
-@pytest.fixture
-def servers(listening: BrokenServers) -> BrokenServers:
-    """Servers without faults, objects and records so far."""
-    listening.s3.reset()
-    listening.s3.server.objects.clear()
-    return listening
-
-
 @pytest.fixture(scope="module", params=["V3", "V2"])
 def client(request: pytest.FixtureRequest, listening: BrokenServers) -> Client:
     """One that writes that format."""

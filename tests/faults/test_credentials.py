@@ -32,15 +32,6 @@ CONTENT = os.urandom(11 * 2**20)
 EXPIRED = Fault("status", 400, "ExpiredToken")
 
 
-@pytest.fixture
-def servers(listening: BrokenServers) -> BrokenServers:
-    """Empty servers without faults so far."""
-    listening.s3.reset()
-    listening.kms_proxy.reset()
-    listening.s3.server.objects.clear()
-    return listening
-
-
 class Tokens:
     """Session tokens, of which a server takes the newest alone; `issued` counts those that were asked for."""
 

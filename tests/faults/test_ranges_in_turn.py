@@ -26,13 +26,11 @@ EXPECTED = [[CONTENT[offset : offset + length] for offset, length in batch] for 
 
 
 @pytest.fixture
-def servers(listening: BrokenServers) -> BrokenServers:
+def servers(servers: BrokenServers) -> BrokenServers:
     """Servers with one object in parts, and its index."""
-    listening.s3.reset()
-    listening.s3.server.objects.clear()
-    listening.client().put(URL, CONTENT)
-    listening.s3.reset()
-    return listening
+    servers.client().put(URL, CONTENT)
+    servers.s3.reset()
+    return servers
 
 
 def content(batch: Any) -> list[bytes]:
