@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from arrowseal import metadata as content_metadata
 from arrowseal.companions import belongs_to_another, copied_along, delete_along
 from arrowseal.configured import Configured
-from arrowseal.encryption import PLAIN, Encryption, Plain
+from arrowseal.encryption import PLAIN, Encryption, Plain, check_encryption
 from arrowseal.exceptions import ConfigurationError, ObjectChangedError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
 from arrowseal.listing import told
@@ -278,6 +278,7 @@ class Client(Configured):
         encryption metadata that makes no sense, `StoreError`, `CredentialsError`.
         """
         location = locate(url, bucket=bucket, key=key)
+        check_encryption(encryption)
         arm = encryption if isinstance(encryption, Plain) else PLAIN
         arguments = arm.read_arguments() | version_arguments(version_id)
         with self.counters.operation("head", location) as operation:
@@ -389,6 +390,7 @@ class Client(Configured):
         """
         origin, goal = locate(source), locate(target)
         self._keyrings.check_moved(origin, goal)
+        copy_arguments(encryption)  # for its refusals, before there is a request
         reading = copy_arguments(source_encryption, reading=True)
         with self.counters.operation("move", goal) as operation:
             before = self._store.head(origin, operation, arguments=reading)

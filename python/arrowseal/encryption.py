@@ -139,6 +139,15 @@ Encryption: TypeAlias = CSE | Plain
 """How a write is protected."""
 
 
+def check_encryption(encryption: Any) -> None:
+    """Raise `ConfigurationError` unless it is an `Encryption`, or None: on reads too, where the name of an arm or its
+    class would count as nothing said.
+    """
+    if encryption is not None and not isinstance(encryption, (CSE, Plain)):
+        given = f"the class {encryption.__name__}" if isinstance(encryption, type) else type(encryption).__name__
+        raise ConfigurationError(f"encryption= is CSE(...), PLAIN, SSE_S3(), SSE_KMS(...) or SSE_C(...), not {given}")
+
+
 def check_key_id(key_id: Any) -> str:
     """The name of a KMS key, as it was given. Raises `ConfigurationError` for what can be none: an empty text, as an
     unset variable gives it, must not stand for another key.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal import _core
-from arrowseal.encryption import CSE, Encryption, Plain
+from arrowseal.encryption import CSE, Encryption, Plain, check_encryption
 from arrowseal.exceptions import ConfigurationError, SizeLimitError
 from arrowseal.metadata import RESERVED_NAMES
 from arrowseal.suites import MAX_CONTENT_BYTES
@@ -125,6 +125,7 @@ def copy_arguments(encryption: Encryption | None, *, reading: bool = False) -> d
     """What a copy inside S3 says of the server's encryption, of the copy or (`reading`) of its source. Raises
     `ConfigurationError` for client-side encryption.
     """
+    check_encryption(encryption)
     if encryption is None:
         return {}
     if not isinstance(encryption, Plain):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from arrowseal import _core, instruction_file
 from arrowseal import metadata as content_metadata
-from arrowseal.encryption import CSE, PLAIN, Encryption, Plain, check_context
+from arrowseal.encryption import CSE, PLAIN, Encryption, Plain, check_context, check_encryption
 from arrowseal.envelope import ReadRules, admit, cbc_failure
 from arrowseal.etags import check_same, if_match
 from arrowseal.exceptions import (
@@ -158,6 +158,7 @@ class Reader:
         usual = self._usual.get(allow_plaintext) if silent else None
         if usual is not None:  # most of many small objects are read with nothing said
             return ReadRequest(location, usual.arguments, usual.rules, usual.keyring)
+        check_encryption(encryption)
         no_cse = encryption if isinstance(encryption, Plain) else None
         arm = encryption if isinstance(encryption, CSE) else _USUAL_ARM
         context = arm.encryption_context if encryption_context is None else encryption_context

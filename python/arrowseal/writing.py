@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from arrowseal import _core, instruction_file
 from arrowseal import metadata as content_metadata
 from arrowseal.cancellation import shielded
-from arrowseal.encryption import CSE, Encryption, Plain, check_context
+from arrowseal.encryption import CSE, Encryption, Plain, check_context, check_encryption
 from arrowseal.exceptions import ArrowSealError, ConfigurationError
 from arrowseal.interop import check_write as check_interop
 from arrowseal.location import INSTRUCTION_SUFFIX
@@ -79,14 +79,11 @@ class Writer:
         self, encryption: Encryption | None, context: Mapping[str, str] | None, kms_key_id: str | None
     ) -> Encryption:
         """The encryption of a write with everything filled in and checked."""
+        check_encryption(encryption)
         if isinstance(encryption, Plain):
             if context is not None or kms_key_id is not None:
                 raise ConfigurationError(f"encryption_context= and kms_key_id= mean nothing to {encryption.label}")
             return encryption
-        if encryption is not None and not isinstance(encryption, CSE):
-            raise ConfigurationError(
-                "encryption= is CSE(...), PLAIN, SSE_S3(), SSE_KMS(...) or SSE_C(...), not " + type(encryption).__name__
-            )
         given = encryption or CSE()
         if context is not None and given.encryption_context is not None:
             raise ConfigurationError("give the encryption context once: in CSE(...) or as encryption_context=")

@@ -238,9 +238,11 @@ def test_the_encryption_of_polars_files_goes_to_polars_and_ours_to_the_client() 
     client = MemoryClient()
     frame = FRAMES["polars"]
     arrowseal.polars.write_parquet(frame, "s3://lake/a.parquet", encryption=arrowseal.PLAIN, client=client)
-    with pytest.raises((TypeError, AttributeError)):
-        arrowseal.polars.write_parquet(frame, "s3://lake/a.parquet", encryption="not ours", client=client)
-    assert [keywords for _, _, keywords in client.calls] == [{"encryption": arrowseal.PLAIN}]
+    theirs = pl.ParquetEncryptionProperties(footer_key=b"k" * 16)
+    arrowseal.polars.write_parquet(frame, "s3://lake/b.parquet", encryption=theirs, client=client)
+    given = [keywords.get("encryption") for _, _, keywords in client.calls]
+    assert given == [arrowseal.PLAIN, None]
+    assert (client.objects["a.parquet"][-4:], client.objects["b.parquet"][-4:]) == (b"PAR1", b"PARE")
 
 
 def test_positional_arguments_keep_their_places() -> None:

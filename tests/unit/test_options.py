@@ -116,6 +116,31 @@ def test_what_names_no_kms_key_is_refused_by_each_call_and_never_stands_for_anot
             call()
 
 
+@pytest.mark.parametrize(
+    ("encryption", "said"),
+    [("CSE", "str"), (True, "bool"), (arrowseal.CSE, "the class CSE"), (arrowseal.SSE_C, "the class SSE_C")],
+)
+def test_what_is_no_encryption_is_refused_by_reads_as_by_writes_before_any_request(encryption: Any, said: str) -> None:
+    client = Client("alias/a", region_name="eu-west-1")
+    frame = arrowseal.polars.pl.DataFrame({"a": [1]})
+    for call in (
+        lambda: client.put("s3://lake/o", b"x", encryption=encryption),
+        lambda: client.get("s3://lake/o", encryption=encryption),
+        lambda: client.object("s3://lake/o", encryption=encryption),
+        lambda: client.open("s3://lake/o", encryption=encryption),
+        lambda: client.head("s3://lake/o", encryption=encryption),
+        lambda: client.copy("s3://lake/o", "s3://lake/p", encryption=encryption),
+        lambda: client.copy("s3://lake/o", "s3://lake/p", source_encryption=encryption),
+        lambda: client.move("s3://lake/o", "s3://lake/p", encryption=encryption),
+        lambda: arrowseal.arrow.read_table("s3://lake/o.parquet", client=client, encryption=encryption),
+        lambda: arrowseal.pandas.read_csv("s3://lake/o.csv", client=client, encryption=encryption),
+        lambda: arrowseal.polars.write_parquet(frame, "s3://lake/o", client=client, encryption=encryption),
+    ):
+        with pytest.raises(ConfigurationError, match=f"^encryption= is CSE.* not {said}$"):
+            call()
+    assert not client._connections._made, "nothing was asked of boto3"
+
+
 def test_an_error_over_a_key_that_is_no_text_does_not_show_it() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Client(b"a raw key, mistaken for a name")  # type: ignore[arg-type]

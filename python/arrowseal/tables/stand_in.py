@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.tables.partitioned_sink import is_partitioned, sink_partitioned
 from arrowseal.tables.refusal import filter_names
@@ -272,8 +271,10 @@ class _StandIn:
         return face
 
     def _is_own(self, name: str, value: Any) -> bool:
-        # polars has an `encryption=` of its own (Parquet Modular Encryption): the value tells whose it is.
-        return name in self.own and (name not in self.library.parameters or isinstance(value, (CSE, Plain)))
+        # polars has an `encryption=` of its own (Parquet Modular Encryption): the value tells whose it is, and what is
+        # nobody's is told with ours.
+        theirs = name in self.library.parameters and type(value).__module__.startswith("polars.")
+        return name in self.own and not theirs
 
     def _check(self, arguments: Arguments) -> None:
         for name, reason in _NOT_TAKEN.items():
