@@ -153,7 +153,12 @@ def test_a_change_that_fails_is_told_and_the_others_are_made(
 
 
 def test_a_bucket_that_is_not_there_is_an_error(command: Any) -> None:
-    assert "NoSuchBucket" in command("bucket", "show", "s3://never-created", code=1)
+    assert "s3://never-created: no such bucket" in command("bucket", "show", "s3://never-created", code=1)
+
+
+def test_a_server_that_does_not_answer_is_an_error_and_not_a_bucket_of_which_nothing_is_told(command: Any) -> None:
+    shown = command("bucket", "show", "s3://lake", "--endpoint-url", "http://127.0.0.1:9", code=1)
+    assert shown.startswith("arrowseal: s3://lake: no answer: ")
 
 
 @pytest.mark.parametrize(

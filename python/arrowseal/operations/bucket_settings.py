@@ -63,7 +63,7 @@ class BucketSettings(Framed):
 
 def read_settings(bucket: str, client: Client) -> BucketSettings:
     """Ask for the settings of a bucket, one request each. What cannot be asked is in `untold`. Raises `ServiceError` if
-    there is no such bucket, `CredentialsError`.
+    there is no such bucket or no answer, `CredentialsError`.
     """
     services = AwsServices.of(client)
     s3: Any = services.s3
@@ -74,8 +74,10 @@ def read_settings(bucket: str, client: Client) -> BucketSettings:
         try:
             told.update(read(services.ask(f"s3://{bucket}", call)))
         except ServiceError as error:
-            if error.code == "NoSuchBucket":
+            if not error.code:  # no answer: there is none to the rest either
                 raise
+            if error.code == "NoSuchBucket" or (error.code == "404" and "region" in names):  # a HEAD has a status only
+                raise ServiceError(f"s3://{bucket}: no such bucket") from None
             if error.code in _NOT_SET:
                 told.update(read({}))
             else:
