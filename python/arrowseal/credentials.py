@@ -53,7 +53,7 @@ def credentials_error(error: Exception, subject: str) -> ArrowSealError | None:
             "give profile_name= or session="
         )
     for name in names & _NOT_CONFIGURED.keys():
-        return ConfigurationError(f"{subject}: {error}: {_NOT_CONFIGURED[name]}")
+        return ConfigurationError(f"{subject}: {str(error).rstrip('.')}: {_NOT_CONFIGURED[name]}")
     if "BotoCoreError" in names and names.isdisjoint(_WIRE):
         return ConfigurationError(f"{subject}: boto3 does not take this ({type(error).__name__}): {error}")
     return None

@@ -248,6 +248,22 @@ def test_a_server_that_does_not_answer_is_told_and_no_bucket_asked_for(local_ser
     assert EndpointConnectionError.__name__ not in of(found, "endpoint").detail
 
 
+def test_a_kms_that_does_not_answer_is_not_put_down_to_a_missing_permission(local_servers: LocalServers) -> None:
+    found = examine(client=local_servers.client(kms_endpoint_url="http://127.0.0.1:9"))
+    (missing,) = [check for check in found if check.outcome == "missing"]
+    assert missing.needed
+    assert missing.detail.startswith("no answer")
+    assert missing.way_out.startswith("check network")
+    assert "kms:GenerateDataKey" not in [check.name for check in found], "it would wait as long once more"
+
+
+def test_the_command_tells_its_own_options(local_environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--profile", "none-of-this-name"]) == 1
+    shown = capsys.readouterr().out
+    assert "give the --profile of a profile that exists" in shown
+    assert "profile_name=" not in shown
+
+
 def test_credentials_that_are_wrong_are_told(seaweedfs_servers: LocalServers) -> None:
     session = seaweedfs_servers.session()
     import boto3

@@ -36,6 +36,12 @@ def test_a_refusal_names_the_switch_of_the_command(error: exceptions.ArrowSealEr
         ("give a valid region_name=", "give a valid --region"),
         ("or give profile_name= or session=", "or give --profile"),
         ("give the profile_name= of a profile that exists", "give the --profile of a profile that exists"),
+        ("concurrency= is a number of objects at a time", "--concurrency is a number of objects at a time"),
+        (
+            "delete_source=, file_options= and csv_options= go with format='parquet'",
+            "--delete-source goes with --parquet",
+        ),
+        ("list the prefix with Client.list", "list the prefix with `arrowseal ls`"),
         ("s3://lake/region_name=/a: no such object", "s3://lake/region_name=/a: no such object"),
     ],
 )

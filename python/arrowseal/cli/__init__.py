@@ -41,9 +41,16 @@ _SWITCHES: tuple[tuple[type[exceptions.ArrowSealError], str], ...] = (
 )
 
 
-_OPTIONS = {"profile_name= or session=": "--profile", "profile_name=": "--profile", "region_name=": "--region"}
+_OPTIONS = {
+    "profile_name= or session=": "--profile",
+    "profile_name=": "--profile",
+    "region_name=": "--region",
+    "concurrency=": "--concurrency",
+    "delete_source=, file_options= and csv_options= go with format='parquet'": "--delete-source goes with --parquet",
+    "Client.list": "`arrowseal ls`",
+}
 # Apart, so that it is no partition in the name of an object.
-_ARGUMENT = re.compile(rf"(?<!\S)({'|'.join(_OPTIONS)})(?![^\s,.:;])")
+_ARGUMENT = re.compile(rf"(?<!\S)({'|'.join(map(re.escape, _OPTIONS))})(?![^\s,.:;])")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -151,9 +158,18 @@ def describe(error: Exception) -> str:
 
 def with_switch(line: str, kind: type[exceptions.ArrowSealError]) -> str:
     """The text of an error of that kind, with the switch of the command that would change the outcome."""
-    line = _ARGUMENT.sub(lambda found: _OPTIONS[found[1]], line)
+    line = with_options(line)
     switch = next((switch for one, switch in _SWITCHES if issubclass(kind, one)), None)
     return line if switch is None else f"{line} [here: {switch}]"
+
+
+def with_options(line: str) -> str:
+    """The text with options of the command where it names arguments of the library.
+
+    >>> with_options("give region_name=, or set AWS_DEFAULT_REGION")
+    'give --region, or set AWS_DEFAULT_REGION'
+    """
+    return _ARGUMENT.sub(lambda found: _OPTIONS[found[1]], line)
 
 
 def _parser() -> argparse.ArgumentParser:

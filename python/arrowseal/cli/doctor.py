@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from arrowseal.cli import DONE, FAILED
+from arrowseal.cli import DONE, FAILED, with_options
 from arrowseal.cli.connection import connect
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE if found.healthy else FAILED
     for check in found:
         optional = "" if check.needed or check.outcome == "ok" else " (optional)"
-        print(f"{check.outcome + optional:<22}  {check.name:<23}  {check.detail}".rstrip())
+        print(f"{check.outcome + optional:<22}  {check.name:<23}  {with_options(check.detail)}".rstrip())
         if check.way_out:
             print(f"{'':<22}  -> {check.way_out}")
     missing = sum(check.needed and check.outcome == "missing" for check in found)

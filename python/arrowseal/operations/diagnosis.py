@@ -83,6 +83,8 @@ class Examination:
         self.client = client
         self.services = AwsServices.of(client)
         self.found = Diagnosis()
+        self.unanswered = False
+        """Whether the last request got no answer at all."""
         self.reads = purpose in ("read", "both")
         self.writes = purpose in ("write", "both")
 
@@ -105,9 +107,11 @@ class Examination:
         that only who may ask is given: NoSuchKey for what is not there; those in `ways_out` have a way out of their
         own.
         """
+        self.unanswered = False
         try:
             answer = self.services.ask(name, call)
         except ServiceError as error:
+            self.unanswered = not error.code
             if error.code in fine:
                 self.note(name, "ok", detail, needed=needed)
             elif error.unknown_here:
@@ -116,6 +120,8 @@ class Examination:
                 denied = isinstance(error, ServiceDeniedError)
                 said = f"denied ({error.code})" if denied else str(error).removeprefix(f"{name}: ")
                 way_out = ways_out.get(error.code, way_out) or (f"allow {name}" if denied else "")
+                if self.unanswered:  # which no permission mends, and nothing does without
+                    way_out, needed = "check network, proxy, --endpoint-url and --kms-endpoint-url", True
                 self.note(name, "missing", said, way_out, needed=needed)
             return None
         except ArrowSealError as error:
