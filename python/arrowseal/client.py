@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from arrowseal import metadata as content_metadata
 from arrowseal.companions import belongs_to_another, copied_along, delete_along
 from arrowseal.configured import Configured
-from arrowseal.encryption import PLAIN, Encryption, Plain, check_encryption
+from arrowseal.encryption import Encryption, read_arguments
 from arrowseal.exceptions import ConfigurationError, ObjectChangedError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
 from arrowseal.listing import told
@@ -274,13 +274,14 @@ class Client(Configured):
         encryption: Encryption | None = None,
         version_id: str | None = None,
     ) -> ObjectHead:
-        """An object's size and encryption, as its metadata claims them. No KMS call. Raises `MetadataError` for
-        encryption metadata that makes no sense, `StoreError`, `CredentialsError`.
+        """An object's size and encryption, as its metadata claims them. No KMS call. `encryption=SSE_C(key)` is for an
+        object that needs it; other arms change nothing.
+
+        Raises `ObjectNotFoundError`, `MetadataError` for encryption metadata that makes no sense, `StoreError`,
+        `CredentialsError`.
         """
         location = locate(url, bucket=bucket, key=key)
-        check_encryption(encryption)
-        arm = encryption if isinstance(encryption, Plain) else PLAIN
-        arguments = arm.read_arguments() | version_arguments(version_id)
+        arguments = read_arguments(encryption) | version_arguments(version_id)
         with self.counters.operation("head", location) as operation:
             stored = self._store.head(location, operation, arguments=arguments)
             try:
@@ -297,10 +298,17 @@ class Client(Configured):
         *,
         bucket: str | None = None,
         key: str | None = None,
+        encryption: Encryption | None = None,
         version_id: str | None = None,
     ) -> bool:
-        """Whether there is such an object, encrypted or not."""
-        location, arguments = locate(url, bucket=bucket, key=key), version_arguments(version_id)
+        """Whether there is such an object, encrypted or not; False too where there is no such bucket. One that is under
+        an SSE-C key is asked for with it, as `head` does.
+
+        Raises `StoreAccessDeniedError` where S3 does not tell missing from forbidden (`s3:ListBucket`), `StoreError`,
+        `CredentialsError`.
+        """
+        location = locate(url, bucket=bucket, key=key)
+        arguments = read_arguments(encryption) | version_arguments(version_id)
         with self.counters.operation("exists", location) as operation:
             try:
                 self._store.head(location, operation, arguments=arguments)
@@ -314,10 +322,17 @@ class Client(Configured):
         *,
         bucket: str | None = None,
         key: str | None = None,
+        encryption: Encryption | None = None,
         version_id: str | None = None,
     ) -> bool:
-        """Whether an object says that it is client-side encrypted, in whichever format; instruction files count."""
-        location, arguments = locate(url, bucket=bucket, key=key), version_arguments(version_id)
+        """Whether an object says that it is client-side encrypted, in whichever format; instruction files count.
+        No KMS call. One that is under an SSE-C key is asked for with it, as `head` does.
+
+        Raises `ObjectNotFoundError`, `MetadataError` for encryption metadata that makes no sense, `StoreError`,
+        `CredentialsError`.
+        """
+        location = locate(url, bucket=bucket, key=key)
+        arguments = read_arguments(encryption) | version_arguments(version_id)
         with self.counters.operation("is_encrypted", location) as operation:
             stored = self._store.head(location, operation, arguments=arguments)
             if content_metadata.parse_at(location, stored.metadata) is not None:
@@ -332,6 +347,8 @@ class Client(Configured):
         objects are encrypted: `encryption=True` asks for the HEAD of each, several at a time, and fills in
         `encryption`, `server_side`, `server_side_key` and `bucket_key`. They stay None where the server does not tell:
         of an object that is gone by then, and of SSE-C.
+
+        Raises `BucketNotFoundError`, `StoreError`, `CredentialsError`; of a prefix with nothing below it the list is empty.
         """
         prefix = locate_prefix(url)
         with self.counters.operation("list", prefix) as operation:
@@ -411,6 +428,8 @@ class Client(Configured):
     ) -> None:
         """Delete an object, unless one version is named with its segment index and, where the client looks for those,
         instruction file. One that does not exist is no error, as in S3.
+
+        Raises `BucketNotFoundError`, `StoreError`, `CredentialsError`.
         """
         location, arguments = locate(url, bucket=bucket, key=key), version_arguments(version_id)
         with self.counters.operation("delete", location) as operation:

@@ -148,6 +148,16 @@ def check_encryption(encryption: Any) -> None:
         raise ConfigurationError(f"encryption= is CSE(...), PLAIN, SSE_S3(), SSE_KMS(...) or SSE_C(...), not {given}")
 
 
+def read_arguments(encryption: Encryption | None) -> dict[str, Any]:
+    """What a GET or HEAD of an object has to say to S3 of how it is protected. Raises `ConfigurationError`.
+
+    >>> read_arguments(None), read_arguments(CSE()), read_arguments(PLAIN)
+    ({}, {}, {})
+    """
+    check_encryption(encryption)
+    return encryption.read_arguments() if isinstance(encryption, Plain) else {}
+
+
 def check_key_id(key_id: Any) -> str:
     """The name of a KMS key, as it was given. Raises `ConfigurationError` for what can be none: an empty text, as an
     unset variable gives it, must not stand for another key.

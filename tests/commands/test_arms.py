@@ -201,6 +201,19 @@ def test_an_object_under_a_customer_key_says_how_to_name_it_where_none_is_or_ano
             ask(url, encryption=SSE_C(b"x" * 32))
 
 
+def test_whether_an_object_under_a_customer_key_is_there_is_told_to_who_names_it(
+    seaweedfs_servers: LocalServers,
+) -> None:
+    client = seaweedfs_servers.client()
+    url = f"s3://{seaweedfs_servers.bucket}/asked-for"
+    client.put(url, b"x", encryption=KEYED)
+    with pytest.raises(StoreError, match=r"encryption=SSE_C\(key\)"):
+        client.exists(url)
+    assert client.exists(url, encryption=KEYED)
+    assert not client.exists(url + "-not", encryption=KEYED)
+    assert not client.is_encrypted(url, encryption=KEYED)
+
+
 def test_copies_between_customer_keys_name_both(seaweedfs_servers: LocalServers) -> None:
     client, other = seaweedfs_servers.client(), SSE_C(b"x" * 32)
     here, there = (f"s3://{seaweedfs_servers.bucket}/between/{name}" for name in ("a", "b"))

@@ -129,6 +129,8 @@ def test_what_is_no_encryption_is_refused_by_reads_as_by_writes_before_any_reque
         lambda: client.object("s3://lake/o", encryption=encryption),
         lambda: client.open("s3://lake/o", encryption=encryption),
         lambda: client.head("s3://lake/o", encryption=encryption),
+        lambda: client.exists("s3://lake/o", encryption=encryption),
+        lambda: client.is_encrypted("s3://lake/o", encryption=encryption),
         lambda: client.copy("s3://lake/o", "s3://lake/p", encryption=encryption),
         lambda: client.copy("s3://lake/o", "s3://lake/p", source_encryption=encryption),
         lambda: client.move("s3://lake/o", "s3://lake/p", encryption=encryption),
