@@ -348,7 +348,8 @@ class Client(Configured):
         `encryption`, `server_side`, `server_side_key` and `bucket_key`. They stay None where the server does not tell:
         of an object that is gone by then, and of SSE-C.
 
-        Raises `BucketNotFoundError`, `StoreError`, `CredentialsError`; of a prefix with nothing below it the list is empty.
+        Raises `BucketNotFoundError`, `StoreError`, `CredentialsError`. Of a prefix with nothing below it the list is
+        empty.
         """
         prefix = locate_prefix(url)
         with self.counters.operation("list", prefix) as operation:
