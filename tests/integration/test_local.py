@@ -231,6 +231,17 @@ def test_what_cannot_be_is_refused_before_anything_starts() -> None:
         LocalServers(s3="minio")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="alias/"):
         LocalServers(alias="tables")
+    for alias in ("alias/", "alias/a b"):
+        with pytest.raises(ConfigurationError, match="letters, digits"):
+            LocalServers(alias=alias)
+    for bucket in ("", "A B", "a/b", "ab"):
+        with pytest.raises(ConfigurationError, match="is no name of a bucket"):
+            LocalServers(bucket=bucket)
+    for region in ("", "x y", "moon-1"):
+        servers = LocalServers(region=region)
+        with pytest.raises(ConfigurationError, match=f"^'{region}' is no Region"):
+            servers.start()
+        assert servers.pids == ()
     with pytest.raises(ConfigurationError, match="running already"), LocalServers() as servers:
         servers.start()
 

