@@ -143,8 +143,8 @@ def _arms(arguments: argparse.Namespace) -> list[ArmOf]:
     wanted = {"PLAIN", *arguments.arm} if arguments.arm else {arm.name for arm in ARMS}
     unknown = wanted - {arm.name for arm in ARMS}
     if unknown:
-        known = ", ".join(arm.name for arm in ARMS)
-        raise ConfigurationError(f"there is no arm {', '.join(sorted(unknown))}; there are: {known}")
+        known = ", ".join(repr(arm.name) for arm in ARMS)  # some have a comma in them
+        raise ConfigurationError(f"there is no arm {', '.join(map(repr, sorted(unknown)))}; there are: {known}")
     return [arm for arm in ARMS if arm.name in wanted]
 
 
