@@ -15,8 +15,10 @@ from arrowseal.location import Url, locate, locate_prefix, version_arguments
 from arrowseal.object_reader import ObjectReader
 from arrowseal.object_writer import ObjectWriter, fill
 from arrowseal.opening import Opening, make_index, open_object
+from arrowseal.options import check_switch
 from arrowseal.outgoing import check_put_arguments, copy_arguments, remaining_bytes
 from arrowseal.progress import ProgressOption, check_progress, object_progress, tracked
+from arrowseal.store import OpenUpload
 from arrowseal.suites import AnyContext
 from arrowseal.writing import PutResult, Target
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.legacy import Legacy
     from arrowseal.objects import EncryptedObject
-    from arrowseal.store import ListedObject, OpenUpload
+    from arrowseal.store import ListedObject
 
 
 class Client(Configured):
@@ -195,6 +197,7 @@ class Client(Configured):
                 nothing is there to tell.
             ConfigurationError, KmsError, StoreError, CredentialsError: it could not be read.
         """
+        check_switch("verify_checksum", verify_checksum or False)  # faces leave it None
         location = locate(url, bucket=bucket, key=key)
         asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id, legacy
         request = self._reader.request(location, *asked)
@@ -240,6 +243,7 @@ class Client(Configured):
         location = locate(url, bucket=bucket, key=key)
         asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id, legacy
         request = self._reader.request(location, *asked)
+        check_switch("unauthenticated_ranges", unauthenticated_ranges)
         opening = Opening(unauthenticated_ranges, two_passes, size_hint)
         operation, finished = (counted, lambda: None) if counted else self.counters.begin("object", location)
         return open_object(self._reader, request, operation, opening, self._options.transfer, finished)
@@ -456,8 +460,10 @@ class Client(Configured):
     def abort_upload(self, upload: OpenUpload) -> None:
         """Give up a multipart upload and the parts that it stored; its writer then fails. One that is gone is no error.
 
-        Raises `StoreError`, `CredentialsError`.
+        Raises `ConfigurationError` for what `uploads` does not give, `StoreError`, `CredentialsError`.
         """
+        if not isinstance(upload, OpenUpload):
+            raise ConfigurationError(f"abort_upload() takes what uploads(url) lists, not {type(upload).__name__}")
         with self.counters.operation("abort_upload", upload.location) as operation:
             self._store.abort_upload(upload.location, operation, upload.upload_id)
 

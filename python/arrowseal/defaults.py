@@ -97,3 +97,15 @@ def default_client() -> Client:
         if _of_process is None:
             _of_process = Client()
         return _of_process
+
+
+def client_of(client: Client | None) -> Client:
+    """The client of a call: what was given as `client=`, or else the default one.
+
+    Raises `ConfigurationError` for what is no client: its counters tell, which stand-ins for tests have too.
+    """
+    if client is None:
+        return default_client()
+    if not hasattr(client, "counters"):
+        raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
+    return client

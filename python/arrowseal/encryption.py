@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.suites import NOT_THE_USERS, Format
+from arrowseal.suites import NOT_THE_USERS, AnyContext, Format
 
 KMS_ARN: Final = re.compile(r"arn:[^:]+:kms:([^:]+):[^:]*:(key|alias)/.+")
 """The ARN of a KMS key, or of an alias of one; its first group is the Region."""
@@ -185,6 +185,8 @@ def check_context(context: Mapping[str, str] | None) -> dict[str, str]:
     """
     if context is None:
         return {}
+    if isinstance(context, AnyContext):
+        raise ConfigurationError("encryption_context=ANY is for reads: a write says which one, {} for none")
     if not isinstance(context, Mapping):
         raise ConfigurationError(f"an encryption context maps strings to strings, not {type(context).__name__}")
     for name, value in context.items():

@@ -143,6 +143,39 @@ def test_what_is_no_encryption_is_refused_by_reads_as_by_writes_before_any_reque
     assert not client._connections._made, "nothing was asked of boto3"
 
 
+@pytest.mark.parametrize("told", ["no", "false", 0, None], ids=repr)
+def test_a_switch_that_is_neither_true_nor_false_hands_out_nothing_unproven(told: Any) -> None:
+    client = Client("alias/a", region_name="eu-west-1")
+    with pytest.raises(ConfigurationError, match=r"^unauthenticated_ranges= is True or False"):
+        client.object("s3://lake/o", unauthenticated_ranges=told)
+    with pytest.raises(ConfigurationError, match=r"^unauthenticated_ranges= is True or False"):
+        client.open("s3://lake/o", unauthenticated_ranges=told)
+
+
+def test_what_is_no_client_is_refused_by_every_call_that_takes_one() -> None:
+    stray: Any = "alias/tables"
+    for call in (
+        lambda: arrowseal.arrow.read_table("s3://lake/o.parquet", client=stray),
+        lambda: arrowseal.arrow.dataset("s3://lake/", client=stray),
+        lambda: arrowseal.arrow.write_dataset(None, "s3://lake/", client=stray),
+        lambda: arrowseal.fs.SealedFileSystem(stray),
+        lambda: arrowseal.operations.rewrap("s3://lake/", to_key="alias/a", client=stray),
+        lambda: arrowseal.operations.migrate("s3://lake/", client=stray),
+        lambda: arrowseal.operations.compact("s3://lake/", client=stray),
+        lambda: arrowseal.athena.read_query_results("s3://lake/r.csv", client=stray),
+    ):
+        with pytest.raises(ConfigurationError, match=r"^client= takes an arrowseal\.Client, not str$"):
+            call()
+
+
+def test_what_no_listing_of_uploads_gives_is_refused_and_any_context_is_for_reads() -> None:
+    client = Client("alias/a", region_name="eu-west-1")
+    with pytest.raises(ConfigurationError, match=r"^abort_upload\(\) takes what uploads\(url\) lists, not str$"):
+        client.abort_upload("s3://lake/o")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"^encryption_context=ANY is for reads"):
+        client.put("s3://lake/o", b"x", encryption_context=arrowseal.ANY)  # type: ignore[arg-type]
+
+
 def test_an_error_over_a_key_that_is_no_text_does_not_show_it() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Client(b"a raw key, mistaken for a name")  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 
 from arrowseal.athena.result_types import ResultColumn, arrow_type, parse_columns
-from arrowseal.defaults import default_client
+from arrowseal.defaults import client_of
 from arrowseal.exceptions import ConfigurationError, NotATableError, ObjectNotFoundError
 from arrowseal.frames import Framed
 from arrowseal.location import ObjectLocation, locate
@@ -82,7 +82,7 @@ def read_query_results(
         >>> read_query_results(answer, client=client, legacy="wrapping").to_polars()  # doctest: +SKIP
     """
     location = _location(result)
-    chosen = default_client() if client is None else client
+    chosen = client_of(client)
     keywords: dict[str, Any] = {"encryption_context": encryption_context, "kms_key_id": kms_key_id}
     keywords |= {"allow_plaintext": allow_plaintext} | ({} if legacy is None else {"legacy": legacy})
     content = chosen.get(location, **keywords)

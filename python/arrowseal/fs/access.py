@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.defaults import default_client
+from arrowseal.defaults import client_of
 from arrowseal.encryption import Plain
-from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import locate, locate_prefix
 
 if TYPE_CHECKING:
@@ -37,10 +36,9 @@ class Access:
     @classmethod
     def through(cls, client: Client | None, **keywords: Any) -> Access:
         """Through a client, or the default one of this moment. Raises `ConfigurationError` for what is no client."""
-        if client is not None and not hasattr(client, "counters"):
-            raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
+        chosen = client_of(client)
         given = {name: value for name, value in keywords.items() if value is not None}
-        return cls(default_client() if client is None else client, given)
+        return cls(chosen, given)
 
     @property
     def plain(self) -> bool:

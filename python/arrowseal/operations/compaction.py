@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import pyarrow as pa
 
 from arrowseal.companions import belongs_to_another
-from arrowseal.defaults import default_client
+from arrowseal.defaults import client_of
 from arrowseal.encryption import CSE
 from arrowseal.exceptions import (
     ArrowSealError,
@@ -141,7 +141,7 @@ def compact(
     if partitioning_flavor not in (None, *get_args(Flavor)):
         known = ", ".join(map(repr, get_args(Flavor)))
         raise ConfigurationError(f"partitioning_flavor={partitioning_flavor!r} is not known: {known}")
-    chosen = default_client() if client is None else client
+    chosen = client_of(client)
     named = None if format is None else TableFormat.of(ObjectLocation("", ""), format)
     shared = {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}
     files = NewFiles(

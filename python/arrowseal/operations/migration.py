@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from arrowseal.defaults import default_client
+from arrowseal.defaults import client_of
 from arrowseal.encryption import CSE, SSE_KMS, Plain
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import ObjectLocation, locate_prefix
@@ -104,7 +104,7 @@ def migrate(
         >>> import arrowseal
         >>> arrowseal.operations.migrate("s3://lake/old/", allow_plaintext=True).to_pandas()  # doctest: +SKIP
     """
-    chosen = default_client() if client is None else client
+    chosen = client_of(client)
     goal = CSE() if to is None else to
     if not isinstance(goal, CSE | Plain) or goal.label == "SSE-C":
         raise ConfigurationError("to= is CSE(...), PLAIN, SSE_S3() or SSE_KMS(...)")

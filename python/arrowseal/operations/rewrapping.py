@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 from arrowseal import metadata as content_metadata
 from arrowseal.aws_services import AwsServices
-from arrowseal.defaults import default_client
+from arrowseal.defaults import client_of
 from arrowseal.exceptions import ConfigurationError, NotEncryptedError, ObjectChangedError, StoreAccessDeniedError
 from arrowseal.head import encryption_label
 from arrowseal.legacy import LegacyWord
@@ -120,7 +120,7 @@ def rewrap(
         >>> plan.summary()["kms_calls"]  # doctest: +SKIP
         {'ReEncrypt': 12}
     """
-    chosen, target = default_client() if client is None else client, check_to_key(to_key)
+    chosen, target = client_of(client), check_to_key(to_key)
     options = JobOptions(
         asked=(target if isinstance(target, str) else repr(target)) + (instruction_file or ""),
         dry_run=dry_run,

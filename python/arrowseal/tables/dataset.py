@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from arrowseal.defaults import default_client
+from arrowseal.defaults import client_of
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.tables.dataset_files import Files
@@ -209,9 +209,7 @@ def dataset(
         >>> trips = arrowseal.arrow.dataset("s3://lake/trips/")  # doctest: +SKIP
         >>> trips.to_table(filter=[("year", "=", 2013)])  # doctest: +SKIP
     """
-    chosen = default_client() if client is None else client
-    if not hasattr(chosen, "counters"):
-        raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
+    chosen = client_of(client)
     threads_of(use_threads)
     if "filters" in options:
         raise TypeError("dataset() got an unexpected keyword argument 'filters': it is filter= here")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import pyarrow.dataset as ds
 
-from arrowseal.defaults import default_client
+from arrowseal.defaults import client_of
 from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, DatasetWriteError, NoKeyError, ObjectExistsError
 from arrowseal.location import ObjectLocation, locate_prefix
@@ -116,9 +116,7 @@ def write_dataset(
         >>> arrowseal.arrow.write_dataset(trips, "s3://lake/trips", partitioning=["year"])  # doctest: +SKIP
         <WrittenDataset: 12 files, 336,776 rows>
     """
-    chosen = default_client() if client is None else client
-    if not hasattr(chosen, "counters"):
-        raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
+    chosen = client_of(client)
     existing = _existing(existing_data_behavior, mode)
     base = _base(base_dir)
     table_format = TableFormat.of(base, format)

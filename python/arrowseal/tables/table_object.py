@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from arrowseal.defaults import default_client
-from arrowseal.exceptions import ConfigurationError, ObjectChangedError
+from arrowseal.defaults import client_of
+from arrowseal.exceptions import ObjectChangedError
 from arrowseal.location import locate
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal, refusal
@@ -46,10 +46,7 @@ class TableObject:
         """
         rest = dict(keywords)
         location = locate(url, bucket=rest.pop("bucket", None), key=rest.pop("key", None))
-        client = rest.pop("client", None)
-        if client is not None and not hasattr(client, "counters"):
-            raise ConfigurationError(f"client= takes an arrowseal.Client, not {type(client).__name__}")
-        return cls(location, default_client() if client is None else client, rest)
+        return cls(location, client_of(rest.pop("client", None)), rest)
 
     def read(
         self,
