@@ -200,6 +200,7 @@ def draw(summary: pa.Table, path: str | os.PathLike[str] | None = None, *, title
     medians.set_title("Wall time, median (and how many times the no-CSE arm)", fontsize=10, loc="left")
     sections.set_title("Where the time went, mean", fontsize=10, loc="left")
     medians.margins(x=0.22)  # room for the labels right of the bars
+    sections.use_sticky_edges = False  # a part of no width at the end of the longest bar would have it cut off there
     medians.set_ylim(lowest, -0.7)
     medians.set_yticks(
         [position for position, _ in headings] + [bar.position for bar in bars],

@@ -171,6 +171,13 @@ def test_the_chart_is_saved_and_shows_every_arm_with_its_ratio(tmp_path: Path) -
     assert figure.get_suptitle() == "Flights"
 
 
+def test_the_longest_bar_ends_before_the_edge_of_its_chart_where_parts_overlap() -> None:
+    figure = counters_with(record(wall_seconds=1.0, s3_seconds=0.9, decode_seconds=0.8)).plot()
+    for axes in figure.axes:
+        longest = max(bar.get_x() + bar.get_width() for bar in axes.patches)
+        assert axes.get_xlim()[1] > longest * 1.03
+
+
 def test_plotting_leaves_the_backend_of_the_process_alone() -> None:
     import matplotlib
 
