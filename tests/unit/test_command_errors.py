@@ -123,6 +123,12 @@ def test_every_command_that_opens_objects_takes_the_switches_of_old_ones() -> No
         assert connect(cli._parser().parse_args(command)).options.legacy == frozenset()
 
 
+def test_names_of_arms_that_have_a_comma_in_them_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--arm", "nope"]) == 2
+    assert "there is no arm 'nope'; there are: 'PLAIN', " in (told := capsys.readouterr().err)
+    assert "'SSE-KMS', 'SSE-KMS, bucket key', " in told
+
+
 def test_a_name_given_twice_in_a_context_is_refused_without_its_value() -> None:
     arguments = argparse.Namespace(encryption_context=[("team", "secret-1"), ("team", "secret-2")])
     with pytest.raises(exceptions.ConfigurationError, match="'team' twice") as caught:
