@@ -15,6 +15,7 @@ import re
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from xml.etree import ElementTree
 
@@ -52,8 +53,10 @@ _ATTRIBUTES: Final = frozenset(
 _REFUSAL: Final = re.compile(
     r"Server returned (?:non-2xx status code|error response).*?: (\d{3})[^:]*(?:: (.*))?", re.DOTALL
 )
-_STRICTER: Final = re.compile(r"InvalidCertificate|AlertReceived|PeerIncompatible|Parse\(")
-"""What obstore alone may not take: boto3 has authorities and ciphers of its own, and reads headers that are none."""
+_STRICTER: Final = re.compile(r"(InvalidCertificate|AlertReceived|PeerIncompatible)|Parse\(")
+"""What obstore alone may not take: boto3 accepts more certificates and ciphers, where no connection of obstore's would
+come about, and reads headers that are none.
+"""
 _NO_NAME: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # a part of a key that is empty, "." or ".."
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")
 # Read by obstore from the environment, unknown to boto3.
@@ -153,7 +156,8 @@ class ObstoreStore(LeanStore):
             operation.requests -= 1  # a key that obstore cannot write was not asked for
             return None
         except failures as error:
-            _refused(location, str(error))
+            if _refused(location, str(error)):
+                self._stores[location.bucket] = self._stores[location.bucket][0], None
             return None
         return _stored_object(location, result), ObstoreBody(location, result)
 
@@ -300,19 +304,22 @@ def _stored_object(location: ObjectLocation, result: Any) -> StoredObject:
     )
 
 
-def _refused(location: ObjectLocation, text: str) -> None:
-    """Raise the error of ours for one of obstore; return if boto3 shall ask again and say."""
+def _refused(location: ObjectLocation, text: str) -> bool:
+    """Raise the error of ours for one of obstore; return if boto3 shall ask again and say, and whether for all of the
+    bucket: there is no connection for obstore.
+    """
     text, _, source = text.partition("\n\nDebug source:")
     refusal = _REFUSAL.search(text)
     if refusal is None:
-        if "HTTP error" in text and _STRICTER.search(source) is None:
+        stricter = _STRICTER.search(source)
+        if "HTTP error" in text and stricter is None:
             raise StoreUnansweredError(f"{location}: GetObject failed: no answer, or a broken one") from None
-        return
+        return stricter is not None and stricter[1] is not None
     status = int(refusal[1])
     if status in (404, 412, *PASSING_STATUSES) or status >= 500:
         code, message = _code_and_message(refusal[2] or "", status)
         raise store_error(code, status, message, location, "GetObject") from None
-    # An empty object, another Region, refused or expired credentials: boto3 knows how to go on.
+    return False  # an empty object, another Region, refused or expired credentials: boto3 knows how to go on
 
 
 def _code_and_message(body: str, status: int) -> tuple[str, str]:
@@ -345,6 +352,7 @@ def _made(endpoint: BucketEndpoint, bucket: str, endpoints: LearntEndpoints) -> 
             "expires_at": datetime.now(UTC) + _REFRESH,
         }
 
+    failures: tuple[type[Exception], ...] = (ValueError, *_obstore()[1])
     try:
         return S3Store(
             bucket,
@@ -358,18 +366,20 @@ def _made(endpoint: BucketEndpoint, bucket: str, endpoints: LearntEndpoints) -> 
             retry_config={"max_retries": 0},
             credential_provider=credentials,
         )
-    except _obstore()[1]:
-        return None  # it reads more of the environment, where others may have left what it does not know
+    except failures:
+        return None  # authorities in another form, or what others have left in the environment, of which it reads more
 
 
 def _client_options(endpoint: BucketEndpoint, s3: Any) -> Any:
     from botocore.utils import get_environ_proxies
 
     config, secure = s3.meta.config, endpoint.base.startswith("https:")
-    if secure and (s3._endpoint.http_session._verify is not True or config.client_cert):  # noqa: SLF001
-        return None
     proxies = get_environ_proxies(endpoint.base) if config.proxies is None else config.proxies
     proxy = proxies.get("https" if secure else "http")
+    tls = secure or (proxy or "").startswith("https:")
+    trusted = _authorities(s3) if tls else None
+    if tls and (trusted is None or config.client_cert):
+        return None
     ambient = any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES)
     if config.proxies_config or (ambient and not proxy):
         return None  # obstore would take the one in the environment
@@ -379,8 +389,21 @@ def _client_options(endpoint: BucketEndpoint, s3: Any) -> Any:
         "user_agent": endpoint.user_agent,
         "timeout": timedelta(days=1),  # of a whole answer: reads that stand still end it
     }
+    if trusted is not None:  # alone: it would trust whom the machine and SSL_CERT_FILE do as well
+        options |= {"root_certificate": trusted, "disable_system_certificates": True}
     for name in ("connect_timeout", "read_timeout"):
         seconds = getattr(config, name)
         if isinstance(seconds, (int, float)):
             options[name] = timedelta(seconds=seconds)
     return options | ({"proxy_url": proxy} if proxy else {})
+
+
+def _authorities(s3: Any) -> bytes | None:
+    """The certificates of all whom the boto3 client trusts; None where it verifies nothing, or has no such file."""
+    from botocore.httpsession import get_cert_path
+
+    bundle = get_cert_path(s3._endpoint.http_session._verify)  # noqa: SLF001 - what came of settings and environment
+    try:
+        return Path(bundle).read_bytes() if bundle else None
+    except OSError:
+        return None

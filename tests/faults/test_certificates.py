@@ -18,17 +18,21 @@ from arrowseal.exceptions import KmsError, ObjectNotFoundError, ServiceError, St
 from arrowseal.lanes import store_of
 from arrowseal.location import ObjectLocation
 from arrowseal.options import ClientOptions
+from arrowseal.store_obstore import ObstoreBody
 from faults.certificates import self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from arrowseal.store import Store
+
 URL, SEALED = "s3://bucket/key", ObjectLocation("bucket", "sealed")
 
 
 class TlsServer(ThreadingHTTPServer):
     """Answers over TLS, under a certificate that it signed itself: one object that looks encrypted, and nothing else.
+    `context` says how.
 
     `connections` counts those that were begun, `asked` has the user agents of requests.
     """
@@ -41,9 +45,9 @@ class TlsServer(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.certificate = folder / "certificate.pem"
         self_signed(self.certificate)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate)
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate)
+        self.socket = self.context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://127.0.0.1:{self.server_port}"
 
     def get_request(self) -> Any:
@@ -135,15 +139,49 @@ def test_authorities_that_cannot_be_read_are_told_at_once(
     assert not isinstance(refused.value, UnavailableError)
 
 
-def test_a_certificate_that_only_boto3_accepts_leaves_reads_to_boto3(
-    server: TlsServer, monkeypatch: pytest.MonkeyPatch
+def read(store: Store) -> bool:
+    """Reads the object; whether obstore did. It is what gives bytes of its own."""
+    _, body = store.get(SEALED, Operation("get", SEALED), byte_range=(0, 3), arguments={})
+    assert bytes(body.take(3)) == b"abc"
+    body.close()
+    return isinstance(body, ObstoreBody)
+
+
+@pytest.fixture
+def by_obstore(server: TlsServer) -> Store:
+    return store_of(Connections(ClientOptions(endpoint_url=server.url), session(), None, None), "obstore")
+
+
+@pytest.mark.parametrize("named", ["AWS_CA_BUNDLE", "the list that boto3 comes with"])
+def test_obstore_accepts_the_certificate_that_boto3_does(
+    server: TlsServer, by_obstore: Store, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    if named == "AWS_CA_BUNDLE":
+        monkeypatch.setenv(named, str(server.certificate))
+    else:
+        monkeypatch.setattr("botocore.httpsession.where", lambda: str(server.certificate))
+    assert [read(by_obstore) for _ in range(4)] == [False, True, True, True]
+
+
+def test_obstore_trusts_nobody_whom_the_machine_trusts_and_boto3_does_not(
+    server: TlsServer, by_obstore: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("botocore.httpsession.where", lambda: str(server.certificate))
-    store = store_of(Connections(ClientOptions(endpoint_url=server.url), session(), None, None), "obstore")
-    for _ in range(3):
-        operation = Operation("get", SEALED)
-        _, body = store.get(SEALED, operation, byte_range=(0, 3), arguments={})
-        assert bytes(body.take(3)) == b"abc"
-        body.close()
-    assert len(server.asked) == 3, server.asked
-    assert server.connections > len(server.asked)  # those that obstore tried
+    assert not read(by_obstore)  # which shows where the bucket is
+    foreign = tmp_path / "foreign.pem"
+    self_signed(foreign)
+    monkeypatch.setenv("SSL_CERT_FILE", str(foreign))
+    server.context.load_cert_chain(foreign)
+    with pytest.raises(StoreError, match="not accepted"):
+        read(by_obstore)
+    assert len(server.asked) == 1
+
+
+def test_a_server_that_only_boto3_can_talk_to_is_tried_by_obstore_once(
+    server: TlsServer, by_obstore: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(server.certificate))
+    server.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    server.context.set_ciphers("ECDHE-ECDSA-AES128-SHA256")
+    assert not any(read(by_obstore) for _ in range(5))
+    assert (len(server.asked), server.connections) == (5, 6)
