@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from arrowseal.certificates import certificate_problem
 from arrowseal.credentials import credentials_error
 from arrowseal.exceptions import CredentialsError, ServiceDeniedError, ServiceError
+from arrowseal.no_connection import no_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class AwsServices:
                 raise unsent from None
             if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
                 raise
-            raise ServiceError(f"{subject}: no answer: {certificate_problem(error) or error}") from None
+            raise ServiceError(f"{subject}: no answer: {no_connection(error) or error}") from None
 
 
 def refusal(answer: Any, subject: str) -> CredentialsError | ServiceError:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from arrowseal.certificates import not_again
 from arrowseal.credentials import credentials_error, refresh
 from arrowseal.exceptions import (
     ClockSkewError,
@@ -23,6 +22,7 @@ from arrowseal.exceptions import (
     InsecureEndpointError,
 )
 from arrowseal.learnt_endpoints import LearntEndpoints
+from arrowseal.no_connection import not_again
 from arrowseal.server_clock import sign_ahead
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from arrowseal._core import DataKey
-from arrowseal.certificates import certificate_problem
 from arrowseal.credentials import credentials_error
 from arrowseal.encryption import KMS_ARN
 from arrowseal.exceptions import (
@@ -28,6 +27,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.fork_lock import ForkLock
 from arrowseal.materials import KEY_ARN
+from arrowseal.no_connection import no_connection
 from arrowseal.retries import call_kms
 from arrowseal.server_clock import clock_skew, seconds_ahead
 from arrowseal.wirelog import withheld
@@ -214,7 +214,7 @@ def _translated(error: Exception, subject: str, action: str) -> ArrowSealError |
 
     if isinstance(error, ArrowSealError):
         return None
-    if problem := certificate_problem(error):
+    if problem := no_connection(error):
         return KmsError(f"{subject}: {problem}")
     if unsent := credentials_error(error, subject):
         return unsent

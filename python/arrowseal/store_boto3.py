@@ -9,7 +9,6 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from arrowseal.boto3_bodies import Boto3Body
-from arrowseal.certificates import certificate_problem, within
 from arrowseal.credentials import credentials_error
 from arrowseal.etags import etag_of
 from arrowseal.exceptions import (
@@ -23,6 +22,7 @@ from arrowseal.exceptions import (
     StoreUnansweredError,
 )
 from arrowseal.location import ObjectLocation
+from arrowseal.no_connection import no_connection, within
 from arrowseal.s3_errors import RangeError, store_error
 from arrowseal.store import COPY_LIMIT, NOTHING, Body, ListedObject, StoredObject, StoredRange, WrittenObject
 from arrowseal.store_boto3_attributes import HEADERS, Boto3Attributes, stored_object
@@ -240,7 +240,7 @@ class Boto3Store(Boto3Attributes):
                 self._renew(translated, begun)
             return translated
         if isinstance(error, BotoCoreError):
-            if problem := certificate_problem(error):
+            if problem := no_connection(error):
                 return StoreError(f"{location}: {action} failed: {problem}")
             return StoreUnansweredError(f"{location}: {action} failed ({type(error).__name__}): {error}")
         of_answer = isinstance(error, (ValueError, LookupError)) and _of_an_answer(error)

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def self_signed(path: Path) -> None:
-    """Write a key, and a certificate for 127.0.0.1 that it signed itself."""
+def self_signed(path: Path, *, host: str = "127.0.0.1", days: int = 1) -> None:
+    """Write a key, and a certificate for the address `host` that it signed itself, which ends in so many days."""
     key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .not_valid_before(now - dt.timedelta(days=9))
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM

@@ -1,4 +1,4 @@
-"""Servers whose TLS certificate is not accepted: one attempt, and an error that says what would be."""
+"""Connections that cannot be, over TLS certificates and proxies: one attempt, and an error that says what helps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from arrowseal import Client
 from arrowseal.aws_services import AwsServices
@@ -24,6 +25,8 @@ from faults.certificates import self_signed
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from broken_bodies import FaultProxy
 
     from arrowseal.store import Store
 
@@ -137,6 +140,85 @@ def test_authorities_that_cannot_be_read_are_told_at_once(
     with pytest.raises(StoreError, match=r"authorities cannot be read.*AWS_CA_BUNDLE") as refused:
         client_of(server).get(URL)
     assert not isinstance(refused.value, UnavailableError)
+
+
+def refused_by_both(url: str, words: str) -> None:
+    """S3 and KMS under an endpoint say that no connection to it can be, and why."""
+    with pytest.raises(StoreError, match=words) as s3:
+        Client("alias/tables", session=session(), endpoint_url=url).get(URL)
+    with pytest.raises(KmsError, match=words) as kms:
+        Client("alias/tables", session=session(), kms_endpoint_url=url).put(URL, b"content")
+    assert not isinstance(s3.value, UnavailableError)
+    assert not isinstance(kms.value, UnavailableError)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "words"),
+    [
+        ({"host": "10.0.0.1"}, "not accepted.*doesn't match.*by a name that its certificate has"),
+        ({"days": -1}, "not accepted.*has expired.*needs a new one.*clock"),
+    ],
+)
+def test_a_certificate_of_another_host_or_time_is_told_as_that(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch, certificate: dict[str, Any], words: str
+) -> None:
+    self_signed(server.certificate, **certificate)
+    server.context.load_cert_chain(server.certificate)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(server.certificate))
+    refused_by_both(server.url, words)
+    assert server.connections == 2
+
+
+def test_a_server_that_wants_a_certificate_of_the_client_is_told_as_one(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(server.certificate))
+    server.context.verify_mode = ssl.CERT_REQUIRED
+    server.context.maximum_version = ssl.TLSVersion.TLSv1_2  # later ones tell it behind the handshake, or just hang up
+    refused_by_both(server.url, "certificate of the client.*client_cert=")
+
+
+def test_a_server_without_tls_is_told_as_one(proxy: FaultProxy) -> None:
+    refused_by_both(proxy.endpoint.replace("http:", "https:"), "does not answer in TLS: is it http://")
+
+
+def test_a_file_of_the_clients_certificate_that_is_not_there_is_told_at_once(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(server.certificate))
+    gone = session()
+    gone._session.set_default_client_config(Config(client_cert=str(tmp_path / "gone.pem")))
+    with pytest.raises(StoreError, match=r"cannot be read, or one of the client's.*client_cert=") as refused:
+        Client("alias/tables", session=gone, endpoint_url=server.url).get(URL)
+    assert not isinstance(refused.value, UnavailableError)
+
+
+@pytest.fixture
+def refusing_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """HTTPS goes through a proxy, which wants other credentials; gives what it is asked for."""
+    asked: list[str] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.send_error(407)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:password@127.0.0.1:{proxy.server_port}")
+    yield asked
+    proxy.shutdown()
+    proxy.server_close()
+
+
+def test_a_proxy_that_refuses_is_asked_once_and_told_without_its_password(refusing_proxy: list[str]) -> None:
+    refused_by_both(
+        "https://s3.example", r"proxy http://\*\*\*:\*\*\*@127.0.0.1:\d+ refuses.*\(407 .*HTTPS_PROXY.*NO_PROXY"
+    )
+    assert refusing_proxy == ["s3.example:443"] * 2
 
 
 def read(store: Store) -> bool:
