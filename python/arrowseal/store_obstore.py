@@ -53,9 +53,9 @@ _ATTRIBUTES: Final = frozenset(
 _REFUSAL: Final = re.compile(
     r"Server returned (?:non-2xx status code|error response).*?: (\d{3})[^:]*(?:: (.*))?", re.DOTALL
 )
-_STRICTER: Final = re.compile(r"(InvalidCertificate|AlertReceived|PeerIncompatible)|Parse\(")
+_STRICTER: Final = re.compile(r"(InvalidCertificate|AlertReceived|PeerIncompatible)|Parse\(|FromUtf8Error")
 """What obstore alone may not take: boto3 accepts more certificates and ciphers, where no connection of obstore's would
-come about, and reads headers that are none.
+come about, and reads headers that are none and refusals in other encodings.
 """
 _NO_NAME: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")  # a part of a key that is empty, "." or ".."
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy")

@@ -90,6 +90,15 @@ def test_a_compressed_body_is_not_the_object(warm: Client, proxy: FaultProxy, lo
         warm.get(f"s3://{local_servers.bucket}/lanes/small")
 
 
+def test_a_compressed_refusal_is_the_one_that_its_status_says(
+    warm: Client, proxy: FaultProxy, local_servers: LocalServers
+) -> None:
+    proxy.rule = lambda *_: Fault("gzip")
+    with pytest.raises(ObjectNotFoundError):
+        warm.get(f"s3://{local_servers.bucket}/lanes/{secrets.token_hex(4)}")
+    assert proxy.count("GET") <= 2
+
+
 def test_headers_that_come_twice_are_one_or_none(warm: Client, proxy: FaultProxy, local_servers: LocalServers) -> None:
     proxy.rule = lambda method, *_: Fault("duplicate") if method == "GET" else None
     url = f"s3://{local_servers.bucket}/lanes/small"
