@@ -142,6 +142,54 @@ def test_authorities_that_cannot_be_read_are_told_at_once(
     assert not isinstance(refused.value, UnavailableError)
 
 
+@pytest.fixture
+def files_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files of certificate authorities that connections made OpenSSL read."""
+    read: list[str] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def noted(self: ssl.SSLContext, cafile: Any = None, *others: Any) -> None:
+        read.append(cafile)
+        load(self, cafile, *others)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", noted)
+    return read
+
+
+def test_the_authorities_are_read_once_for_all_connections_of_a_client_and_again_when_they_change(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files_read: list[str]
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(server.certificate.read_bytes())
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    client = client_of(server)
+
+    def ask() -> None:
+        with pytest.raises(ObjectNotFoundError):
+            client.get(URL)
+
+    for _ in range(3):
+        ask()
+    assert (server.connections, files_read) == (3, [str(bundle)])
+
+    self_signed(server.certificate)
+    server.context.load_cert_chain(server.certificate)
+    with pytest.raises(StoreError, match="not accepted"):
+        client.get(URL)
+    bundle.write_bytes(server.certificate.read_bytes())
+    ask()
+    assert files_read == [str(bundle)] * 2
+
+
+def test_so_they_are_for_connections_through_a_proxy(server: TlsServer, files_read: list[str]) -> None:
+    s3: Any = Connections(ClientOptions(endpoint_url=server.url), session(), None, None).s3()
+    context = s3._endpoint.http_session._get_proxy_manager("http://proxy").connection_pool_kw["ssl_context"]
+    for _ in range(2):
+        context.load_verify_locations(str(server.certificate), None, None)
+    assert files_read == [str(server.certificate)]
+    assert context.verify_mode == ssl.CERT_REQUIRED
+
+
 def refused_by_both(url: str, words: str) -> None:
     """S3 and KMS under an endpoint say that no connection to it can be, and why."""
     with pytest.raises(StoreError, match=words) as s3:

@@ -60,7 +60,7 @@ LAYERS = [
     {"learnt_endpoints", "server_clock"},
     {"idle_connections"},
     {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes", "standby"}
-    | {"fork_lock", "no_connection", "local_files", "etags"},
+    | {"fork_lock", "authorities", "no_connection", "local_files", "etags"},
     {"suites", "legacy", "flat_json"},
     {"exceptions", "_core"},
 ]
