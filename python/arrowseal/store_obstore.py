@@ -2,9 +2,10 @@
 
 obstore (`arrowseal[fast]`) sends requests from Rust, in a tenth of the CPU that boto3 takes and outside the GIL. It
 does as the boto3 client would: at the endpoint that its own first request for a bucket showed, with its credentials,
-which are asked for each minute anew, its proxy and its timeouts. What it cannot carry, or would do otherwise, goes
-through `LeanStore`: long ranges (which boto3's connections receive with fewer copies), other arguments, keys that it
-cannot write, and unless obstore was asked for by name, reads that are under way alone.
+which are asked for each minute anew, its certificate authorities, its proxy and its timeouts. What it cannot carry, or
+would do otherwise, goes through `LeanStore`: long ranges (which boto3's connections receive with fewer copies, over TLS
+in no more time), other arguments, keys that it cannot write, and unless obstore was asked for by name, reads that are
+under way alone.
 """
 
 from __future__ import annotations
