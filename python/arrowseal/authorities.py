@@ -7,11 +7,12 @@ side, each over a connection of its own, would wait for one another's reading.
 from __future__ import annotations
 
 import ssl
-import threading
 import weakref
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from arrowseal.fork_lock import ForkLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ class _Remembering(ssl.SSLContext):
     """Knows which files it has read, and what they were then."""
 
     _read: set[tuple[str, int, int, int]]
-    _reading: threading.Lock
+    _reading: ForkLock
 
     def load_verify_locations(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
         if not isinstance(cafile, str) or capath or cadata:
@@ -51,7 +52,7 @@ class _Remembering(ssl.SSLContext):
 def _remember(context: Any) -> None:
     if type(context) is _Remembering.__base__:  # and not what somebody has put in its place since
         context.__class__ = _Remembering
-        vars(context).update(_read=set(), _reading=threading.Lock())
+        vars(context).update(_read=set(), _reading=ForkLock())
 
 
 def _made(make: Callable[[Any], Any], session: Any) -> Any:
