@@ -144,6 +144,35 @@ def test_a_column_without_a_name_has_none_in_frames(
         plt.assert_frame_equal(read, expected)
 
 
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+@pytest.mark.parametrize("held", [True, False], ids=["in memory", "by ranges"])
+def test_names_that_look_like_patterns_are_names_of_columns(
+    engine: Any, held: bool, lake: str, resident: Client, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EncryptedObject, "in_memory", held)
+    frame = pl.DataFrame({"a": [1, 2, 3], "^a$": [3, 2, 1], "*": ["x", "y", "z"]})
+    plain, ours = tmp_path / "a.parquet", f"s3://{lake}/a.parquet"
+    frame.write_parquet(plain, row_group_size=1)
+    resident.put(ours, plain.read_bytes())
+    exactly = pl.selectors.by_name
+    for query in (
+        lambda scan: scan,
+        lambda scan: scan.slice(1, 1),
+        lambda scan: scan.select(exactly("*")),
+        lambda scan: scan.select("^a.*$"),
+        lambda scan: scan.filter(exactly("^a$") == 3).select("a"),
+        lambda scan: scan.filter(exactly("*") == "nowhere"),
+    ):
+        expected = query(pl.scan_parquet(plain)).collect()
+        for where in (ours, [ours]):
+            read = query(spl.scan_parquet(where, client=resident)).collect(engine=engine)
+            plt.assert_frame_equal(read, expected)
+    for columns in (["*"], ["^a$"], ["^a.*$"], ["^nowhere$", "a"]):
+        plt.assert_frame_equal(
+            spl.read_parquet(ours, columns=columns, client=resident), pl.read_parquet(plain, columns=columns)
+        )
+
+
 def test_errors_of_a_scan_are_those_of_a_read(lake: str, resident: Client) -> None:
     for name, (_, scan, _) in TEXTS.items():
         with pytest.raises(ObjectNotFoundError):

@@ -20,7 +20,7 @@ from arrowseal.extras import require
 from arrowseal.tables.dataset_partitions import constant
 from arrowseal.tables.dataset_pieces import AT_ONCE_BYTES
 from arrowseal.tables.formats import TableFormat
-from arrowseal.tables.polars_frames import frame_of
+from arrowseal.tables.polars_frames import by_name, frame_of
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
 
@@ -83,7 +83,7 @@ class FrameScan:
             for few in _together(read):
                 for frame in self._decoded(few, wanted, operation):
                     rows += frame.height
-                    yield frame.select(names)
+                    yield frame.select(by_name(*names))
             operation.rows = rows
 
     def _read(self, wanted: Wanted, operation: Operation, member: DatasetFile) -> Iterator[_Undecoded | pa.Table]:
@@ -149,7 +149,9 @@ class FrameScan:
         self, contents: list[bytes], partition: Partition, own: frozenset[str], wanted: Wanted
     ) -> pl.LazyFrame:
         frame = self._scanned(contents, wanted)
-        frame = frame.select(name if name in own else self._said(name, partition, wanted) for name in self._schema)
+        frame = frame.select(
+            by_name(name) if name in own else self._said(name, partition, wanted) for name in self._schema
+        )
         for each in self._query.filters:
             frame = frame.filter(each.expr)
         return frame

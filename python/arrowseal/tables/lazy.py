@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 from arrowseal.exceptions import ObjectChangedError
 from arrowseal.extras import require
 from arrowseal.fork_lock import ForkLock
-from arrowseal.tables.polars_frames import rows_alone
+from arrowseal.tables.polars_frames import by_name, has_patterns, rows_alone
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
 
@@ -61,7 +61,7 @@ class Query(NamedTuple):
             frame = frame.filter(each.expr)
         if self.columns is not None and not self.columns:
             return rows_alone(frame.select(require("polars", "polars").len()).collect().item())
-        return (frame if self.columns is None else frame.select(self.columns)).collect()
+        return (frame if self.columns is None else frame.select(by_name(*self.columns))).collect()
 
     def span(self, count: int) -> tuple[int, int]:
         """Where the rows that are left of so many begin, and end."""
@@ -298,7 +298,7 @@ def _readers(readers: Any, lazy: LazyTable) -> Any:
         def collect_batches(
             self, *, columns: Sequence[str], pre_slice: tuple[int, int] | None, filters: Sequence[Any], **_: object
         ) -> Iterator[pl.DataFrame]:
-            applied = [_filter(each) for each in filters if not _is_dynamic(each.expr)]
+            applied = [_filter(each) for each in filters if _may_be_applied(each.expr)]
             return _apart(lazy.run(Query([*columns], applied, pre_slice)))
 
     class SealedReaders(readers.FileReaderBuilder):  # type: ignore[misc]
@@ -328,9 +328,11 @@ def _apart(frames: Frames) -> Frames:
             yield frame
 
 
-def _is_dynamic(expr: pl.Expr) -> bool:
-    """Whether it is what the greatest or least rows of a query tell polars as it runs: only a name of that is here."""
-    return "dynamic_pred" in str(expr)
+def _may_be_applied(expr: pl.Expr) -> bool:
+    """Whether a filter means the same once more. What the greatest or least rows of a query tell polars as it runs is
+    here only by a name, and names that look like patterns would be those of other columns.
+    """
+    return "dynamic_pred" not in str(expr) and not has_patterns(expr.meta.root_names())
 
 
 def _filter(given: Any) -> Filter:

@@ -19,7 +19,7 @@ from arrowseal.extras import require
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query
 from arrowseal.tables.parquet import ParquetFooter, fetched_waves
-from arrowseal.tables.polars_frames import frame_of, rows_alone
+from arrowseal.tables.polars_frames import by_name, frame_of, has_patterns, rows_alone
 from arrowseal.tables.sparse_file import is_available, sparse_file
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class OpenedParquet(Opened):
             if starts[group] < end and begin < starts[group + 1]
         ]
         if not groups:
-            yield self.schema.to_frame().select(columns)
+            yield self.schema.to_frame().select(by_name(*columns))
             return
         tail = self.source.size - footer.buffer.size, footer.buffer
         by_pyarrow = self._is_plain(footer, columns)
@@ -77,7 +77,7 @@ class OpenedParquet(Opened):
                 table = footer.open(fetched.file(), {}).read_row_groups(plan.row_groups, columns)
                 first, last = starts[plan.row_groups[0]], starts[plan.row_groups[-1] + 1]
                 kept = table.slice(max(0, begin - first), table.num_rows - max(0, begin - first) - max(0, last - end))
-                yield frame_of(kept).select(columns)
+                yield frame_of(kept).select(by_name(*columns))
                 continue
             with sparse_file(fetched, tail) as file:
                 for first, last in _runs(plan.row_groups):
@@ -138,10 +138,13 @@ def read_columns(source: Ranges, arguments: dict[str, Any]) -> pl.DataFrame:
         return whole
     rows = None if arguments.get("n_rows") is None else (0, arguments["n_rows"])
     opened = OpenedParquet(source, arguments)
-    for name in arguments.get("columns") or ():
+    columns = arguments.get("columns")
+    if columns is not None and has_patterns(columns):
+        columns = opened.schema.to_frame().select(columns).columns
+    for name in columns or ():
         if name not in opened.schema:
             raise KeyError(name)
-    frame: pl.DataFrame = polars.concat(opened.frames(Query(arguments.get("columns"), (), rows)))
+    frame: pl.DataFrame = polars.concat(opened.frames(Query(columns, (), rows)))
     if arguments.get("row_index_name") is not None:
         frame = frame.with_row_index(arguments["row_index_name"], arguments.get("row_index_offset", 0))
     return frame

@@ -17,7 +17,7 @@ from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_parquet import pruning
-from arrowseal.tables.polars_frames import frame_of, rows_alone
+from arrowseal.tables.polars_frames import by_name, frame_of, rows_alone
 from arrowseal.tables.polars_partitions import PathTypes, TypedSource, as_text
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class LazyDataset(LazyTable):
             yield from _waited_for(FrameScan(scan, query, schema, typed.held).frames())
             return
         for table in _joined(_sliced(scan, query.rows)):
-            yield frame_of(table).select(names)
+            yield frame_of(table).select(by_name(*names))
 
     def open(self, source: Ranges) -> Opened:
         """Not for many objects: `run` does without."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arrowseal.extras import require
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import polars as pl
     import pyarrow as pa
 
@@ -22,6 +24,18 @@ def frame_of(table: pa.Table) -> pl.DataFrame:
     frame = from_arrow(table.rename_columns([str(place) for place in range(table.num_columns)]), rechunk=False)
     frame.columns = table.column_names
     return frame
+
+
+def by_name(*names: str) -> Any:
+    """The columns of these names, to be selected: polars takes `*`, and what stands between `^` and `$`, for patterns
+    where names are given as text.
+    """
+    return require("polars.selectors", "polars").by_name(*names)
+
+
+def has_patterns(names: Iterable[str]) -> bool:
+    """Whether polars takes one of the names for a pattern."""
+    return any(name == "*" or (name.startswith("^") and name.endswith("$")) for name in names)
 
 
 def rows_alone(count: int) -> pl.DataFrame:
