@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 
 import arrowseal.arrow as sa
 import arrowseal.pandas as spd
@@ -144,6 +145,31 @@ def test_a_column_that_is_asked_for_twice_is_there_twice(case: tuple[str, bytes]
         plain = pq.read_table(io.BytesIO(content), columns=columns)
         assert sa.read_table(url, columns=columns, client=resident).equals(plain)
         assert sa.scan(url, columns=columns, client=resident).to_table().equals(plain)
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["in memory", "by ranges"])
+def test_columns_of_one_name_in_an_ipc_file_come_together(
+    held: bool, resident: Client, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EncryptedObject, "in_memory", held)
+    table = pa.Table.from_arrays([pa.array([1, 2]), pa.array([3, 4]), pa.array([5, 6])], names=["a", "b", "a"])
+    sink, url = pa.BufferOutputStream(), f"s3://{lake}/a.arrow"
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    resident.put(url, sink.getvalue())
+    assert sa.read_table(url, columns=["a"], client=resident).equals(table.select([0, 2]))
+    assert sa.read_table(url, columns=["b", "a", "b"], client=resident).equals(table.select([1, 0, 2, 1]))
+
+
+@pytest.mark.filterwarnings("ignore:Feather V1:DeprecationWarning")
+@pytest.mark.usefixtures("by_ranges")
+def test_columns_of_the_first_format_of_feather_are_read_as_a_whole(resident: Client, lake: str) -> None:
+    content, url = io.BytesIO(), f"s3://{lake}/a.feather"
+    feather.write_feather(pa.table({"n": [1, 2], "text": ["a", "b"]}), content, version=1)
+    resident.put(url, content.getvalue())
+    for columns in (["text"], None):
+        plain = pd.read_feather(io.BytesIO(content.getvalue()), columns=columns)
+        pdt.assert_frame_equal(spd.read_feather(url, columns=columns, client=resident), plain)
 
 
 @pytest.mark.usefixtures("by_ranges")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BATCHES_AT_A_TIME: Final = 8
 _MAGIC: Final = b"ARROW1"
+_MAGIC_OF_FEATHER_1: Final = b"FEA1"
 # Fields of the table `Footer` and the struct `Block`: format/File.fbs of Apache Arrow.
 _DICTIONARIES: Final = 2
 _RECORD_BATCHES: Final = 3
@@ -56,13 +57,16 @@ class IpcReader:
             return self._open(whole_file(source), self._options).read_all()
         tail = tail_of(source)
         names = pa.ipc.open_file(tail.file()).schema.names
+        wanted: list[int] = []
         for name in columns:
-            if name not in names:
+            there = [at for at, other in enumerate(names) if other == name]  # files may have a name twice
+            if not there:
                 raise KeyError(name)
-        options = self._options | {"included_fields": sorted({names.index(name) for name in columns})}
-        if source.in_memory:
-            return self._open(whole_file(source), options).read_all().select(columns)
-        return self._batches(tail, options).select(columns)
+            wanted += there
+        fields = sorted(set(wanted))
+        options = self._options | {"included_fields": fields}
+        table = self._open(whole_file(source), options).read_all() if source.in_memory else self._batches(tail, options)
+        return table.select([fields.index(at) for at in wanted])
 
     def _batches(self, tail: Fetched, options: dict[str, Any]) -> pa.Table:
         source = tail.source
@@ -95,18 +99,24 @@ def ipc_of_columns(source: Ranges, columns: list[str] | None) -> pa.BufferReader
     """A file that is like the source, for a library that reads these columns of it: only they are in it, each once, in
     the order of the source. Raises `KeyError` for one that is not there.
     """
-    if columns is None or source.in_memory:
+    if columns is None or source.in_memory or _is_feather_1(source):
         return whole_file(source)
     reader = IpcReader({})
     names = reader.names(source)
     for name in columns:
         if name not in names:
             raise KeyError(name)
-    table = reader.read(source, [name for name in names if name in columns])
+    table = reader.read(source, [name for name in dict.fromkeys(names) if name in columns])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.unify_dictionaries())  # one for each column, whatever its batches had
     return pa.BufferReader(sink.getvalue())
+
+
+def _is_feather_1(source: Ranges) -> bool:
+    """Whether it is of the format before Arrow's own, which the library reads as a whole."""
+    length = len(_MAGIC_OF_FEATHER_1)
+    return bytes(source.read_at(max(0, source.size - length), length)) == _MAGIC_OF_FEATHER_1
 
 
 def _footer(tail: Fetched) -> memoryview:
