@@ -104,6 +104,33 @@ def test_a_value_with_a_slash_begins_no_name_of_a_file_since_it_would_be_read_as
     assert lake.keys == [file.location.key for file in failed.value.written]
 
 
+@pytest.mark.parametrize(
+    ("flavor", "text"),
+    [("directory", text) for text in ("Rome/Tivoli", "", "..", "Rome%2FTivoli", "Rome\0")]
+    + [("filename", "Rome_Tivoli"), ("filename", ""), ("hive", "Rome\0")],
+)
+def test_a_text_that_its_path_would_not_give_back_is_refused_since_no_file_holds_it(
+    lake: Lake, flavor: str, text: str
+) -> None:
+    rows = pa.table({"city": [text], "n": [1]})
+    parted: dict[str, Any] = {"partitioning": ["city"], "partitioning_flavor": flavor}
+    with pytest.raises(DatasetWriteError, match="a value of 'city' would be another one"):
+        sa.write_dataset(rows, "s3://lake/t", client=lake.client, **parted)
+    assert lake.keys == []
+
+
+@pytest.mark.parametrize("flavor", ["directory", "hive"])
+def test_texts_of_paths_come_back_as_they_were(lake: Lake, flavor: str) -> None:
+    texts = ["a b", "São Paulo", "a=b", "%", "+", "it's", '"', "#?&", "1", "nan", None]
+    texts += ["", "a/b", "%2F", ".", "__HIVE"] if flavor == "hive" else []
+    rows = pa.table({"city": texts, "n": range(len(texts))})
+    parted: dict[str, Any] = {"partitioning": ["city"], "partitioning_flavor": flavor}
+    sa.write_dataset(rows, "s3://lake/t", client=lake.client, **parted)
+    kinds = ds.partitioning(pa.schema([("city", pa.string())]), flavor="hive" if flavor == "hive" else None)
+    read = sa.dataset("s3://lake/t", partitioning=kinds, client=lake.client).to_table(columns=["city", "n"])
+    assert read.sort_by("n").equals(rows)
+
+
 def test_overwritten_partitions_of_bare_values_leave_those_whose_paths_are_longer(lake: Lake) -> None:
     parted: dict[str, Any] = {"partitioning": ["year", "city"], "partitioning_flavor": "directory"}
     rows = pa.table({"year": [2012, 2013, 2013], "city": ["Rome", "Paris", None], "n": range(3)})

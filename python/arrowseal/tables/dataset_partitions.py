@@ -218,7 +218,29 @@ def path_of(partitioning: ds.Partitioning, values: Mapping[str, pa.Scalar]) -> t
         raise ConfigurationError(
             "a value with a slash cannot begin the name of a file: give partitioning_flavor='hive'"
         )
+    texts = {name: text for name, value in values.items() if isinstance(text := value.as_py(), (str, bytes))}
+    lost = _unreadable(partitioning, directory, prefix, texts) if texts else None
+    if lost is not None:
+        raise ConfigurationError(
+            f"a value of {lost!r} would be another one, or none, when it is read from its path, where alone it is: "
+            "partitioning_flavor='hive' takes all but NUL"
+        )
     return directory, prefix
+
+
+def _unreadable(
+    partitioning: ds.Partitioning, directory: str, prefix: str, texts: Mapping[str, str | bytes]
+) -> str | None:
+    """The first column whose text is not what the path says: files do not hold it, so that it would be lost."""
+    if not {".", ".."}.isdisjoint(directory.split("/")):
+        return next(iter(texts))
+    try:
+        said = ds.get_partition_keys(partitioning.parse(prefix or f"{directory}/"))
+    except pa.ArrowInvalid:
+        return next(iter(texts))
+    except pa.ArrowNotImplementedError:  # types that only some other reader takes from paths
+        return None
+    return next((name for name, text in texts.items() if said.get(name) != text != HIVE_NULL), None)
 
 
 def matching(partitions: Iterable[Partition], filter: pc.Expression, schema: pa.Schema) -> list[Partition]:  # noqa: A002

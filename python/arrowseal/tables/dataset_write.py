@@ -88,6 +88,7 @@ def write_dataset(
         format: `"parquet"`, `"ipc"`, `"orc"`, `"csv"` or `"json"`.
         partitioning: names of columns, or `pyarrow.dataset.partitioning(...)` with a schema.
         partitioning_flavor: `"hive"` unless given: `year=2013/`; `"directory"`: `2013/`; `"filename"`: `2013_part-0`.
+            Text that could not be read from the path again (a slash, in the latter two) is refused.
         schema: the columns that are written, and their types.
         file_options: the options of `write_table` for the format, `{"compression": "zstd"}`.
         use_threads: True for 16 files at work at a time, False for one, or a number.
