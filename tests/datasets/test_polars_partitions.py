@@ -168,6 +168,26 @@ def test_hive_schema_says_the_types(lake: Lake, tmp_path: Path, kind: Any, holds
         plt.assert_frame_equal(read, pl.read_parquet(f"{tmp_path}/", hive_schema=given))
 
 
+@pytest.mark.parametrize("value", [dt.date(2013, 1, 2), dt.datetime(2013, 1, 2, 3, 4, 5), dt.time(3, 4, 5), 1, "x"])
+@pytest.mark.parametrize("include_key", [True, False])
+def test_dates_of_paths_are_text_if_they_are_not_to_be_parsed_whatever_the_files_say(
+    lake: Lake, tmp_path: Path, value: Any, include_key: bool
+) -> None:
+    parted = pl.PartitionBy(tmp_path / "t", key=["key"], include_key=include_key)
+    pl.LazyFrame({"key": [value], "n": [1]}).sink_parquet(parted, mkdir=True)
+    lake.seal(tmp_path / "t", "t/")
+    read = spl.read_parquet("s3://lake/t/", try_parse_hive_dates=False)
+    plt.assert_frame_equal(read, pl.read_parquet(f"{tmp_path}/t/", try_parse_hive_dates=False))
+
+
+def test_a_hive_schema_that_cannot_be_is_refused(lake: Lake) -> None:
+    lake.put({"t/key=1/a.parquet": pq_bytes(pa.table({"n": [1]}))})
+    with pytest.raises(ConfigurationError, match="hive_schema= unless hive_partitioning=False"):
+        spl.read_parquet("s3://lake/t/", hive_schema={"key": pl.Int8}, hive_partitioning=False)
+    with pytest.raises(ConfigurationError, match="hive_schema= says Int128 of 'key', which pyarrow does not know"):
+        spl.read_parquet("s3://lake/t/", hive_schema={"key": pl.Int128})
+
+
 def test_a_hive_schema_that_does_not_fit_the_paths_is_refused(lake: Lake) -> None:
     lake.put({"t/key=x/a.parquet": pq_bytes(pa.table({"n": [1]}))})
     with pytest.raises(ConfigurationError, match="'key' that hive_schema= has not"):

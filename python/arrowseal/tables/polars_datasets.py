@@ -53,6 +53,10 @@ def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, o
             raise ConfigurationError(f"{face.__name__}() takes no {name}= for many objects")
     if hidden is not None:
         own["ignore_prefixes"] = [hidden] if isinstance(hidden, str) else list(hidden)
+    if schema and hive is False:
+        raise ConfigurationError(
+            f"{face.__name__}() takes hive_schema= unless hive_partitioning=False: drop one of them"
+        )
     is_directory = isinstance(source, str) and "*" not in source
     found = dataset(
         source,

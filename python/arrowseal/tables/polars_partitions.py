@@ -47,7 +47,7 @@ class PathTypes:
     given: Mapping[str, Any] | None = None
     """`hive_schema`."""
     dates: bool = True
-    """Whether text that looks like a date, or a date and a time, is one."""
+    """Whether text that looks like a date, or a date and a time, is one; if not, it is text whatever the files say."""
     urls: str | None = None
     """The name of a last column, if any, that has the URL of each row's file."""
 
@@ -92,13 +92,16 @@ class PathTypes:
         if self.given is not None:
             if name not in self.given:
                 raise ConfigurationError(f"paths have a column {name!r} that hive_schema= has not")
+            column = _field(name, self.given[name])
             values = _parsed(texts, self.given[name])
             if values is None:
                 raise ConfigurationError(f"hive_schema= says {self.given[name]} of {name!r}, which paths do not have")
-            return _field(name, self.given[name]), values
+            return column, values
         if name in of_file.names:
             column = of_file.field(name)
             kind = polars.from_arrow(pa.schema([column]).empty_table()).schema[name]
+            if kind.is_temporal() and not self.dates:
+                return _field(name, polars.String), dict(zip(texts, texts, strict=True))
             values = _parsed(texts, kind) if _is_told_by_text(kind) else None
             return None if values is None else (column.with_nullable(True), values)
         kind = self._inferred(texts)
@@ -156,7 +159,12 @@ def _as_csv(texts: list[str], **options: Any) -> pl.Series:
 
 
 def _field(name: str, kind: Any) -> pa.Field:
-    field = require("polars", "polars").DataFrame(schema={name: kind}).to_arrow().schema.field(0)
+    try:
+        field = require("polars", "polars").DataFrame(schema={name: kind}).to_arrow().schema.field(0)
+    except pa.ArrowInvalid:
+        raise ConfigurationError(
+            f"hive_schema= says {kind} of {name!r}, which pyarrow does not know: give another type, and cast the column"
+        ) from None
     return field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field
 
 
