@@ -99,6 +99,40 @@ def test_orc_in_many_stripes_keeps_its_order(resident: Client, lake: str) -> Non
     assert orc.ORCFile(pa.BufferReader(resident.get(url))).nstripes > 8
 
 
+STRUCT = pa.struct([("a", pa.int64()), ("b", pa.string())])
+INNER = [None, {"a": 1, "b": "1"}, {"a": None, "b": "2"}, None, {"a": 4, "b": None}, {"a": 5, "b": "5"}]
+STRUCTS = {
+    "struct": pa.array(INNER, STRUCT),
+    "in a struct": pa.array([{"s": one, "n": 7} for one in INNER], pa.struct([("s", STRUCT), ("n", pa.int8())])),
+    "in a list": pa.array([[{"s": one}, None] for one in INNER], pa.list_(pa.struct([("s", STRUCT)]))),
+    "in a map": pa.array([[("k", {"s": one})] for one in INNER], pa.map_(pa.string(), pa.struct([("s", STRUCT)]))),
+    "with a list": pa.array([None if one is None else {"l": [one["a"]]} for one in INNER]),
+}
+
+
+@pytest.mark.parametrize("column", STRUCTS.values(), ids=STRUCTS)
+def test_structs_with_nulls_come_back_from_orc_be_they_parts_of_others_or_not(
+    column: pa.Array, resident: Client, lake: str
+) -> None:
+    whole = pa.table({"x": column, "n": range(len(column))})
+    for rows in (whole, whole.slice(1), whole.slice(2, 3), pa.concat_tables([whole.slice(4), whole])):
+        sa.write_table(rows, f"s3://{lake}/a.orc", client=resident)
+        assert sa.read_table(f"s3://{lake}/a.orc", client=resident).to_pylist() == rows.to_pylist()
+    # Chunks of one column part those of the others, where a table goes through a stream.
+    parted = pa.table({"x": column, "n": pa.chunked_array([[0, 1], [2, 3, 4, 5]])})
+    sa.write_table(parted, f"s3://{lake}/a.orc", client=resident)
+    assert sa.read_table(f"s3://{lake}/a.orc", client=resident).to_pylist() == parted.to_pylist()
+    sa.write_dataset(whole, f"s3://{lake}/d", format="orc", max_rows_per_group=2, max_rows_per_file=4, client=resident)
+    assert sa.dataset(f"s3://{lake}/d", client=resident).to_table().to_pylist() == whole.to_pylist()
+
+
+def test_datasets_of_orc_hold_the_values_of_categories_as_single_files_do(resident: Client, lake: str) -> None:
+    table = pa.table({"kind": pa.array(["a", None, "b", "a"]).dictionary_encode(), "n": range(4)})
+    sa.write_dataset(table, f"s3://{lake}/d", format="orc", max_rows_per_group=2, max_rows_per_file=3, client=resident)
+    read = sa.dataset(f"s3://{lake}/d", client=resident).to_table()
+    assert read.equals(pa.table({"kind": ["a", None, "b", "a"], "n": range(4)}))
+
+
 def test_ipc_in_many_batches_keeps_its_order_and_its_dictionaries(resident: Client, lake: str) -> None:
     url, sink = f"s3://{lake}/a.arrow", pa.BufferOutputStream()
     kinds = pa.array(["x", "y", None, "z"] * 10_000).dictionary_encode()

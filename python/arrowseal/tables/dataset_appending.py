@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import orc
 
-from arrowseal.tables.arrow_files import file_writer
+from arrowseal.tables.arrow_files import as_orc, file_writer
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.sink import Sink
 
@@ -101,7 +101,7 @@ class DatasetFileWriter:
             case TableFormat.IPC:
                 return _Ipc(pa.PythonFile(sink, "w"), schema, self._options)
             case TableFormat.ORC:
-                return _Orc(pa.PythonFile(sink, "w"), schema, self._options)
+                return _Orc(pa.PythonFile(sink, "w"), self._options)
         return _Text(sink, self._format, self.location, self._options)
 
 
@@ -151,12 +151,11 @@ class _Ipc:
 
 
 class _Orc:
-    def __init__(self, file: pa.NativeFile, schema: pa.Schema, options: Mapping[str, Any]) -> None:
-        self._schema = schema
+    def __init__(self, file: pa.NativeFile, options: Mapping[str, Any]) -> None:
         self._writer = orc.ORCWriter(file, **options)
 
     def append(self, table: pa.Table) -> None:
-        self._writer.write(table)
+        self._writer.write(as_orc(table))
 
     def close(self) -> None:
         self._writer.close()
