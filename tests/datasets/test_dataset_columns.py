@@ -14,6 +14,7 @@ import pytest
 
 import arrowseal.arrow as sa
 import arrowseal.pandas as spd
+import arrowseal.polars as spl
 from arrowseal import using
 from arrowseal.exceptions import ColumnNotFoundError, SchemaMismatchError
 from arrowseal.objects import EncryptedObject
@@ -110,3 +111,28 @@ def test_a_count_reads_the_columns_of_its_filter_and_no_other(
     lake.forget()
     assert sa.dataset("s3://lake/t/", client=lake.client).count_rows(pc.field("n") > 1) == 2
     assert [record.rows for record in lake.client.counters if record.operation == "dataset"] == [2]
+
+
+@pytest.mark.parametrize("short", [pa.float32(), pa.float16()], ids=str)
+def test_floats_of_a_later_file_are_not_rounded_to_those_of_the_first_unless_it_is_said(
+    lake: Lake, short: pa.DataType
+) -> None:
+    first, long = pa.table({"x": pa.array([1.5], short)}), pa.array([0.1, 1e300])
+    lake.put({"t/a.parquet": pq_bytes(first), "t/b.parquet": pq_bytes(pa.table({"x": long}))})
+    found = sa.dataset("s3://lake/t/", client=lake.client)
+    for read in (
+        found.to_table,
+        lambda: spl.read_parquet("s3://lake/t/", client=lake.client),
+        lambda: spl.scan_parquet("s3://lake/t/", client=lake.client).tail(2).collect(),
+    ):
+        with pytest.raises(SchemaMismatchError, match="column 'x' is double there"):
+            read()
+    unified = sa.dataset("s3://lake/t/", unify_schemas=True, client=lake.client)
+    assert unified.to_table().to_pydict() == {"x": [1.5, 0.1, 1e300]}
+    said = [found.replace_schema(first.schema), sa.dataset("s3://lake/t/", first.schema, client=lake.client)]
+    for told in said:
+        assert told.to_table().column("x").chunks[-1].equals(long.cast(short))
+    exact = pa.array([float("nan"), None, 0.5, -0.0, float("inf")])
+    lake.put({"t/b.parquet": pq_bytes(pa.table({"x": exact}))})
+    read = sa.dataset("s3://lake/t/", client=lake.client).to_table().column("x")
+    assert repr(read.to_pylist()) == repr([1.5, float("nan"), None, 0.5, -0.0, float("inf")])

@@ -77,7 +77,7 @@ class EncryptedDataset:
 
     def replace_schema(self, schema: pa.Schema) -> EncryptedDataset:
         """The same files, read under another schema."""
-        return EncryptedDataset(replace(self.source, given_schema=schema), self._filter)
+        return EncryptedDataset(replace(self.source, given_schema=schema, rounds=True), self._filter)
 
     def scanner(
         self,
@@ -175,8 +175,8 @@ def dataset(
         source: a prefix (`s3://lake/trips/`), a pattern (`s3://lake/trips/**/*.parquet`; `*`, `?` and `[...]` stay
             within one level), one object, or a list of them. A location instead of a URL is never a pattern.
         schema: the columns and their types; otherwise those of the first file. Columns that a file does not have are
-            null, others than these are not read, and types are converted where no value changes. What paths say is
-            read as the types that it has.
+            null, others than these are not read, and types are converted where no value changes, but that floats
+            are rounded to shorter ones that are given here. What paths say is read as the types that it has.
         format: as in `read_table`; the extension of each file says it otherwise.
         partitioning: how paths say the values of columns: `"hive"` (`year=2013/`), names of one column for each level,
             `pyarrow.dataset.partitioning(...)`, or None. What paths say is not authenticated.
@@ -241,6 +241,7 @@ def dataset(
         location=location if isinstance(location, ObjectLocation) else locate_prefix(location),
         shown=shown,
         given_schema=schema,
+        rounds=schema is not None,
         unify_schemas=unify_schemas,
         missing_columns=missing_columns,
         extra_columns=extra_columns,

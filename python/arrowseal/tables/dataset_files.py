@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from arrowseal.exceptions import ObjectChangedError, SchemaMismatchError
 from arrowseal.tables.arrow_files import file_reader
@@ -19,8 +20,6 @@ from arrowseal.tables.refusal import is_refusal, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    import pyarrow.compute as pc
 
     from arrowseal.client import Client
     from arrowseal.counters import Operation
@@ -40,6 +39,8 @@ class Strict:
     """A file without one of the columns that are read."""
     known: frozenset[str] | None = None
     """A file with a column beside these."""
+    rounded: bool = False
+    """Floats that would become others in the shorter type of the dataset."""
 
 
 @dataclass(frozen=True)
@@ -235,18 +236,28 @@ def conformed(
         elif len(at) > 1:
             raise SchemaMismatchError(f"{location} has {len(at)} columns that are called {column.name!r}")
         else:
-            columns.append(_cast(table.column(at[0]), column, location))
+            columns.append(_cast(table.column(at[0]), column, location, strict))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _cast(values: pa.ChunkedArray, column: pa.Field, location: ObjectLocation) -> pa.ChunkedArray:
+def _cast(values: pa.ChunkedArray, column: pa.Field, location: ObjectLocation, strict: Strict) -> pa.ChunkedArray:
     if values.type == column.type:
         return values
     try:
-        return values.cast(column.type)
+        converted = values.cast(column.type)
+        if not (strict.rounded and _is_rounded(values, converted)):
+            return converted
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass  # its message may quote a value
     raise SchemaMismatchError(
         f"{location}: column {column.name!r} is {values.type} there, which does not become the {column.type} of the "
         "dataset: give schema=, or unify_schemas=True"
     )
+
+
+def _is_rounded(values: pa.ChunkedArray, converted: pa.ChunkedArray) -> bool:
+    """Whether some float is another one in a shorter type, which Arrow converts to without a word."""
+    if not (pa.types.is_floating(values.type) and pa.types.is_floating(converted.type)):
+        return False
+    changed = pc.not_equal(converted.cast(values.type), values)
+    return bool(pc.any(pc.and_(changed, pc.invert(pc.is_nan(values)))).as_py())

@@ -68,6 +68,8 @@ class DatasetSource:
     shown: str
     """The same for messages."""
     given_schema: pa.Schema | None = None
+    rounds: bool = False
+    """Whether a schema of the caller's asks for shorter floats than files have."""
     unify_schemas: bool = False
     missing_columns: Literal["insert", "raise"] = "insert"
     extra_columns: Literal["ignore", "raise"] = "ignore"
@@ -108,7 +110,7 @@ class DatasetSource:
     def strict(self, schema: pa.Schema) -> Strict:
         """How files may differ from a schema."""
         known = frozenset(schema.names) if self.extra_columns == "raise" else None
-        return Strict(self.missing_columns == "raise", known)
+        return Strict(self.missing_columns == "raise", known, rounded=not self.rounds)
 
     def with_partitions(self, schema: pa.Schema) -> pa.Schema:
         """The columns of a file, then those of partitions. One that is in both is what the path says, where the file
