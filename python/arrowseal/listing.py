@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -16,6 +14,7 @@ from arrowseal.exceptions import (
     UnavailableError,
 )
 from arrowseal.head import encryption_label
+from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -54,16 +53,13 @@ def heads(
             return None
 
     named = versions or [None] * len(locations)
-    with ThreadPoolExecutor(max(1, min(threads, len(locations))), "arrowseal-head") as pool:
-        try:
-            for begin in range(0, len(locations), _BATCH):
-                batch = slice(begin, begin + _BATCH)
-                contexts = [copy_context() for _ in locations[batch]]
-                yield from pool.map(
-                    lambda context, *which: context.run(ask, *which), contexts, locations[batch], named[batch]
-                )
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with Threads(max(1, min(threads, len(locations))), "arrowseal-head") as beside:
+        for begin in range(0, len(locations), _BATCH):
+            batch = slice(begin, begin + _BATCH)
+            asked = [beside.submit(ask, *which) for which in zip(locations[batch], named[batch], strict=True)]
+            asked.reverse()
+            while asked:
+                yield asked.pop().result()
 
 
 def told(

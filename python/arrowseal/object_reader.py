@@ -195,7 +195,11 @@ class _Ahead:
         self._step = min(2 * self._step, _MOST_AHEAD)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="arrowseal-ahead")
-        self._next = begin, [self._pool.submit(copy_context().run, self._source.read_at, begin, self._step)]
+        try:
+            self._next = begin, [self._pool.submit(copy_context().run, self._source.read_at, begin, self._step)]
+        except BaseException:
+            self.close()  # interrupted while it starts its thread, a pool ends that only when it is shut down
+            raise
 
     def _drop(self) -> None:
         self._content, self._next, self._step = b"", None, _FIRST_AHEAD

@@ -99,13 +99,16 @@ class _Call(Generic[Result]):
 
 
 class Threads:
-    """So many threads for a block. At its end all that was submitted has ended; what had not begun when the block
-    raised is left out.
+    """So many threads for a block: of those that stand by, or under a `name` its own. At its end all that was submitted
+    has ended, also what an interrupt came upon as it was handed over; what had not begun when the block raised is left
+    out.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, name: str | None = None) -> None:
         self._count = count
-        self._futures: list[Future[object]] = []
+        self._name = name
+        self._futures: set[Future[object]] = set()
+        """Those that have not ended."""
         self._handed_over: set[_Call[object]] = set()
         self._mark: Final = object()
 
@@ -123,8 +126,9 @@ class Threads:
             if self._standby is not None:
                 self._standby.retire()
             raise
-        self._futures.append(future)  # type: ignore[arg-type]
+        self._futures.add(future)  # type: ignore[arg-type]
         self._handed_over.discard(alone)
+        future.add_done_callback(self._futures.discard)
         return future
 
     @property
@@ -134,11 +138,11 @@ class Threads:
 
     def __enter__(self) -> Self:
         self._process = os.getpid()
-        self._standby: _Standby | None = _Process.standby
-        if self._standby.take(self._count):
+        self._standby: _Standby | None = _Process.standby if self._name is None else None
+        if self._standby is not None and self._standby.take(self._count):
             self._pool = self._standby.pool
         else:
-            self._standby, self._pool = None, ThreadPoolExecutor(self._count, thread_name_prefix=_NAME)
+            self._standby, self._pool = None, ThreadPoolExecutor(self._count, thread_name_prefix=self._name or _NAME)
         return self
 
     def __exit__(
@@ -149,12 +153,12 @@ class Threads:
             self._futures.clear()
             return
         if kind is not None:
-            for future in self._futures:
+            for future in list(self._futures):
                 future.cancel()
         if self._mark in _WORKS_FOR.get():
             # The garbage collector ends the generator that the block is in, and runs on one of its own threads, which
             # would wait for itself.
-            threading.Thread(target=self._end, name=_NAME, daemon=True).start()
+            threading.Thread(target=self._end, name=self._name or _NAME, daemon=True).start()
         else:
             self._end()
 
@@ -162,7 +166,7 @@ class Threads:
         try:
             for call in self._handed_over:
                 call.withdraw()
-            wait(self._futures)
+            wait(list(self._futures))
         finally:
             self._handed_over.clear()
             self._futures.clear()  # one of them may hold the error that holds this block

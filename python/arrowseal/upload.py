@@ -11,12 +11,11 @@ import os
 import threading
 import time
 import warnings
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from arrowseal.cancellation import Cancellation, also_cancelled_by, cancellation, shielded
+from arrowseal.cancellation import Cancellation, CancelledWork, also_cancelled_by, cancellation, shielded
 from arrowseal.exceptions import (
     ArrowSealError,
     ObjectExistsError,
@@ -26,6 +25,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.instruction_file import in_step
 from arrowseal.outcomes import results
+from arrowseal.standby import Threads
 from arrowseal.store import WrittenObject
 
 if TYPE_CHECKING:
@@ -83,11 +83,12 @@ class Upload:
         self._outgoing = outgoing
         self._concurrency = concurrency
         self._upload_id: str | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
         self._in_flight: set[Future[WrittenPart]] = set()
         self._parts: list[WrittenPart] = []
         self._sent = 0
         self._given_up = Cancellation()
+        self._ending: threading.Thread | None = None
         self._lock = threading.Lock()
         self._unanswered: timedelta | None = None
         self._process = os.getpid()
@@ -120,13 +121,13 @@ class Upload:
         that memory is bounded. Raises what any of them failed with.
         """
         cancellation().check()
-        if self._upload_id is None or self._pool is None:
-            self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-write")
-            self._upload_id = self._pool.submit(copy_context().run, self._begin).result()
+        if self._upload_id is None or self._threads is None:
+            self._threads = Threads(self._concurrency, "arrowseal-write").__enter__()
+            self._upload_id = self._threads.submit(self._begin).result()
         self._operation.hold(payload.own_bytes)  # also while it waits
         self._collect(at_most=self._concurrency - 1)
         self._sent += 1
-        self._in_flight.add(self._pool.submit(copy_context().run, self._send, self._upload_id, self._sent, payload))
+        self._in_flight.add(self._threads.submit(self._send, self._upload_id, self._sent, payload))
 
     def complete(self) -> WrittenObject:
         """Make the object of the parts that were sent. Raises like `put`."""
@@ -141,7 +142,7 @@ class Upload:
             )
 
         written = self._with_beside(call)
-        self._finish()
+        self._finish(None)
         _open_here.discard(upload_id)
         return written
 
@@ -150,8 +151,25 @@ class Upload:
         if os.getpid() != self._process:
             return  # a forked child leaves its parent's upload alone
         self._given_up.cancel()  # parts that are refused for now are not sent again
-        self._finish()
-        self._give_up()
+        if self._ending is not None and self._ending.ident is not None:
+            return  # that goes on
+        if self._threads is None or not threading.main_thread().is_alive():
+            self._end()
+            return
+        # On a thread that Ctrl-C does not strike: who is impatient and strikes twice leaves nothing either. Waited for
+        # by a lock: the interpreter forgets a thread whose `join` was interrupted.
+        ended = threading.Lock()
+        ended.acquire()
+        self._ending = threading.Thread(target=self._end, args=(ended.release,), name="arrowseal-abort")
+        self._ending.start()
+        ended.acquire()
+
+    def _end(self, tell: Callable[[], None] = lambda: None) -> None:
+        try:
+            self._finish(CancelledWork)
+            self._give_up()
+        finally:
+            tell()
 
     def _give_up(self) -> None:
         with self._lock:
@@ -244,11 +262,11 @@ class Upload:
         done, self._in_flight = wait(self._in_flight, return_when=FIRST_COMPLETED)
         return done
 
-    def _finish(self) -> None:
-        if self._pool is not None:
+    def _finish(self, kind: type[BaseException] | None) -> None:
+        threads, self._threads = self._threads, None
+        if threads is not None:
             # A part that arrives after the abort would stay: those on their way are waited for.
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+            threads.__exit__(kind, None, None)
             self._in_flight = set()
 
     def _with_beside(self, call: Callable[[], WrittenObject]) -> WrittenObject:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from broken_bodies import FaultProxy
 from broken_servers import BrokenServers
+from children import Children
 
 from arrowseal import Client, RetryOptions, TransferOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from children import Run
 
     from arrowseal.local import LocalServers
 
@@ -37,6 +40,14 @@ def servers(listening: BrokenServers) -> BrokenServers:
     listening.s3.server.objects.clear()
     listening.s3.server.open_uploads.clear()
     return listening
+
+
+@pytest.fixture
+def run(servers: BrokenServers) -> Iterator[Run]:
+    """Starts a child process in which `client` is a client on the servers."""
+    children = Children(servers)
+    yield children.run
+    children.end()
 
 
 @pytest.fixture(scope="session")

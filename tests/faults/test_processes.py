@@ -1,225 +1,19 @@
-"""What befalls a whole process: Ctrl-C, no place for files, no memory, forks in the midst of the work."""
+"""What befalls a whole process: no place for files, no memory, forks in the midst of the work, its end."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-import pytest
-from broken_bodies import Fault, operation_of, part_of
+from children import finished
 
 from arrowseal import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from broken_servers import BrokenServers
-
-    Run = Callable[..., subprocess.Popen[str]]
+    from children import Run
 
 MIB = 2**20
 LARGE = 11 * MIB
-PREAMBLE = """
-import os, sys
-import arrowseal
-from arrowseal import RetryOptions, TransferOptions
-from arrowseal.exceptions import ArrowSealError
-transfer = TransferOptions(part_bytes=2**20, concurrency=3, retries=RetryOptions(base_seconds=0.001))
-client = arrowseal.Client(
-    sys.argv[1], region_name="eu-west-1", endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3], transfer=transfer
-)
-"""
-
-
-@pytest.fixture
-def run(servers: BrokenServers) -> Iterator[Run]:
-    """Starts a child process in which `client` is a client on the servers."""
-    started: list[subprocess.Popen[str]] = []
-
-    def run(code: str, **environ: str) -> subprocess.Popen[str]:
-        given = {"AWS_ACCESS_KEY_ID": "TESTS", "AWS_SECRET_ACCESS_KEY": "not checked", "PYTHONDONTWRITEBYTECODE": "1"}
-        script = PREAMBLE + textwrap.dedent(code)
-        arguments = [sys.executable, "-c", script, servers.key.arn, servers.s3.endpoint, servers.kms_proxy.endpoint]
-        pipe = subprocess.PIPE
-        # One that is ignored here, as in the background of a shell, is so in a child.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            child = subprocess.Popen(arguments, env=os.environ | given | environ, stdout=pipe, stderr=pipe, text=True)
-        finally:
-            signal.signal(signal.SIGINT, before)
-        started.append(child)
-        return child
-
-    yield run
-    for child in started:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-
-
-def finished(child: subprocess.Popen[str]) -> str:
-    """What a child printed that ended well."""
-    out, err = child.communicate(timeout=60)
-    assert child.returncode == 0, err
-    return out
-
-
-def test_ctrl_c_before_anybody_waits_for_an_upload_that_has_begun_leaves_no_upload(
-    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Struck(ThreadPoolExecutor):
-        def submit(self, *call: Any, **arguments: Any) -> NoReturn:
-            super().submit(*call, **arguments).result()
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("arrowseal.upload.ThreadPoolExecutor", Struck)
-    with pytest.raises(KeyboardInterrupt):
-        servers.client().put("s3://bucket/o", bytes(LARGE))
-    assert servers.s3.count("CreateMultipartUpload") == servers.s3.count("AbortMultipartUpload") == 1
-    assert not servers.s3.server.open_uploads
-
-
-def test_ctrl_c_while_the_thread_of_an_upload_is_started_leaves_no_upload(
-    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[threading.Thread] = []
-    start = threading.Thread.start
-
-    def struck(thread: threading.Thread) -> None:
-        start(thread)
-        if thread.name.startswith("arrowseal-write"):
-            begun.append(thread)
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(threading.Thread, "start", struck)
-    with pytest.raises(KeyboardInterrupt), servers.client().open("s3://bucket/o", "wb") as file:
-        file.write(bytes(LARGE))
-    for thread in begun:
-        thread.join()
-    assert servers.s3.count("CreateMultipartUpload") == servers.s3.count("AbortMultipartUpload") == 1
-    assert not servers.s3.server.open_uploads
-
-
-@pytest.mark.parametrize("how", ["put", "open"])
-@pytest.mark.parametrize(
-    ("operation", "part"),
-    [("CreateMultipartUpload", None), *(("UploadPart", part) for part in (1, 2, 3)), ("CompleteMultipartUpload", None)],
-)
-def test_ctrl_c_under_a_write_in_parts_leaves_the_object_whole_or_nothing(
-    servers: BrokenServers, run: Run, operation: str, part: int | None, how: str
-) -> None:
-    child: list[Any] = []
-
-    def interrupt(method: str, path: str, headers: dict[str, str]) -> None:
-        if operation_of(method, path, headers) == operation and part_of(path) == part and len(child) == 1:
-            child.append(child[0].send_signal(signal.SIGINT))
-
-    servers.s3.rule = interrupt
-    write = {
-        "put": 'client.put("s3://bucket/o", bytes(11 * 2**20))',
-        "open": """
-            with client.open("s3://bucket/o", "wb") as file:
-                for _ in range(11):
-                    file.write(bytes(2**20))
-        """,
-    }[how]
-    child.append(run(write))
-    _, err = child[0].communicate(timeout=60)
-    assert len(child) == 2
-    assert child[0].returncode != 0
-    assert "KeyboardInterrupt" in err
-    assert not servers.s3.server.open_uploads
-    stored = servers.s3.server.objects.get("/bucket/o")
-    if operation != "CompleteMultipartUpload":
-        assert stored is None
-    elif stored is not None:
-        assert servers.client().get("s3://bucket/o") == bytes(LARGE)
-
-
-@pytest.mark.parametrize("start", [0, 5, 10])
-def test_ctrl_c_under_a_read_ends_it(servers: BrokenServers, run: Run, start: int) -> None:
-    servers.client().put("s3://bucket/o", bytes(LARGE))
-    child: list[Any] = []
-
-    def interrupt(method: str, path: str, headers: dict[str, str]) -> None:
-        wanted = operation_of(method, path, headers) == "GetObject" and seen.append(path) is None
-        if wanted and len(seen) == 1 + start // 4 and len(child) == 1:
-            child.append(child[0].send_signal(signal.SIGINT))
-
-    seen: list[str] = []
-    servers.s3.rule = interrupt
-    child.append(run('client.get("s3://bucket/o")'))
-    _, err = child[0].communicate(timeout=60)
-    assert child[0].returncode != 0
-    assert "KeyboardInterrupt" in err
-
-
-@pytest.mark.parametrize("thread", [1, 2, 3])
-def test_ctrl_c_while_a_thread_of_a_read_is_started_ends_the_process(
-    servers: BrokenServers, run: Run, thread: int
-) -> None:
-    servers.client().put("s3://bucket/o", bytes(LARGE))
-    child = run(f"""
-        import threading
-        start, begun = threading.Thread.start, []
-        def struck(thread):
-            start(thread)
-            if thread.name.startswith("arrowseal-read"):
-                begun.append(thread)
-                if len(begun) == {thread}:
-                    raise KeyboardInterrupt
-        threading.Thread.start = struck
-        try:
-            client.get("s3://bucket/o")
-        except KeyboardInterrupt:
-            print("interrupted", len(begun))
-    """)
-    assert finished(child) == f"interrupted {thread}\n"
-
-
-@pytest.mark.parametrize(
-    "reads", ['get("s3://bucket/o")', 'object("s3://bucket/o").read_ranges([(at << 20, 9) for at in (1, 2, 3)])']
-)
-def test_ctrl_c_does_not_wait_for_bytes_that_a_server_has_stopped_to_send(
-    servers: BrokenServers, run: Run, reads: str
-) -> None:
-    servers.client().put("s3://bucket/o", bytes(LARGE))
-    stalled: list[str] = []
-    child: list[Any] = []
-
-    def stall(method: str, path: str, headers: dict[str, str]) -> Fault | None:
-        of_content = operation_of(method, path, headers) == "GetObject" and path.endswith("/o")
-        if not of_content or headers["Range"].startswith("bytes=-"):  # the tag, when it is opened
-            return None
-        stalled.append(path)
-        if len(stalled) == 3:  # all that are at work at once
-            threading.Timer(0.5, child[0].send_signal, (signal.SIGINT,)).start()
-        return Fault("stall", 2**15)
-
-    servers.s3.rule = stall
-    code = f"""
-        import botocore.session, boto3
-        from botocore.config import Config
-        session = botocore.session.Session()
-        session.set_default_client_config(Config(read_timeout=600))
-        session = boto3.Session(region_name="eu-west-1", botocore_session=session)
-        patient = arrowseal.Client(
-            sys.argv[1], session=session, endpoint_url=sys.argv[2], kms_endpoint_url=sys.argv[3], lane="boto3",
-            transfer=transfer,
-        )
-        patient.{reads}
-    """
-    child.append(run(code))
-    _, err = child[0].communicate(timeout=60)
-    assert child[0].returncode != 0
-    assert "KeyboardInterrupt" in err
-    assert servers.s3.outwaited == 0
 
 
 def test_no_operation_takes_a_file(servers: BrokenServers, run: Run) -> None:
@@ -391,7 +185,7 @@ def test_a_child_finds_no_lock_taken_that_another_thread_of_its_parent_held(serv
         def hold():
             with contextlib.ExitStack() as stack:
                 for lock in [*made]:
-                    stack.enter_context(lock)
+                    stack.enter_context(lock._lock)
                 held.set()
                 forked.wait()
 

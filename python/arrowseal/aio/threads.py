@@ -49,7 +49,11 @@ class Threads:
         Cancelled, the call is never begun, or ends at its next piece, part or pause and cleans up; see `GRACE_SECONDS`.
         """
         cancel = Cancellation()
-        task = self._submitted(copy_context().run, _call, cancel, functools.partial(function, *args, **kwargs))
+        try:
+            task = self._submitted(copy_context().run, _call, cancel, functools.partial(function, *args, **kwargs))
+        except BaseException:
+            cancel.cancel()
+            raise
         try:
             return await asyncio.wrap_future(task)
         except asyncio.CancelledError:
@@ -70,7 +74,13 @@ class Threads:
             if self._pool is None or self._process != os.getpid():
                 self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-aio")
                 self._process = os.getpid()
-            return self._pool.submit(*call)
+            try:
+                return self._pool.submit(*call)
+            except BaseException:
+                # Interrupted while it starts a thread, a pool does not know that one: shut down, it ends it too.
+                self._pool.shutdown(wait=False)
+                self._pool = None
+                raise
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Threads, (self._concurrency,)

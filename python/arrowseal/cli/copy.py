@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from arrowseal.exceptions import ArrowSealError, ConfigurationError, Credentials
 from arrowseal.local_files import replacing
 from arrowseal.location import ObjectLocation, check_key, locate, locate_prefix
 from arrowseal.progress import attached, progress
+from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
     import argparse
@@ -235,7 +236,7 @@ def _run_all(transfers: list[Transfer], client: Client, arms: Arms, *, quiet: bo
         return DONE
     with (
         progress(total, "cp", unit="B", show=shown) as done,
-        ThreadPoolExecutor(min(WORKERS, len(transfers)), "arrowseal-cp") as pool,
+        Threads(min(WORKERS, len(transfers)), "arrowseal-cp") as threads,
     ):
         shares = {transfer: _Share(done) for transfer in transfers}
         cancel = Cancellation()
@@ -244,8 +245,8 @@ def _run_all(transfers: list[Transfer], client: Client, arms: Arms, *, quiet: bo
             with cancelled_by(cancel):
                 transfer.run(client, arms, shares[transfer])
 
-        futures = {pool.submit(one, each): each for each in shares}
         try:
+            futures = {threads.submit(one, each): each for each in shares}
             for future in as_completed(futures):
                 transfer = futures[future]
                 try:
@@ -263,7 +264,6 @@ def _run_all(transfers: list[Transfer], client: Client, arms: Arms, *, quiet: bo
                 shares[transfer].end(transfer.stored_bytes)
         except BaseException:
             cancel.cancel()  # what is on its way is not waited for to its end, and leaves nothing behind
-            pool.shutdown(cancel_futures=True)
             raise
     return code
 

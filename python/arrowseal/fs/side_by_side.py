@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextvars import copy_context
+from concurrent.futures import FIRST_EXCEPTION, wait
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from arrowseal.cancellation import Cancellation, also_cancelled_by
 from arrowseal.outcomes import results
+from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,9 +31,9 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], at_o
         with also_cancelled_by(stop):
             return function(item)
 
-    with ThreadPoolExecutor(min(at_once, len(todo)), thread_name_prefix="arrowseal-fs") as pool:
-        futures = [pool.submit(copy_context().run, work, item) for item in todo]
+    with Threads(min(at_once, len(todo)), "arrowseal-fs") as threads:
         try:
+            futures = [threads.submit(work, item) for item in todo]
             done = wait(futures, return_when=FIRST_EXCEPTION).done
             failed = (at for at, future in enumerate(futures) if future in done and future.exception() is not None)
             del futures[: next(failed, 0)]
@@ -41,5 +41,4 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], at_o
             return results(futures)
         except BaseException:
             stop.cancel()
-            pool.shutdown(cancel_futures=True)
             raise

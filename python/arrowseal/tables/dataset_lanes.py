@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, Self
 
 from arrowseal.cancellation import Cancellation, cancellation, cancelled_by
+from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +40,7 @@ class Lanes:
         self._failure: BaseException | None = None
         self._held = 0
         self._open = 0
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="arrowseal-dataset")
+        self._threads = Threads(threads, "arrowseal-dataset")
 
     def do(self, job: Callable[[], object], lane: Lane | None = None, *, weight: int = 0) -> None:
         """Have a job done, behind those of its lane; wait until there is room for it. Raises the first failure."""
@@ -55,7 +54,7 @@ class Lanes:
             self._open += 1
             begin, lane.busy = not lane.busy, True
         if begin:
-            self._pool.submit(copy_context().run, self._work, lane)
+            self._threads.submit(self._work, lane)
 
     def finish(self) -> None:
         """Wait until all is done. Raises the first failure."""
@@ -65,6 +64,7 @@ class Lanes:
             self._raise()
 
     def __enter__(self) -> Self:
+        self._threads.__enter__()
         return self
 
     def __exit__(
@@ -73,7 +73,7 @@ class Lanes:
         if error is not None:
             with self._changed:
                 self._fail(error)
-        self._pool.shutdown()
+        self._threads.__exit__(kind, error, traceback)
 
     def _work(self, lane: Lane) -> None:
         with cancelled_by(self._cancel):

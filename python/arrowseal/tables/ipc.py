@@ -8,13 +8,12 @@ file is one buffer, and columns that are not compressed are views of it.
 from __future__ import annotations
 
 import struct
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 from arrowseal.outcomes import results
+from arrowseal.standby import Threads
 from arrowseal.tables.ranges import Fetched, tail_of, whole_file
 
 if TYPE_CHECKING:
@@ -85,9 +84,8 @@ class IpcReader:
             return [mine.get_batch(at) for at in range(lane, count, lanes)]
 
         lanes = min(BATCHES_AT_A_TIME, count)
-        with ThreadPoolExecutor(lanes, thread_name_prefix="arrowseal-batch") as pool:
-            tasks = [pool.submit(copy_context().run, read, lane) for lane in range(lanes)]
-            rows = results(tasks)
+        with Threads(lanes, "arrowseal-batch") as threads:
+            rows = results([threads.submit(read, lane) for lane in range(lanes)])
         return pa.Table.from_batches([rows[at % lanes][at // lanes] for at in range(count)], schema)
 
     @staticmethod

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 from pyarrow import orc
 
 from arrowseal.outcomes import results
+from arrowseal.standby import Threads
 from arrowseal.tables.ranges import tail_of, whole_file
 
 if TYPE_CHECKING:
@@ -52,9 +51,9 @@ class OrcReader:
         def read(stripe: int) -> pa.RecordBatch:
             return orc.ORCFile(fetched.file()).read_stripe(stripe, columns)
 
-        with ThreadPoolExecutor(min(STRIPES_AT_A_TIME, file.nstripes), thread_name_prefix="arrowseal-stripe") as pool:
-            tasks = [pool.submit(copy_context().run, read, stripe) for stripe in range(file.nstripes)]
-            table = pa.Table.from_batches(results(tasks))
+        with Threads(min(STRIPES_AT_A_TIME, file.nstripes), "arrowseal-stripe") as threads:
+            stripes = results([threads.submit(read, stripe) for stripe in range(file.nstripes)])
+        table = pa.Table.from_batches(stripes)
         return table.select(columns) if set(columns) <= set(table.column_names) else table
 
 

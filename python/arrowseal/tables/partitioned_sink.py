@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import nullcontext
 from contextvars import copy_context
 from dataclasses import replace
@@ -16,6 +16,7 @@ from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.location import locate, locate_prefix
+from arrowseal.standby import Threads
 from arrowseal.suites import V3, Format
 from arrowseal.tables.sink import Sink
 from arrowseal.tables.table_object import TableObject
@@ -119,9 +120,9 @@ class _Writers:
             with also_cancelled_by(interrupted):
                 return writer.commit()
 
-        with ThreadPoolExecutor(COMMITS_AT_A_TIME, thread_name_prefix="arrowseal-commit") as pool:
-            tasks = [pool.submit(self.context.copy().run, one, writer) for writer in self._writers]
+        with Threads(COMMITS_AT_A_TIME, "arrowseal-commit") as threads:
             try:
+                tasks = [threads.submit(self.context.copy().run, one, writer) for writer in self._writers]
                 wait(tasks)
             except BaseException:
                 interrupted.cancel()
