@@ -204,18 +204,21 @@ class EncryptedObject:
         self, runs: list[Range], turns: list[int], opener: RangeOpener, transfer: Transfer
     ) -> Generator[list[Content]]:
         """The runs in their order, for each turn as many as make up its number with those before."""
+        # Closed, not dropped, when they are enough: what is raised while they end, Ctrl-C say, would be swallowed.
         done = arrived = 0
         try:
             try:
-                for contents in _received(runs, turns, opener, transfer):
-                    done, arrived = done + 1, arrived + len(contents)
-                    yield self._counted(contents, transfer)
+                with contextlib.closing(_received(runs, turns, opener, transfer)) as received:
+                    for contents in received:
+                        done, arrived = done + 1, arrived + len(contents)
+                        yield self._counted(contents, transfer)
             except AuthenticationError:
                 # Once more from the wire: bytes may flip on their way.
                 transfer.operation.count_retry()
                 left = [turn - arrived for turn in turns[done:]]
-                for contents in _received(runs[arrived:], left, opener, transfer):
-                    yield self._counted(contents, transfer)
+                with contextlib.closing(_received(runs[arrived:], left, opener, transfer)) as received:
+                    for contents in received:
+                        yield self._counted(contents, transfer)
         except AuthenticationError:
             known = f" (data key from {self.kms_key_arn})" if self.kms_key_arn else ""
             raise AuthenticationError(
@@ -234,7 +237,7 @@ class EncryptedObject:
         return contents
 
 
-def _received(runs: list[Range], turns: list[int], opener: RangeOpener, transfer: Transfer) -> Iterator[list[Content]]:
+def _received(runs: list[Range], turns: list[int], opener: RangeOpener, transfer: Transfer) -> Generator[list[Content]]:
     """The runs, in as many requests as it takes, all side by side: for each turn those that make up its number."""
     piece = max(PIECE_BYTES, opener.segment_bytes)
     share = max(transfer.options.part_bytes // piece, 1) * piece
