@@ -77,12 +77,13 @@ def in_order(
     state = _State(tasks, run, size_of, bytes_ahead)
     guard = _Guard()
     at_exit = weakref.finalize(guard, state.stop)
-    for _ in range(min(threads, len(tasks))):
-        # Daemons, so that an iterator that nobody closes does not keep the process; the finalizer ends them before.
-        thread = threading.Thread(target=context.copy().run, args=(state.work,), daemon=True, name="arrowseal-dataset")
-        state.threads.append(thread)
-        thread.start()
     try:
+        for _ in range(min(threads, len(tasks))):
+            # Daemons, so that an iterator that nobody closes does not keep the process; the finalizer ends them before.
+            work = context.copy().run
+            thread = threading.Thread(target=work, args=(state.work,), daemon=True, name="arrowseal-dataset")
+            state.threads.append(thread)
+            thread.start()
         while rows := state.take():
             yield from rows
     finally:
@@ -229,6 +230,9 @@ class _State(Generic[Task, Rows]):
         collector, or the interpreter that ends.
         """
         self._cancel.cancel()
+        if threading.current_thread() in self.threads:  # the collector, perhaps under the lock, or as it begins to wait
+            threading.Thread(target=self.stop, daemon=True, name="arrowseal-dataset").start()
+            return
         with self._lock:
             self._stopped = True
             self._rows_came.notify_all()
