@@ -103,16 +103,20 @@ class UnwrappedKeys(Generic[Value]):
         interrupted: then the next one calls.
         """
         while True:
-            with self._lock:
-                cached = self._fresh(key)
-                if cached is not None:
-                    return cached
-                flight = self._flights.get(key)
-                leads = flight is None
-                if flight is None:
-                    flight = self._flights[key] = _Flight(subject)
-            if leads:
-                return self._lead(key, size, flight, load)
+            led = None
+            try:
+                with self._lock:
+                    cached = self._fresh(key)
+                    if cached is not None:
+                        return cached
+                    flight = self._flights.get(key)
+                    if flight is None:
+                        flight = led = self._flights[key] = _Flight(subject)
+                if led is not None:
+                    return self._lead(key, size, led, load)
+            finally:
+                if led is not None:  # whoever is interrupted before the call began leaves nobody waiting for it
+                    self._land(key, led)
             flight.landed.wait()
             if flight.value is not None:
                 return flight.value
@@ -127,13 +131,15 @@ class UnwrappedKeys(Generic[Value]):
         except Exception as error:
             flight.error = error
             raise
-        finally:
-            with self._lock:
-                self._flights.pop(key, None)
-                if flight.value is not None:
-                    self._keep(key, size, started, flight.value)
-            flight.landed.set()
+        with self._lock:
+            self._keep(key, size, started, flight.value)
         return flight.value
+
+    def _land(self, key: Hashable, flight: _Flight[Value]) -> None:
+        with self._lock:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        flight.landed.set()
 
     def _fresh(self, key: Hashable) -> Value | None:
         """An entry that is young enough. Those that are too old go: of the others, which are in the order in which KMS

@@ -6,7 +6,6 @@ held there would stay held for ever.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import weakref
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ForkLock:
-    """`threading.Lock`, or what `make` gives, in each process its own. A context manager.
+    """`threading.Lock`, or what `make` gives, in each process its own. For `with` statements.
 
     Where a lock is taken several times for each small object, `threading.Lock` itself costs less.
     """
@@ -33,12 +32,16 @@ class ForkLock:
         """Make it free, of whoever held it."""
         self._lock = self._make()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
+    # The methods of the lock, not ones that call them: Ctrl-C comes at the beginning or the end of a call, and a lock
+    # that is taken by then stays taken. A block ends with the lock that it began with.
 
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # who held it when it forked has a new one that nobody holds
-            self._lock.release()
+    @property
+    def __enter__(self) -> Callable[[], bool]:
+        return self._lock.__enter__  # type: ignore[no-any-return]
+
+    @property
+    def __exit__(self) -> Callable[..., None]:  # noqa: PYI036 - a property
+        return self._lock.__exit__  # type: ignore[no-any-return]
 
 
 _locks: Final[weakref.WeakSet[ForkLock]] = weakref.WeakSet()

@@ -1,0 +1,227 @@
+"""Ctrl-C at moments between two steps: as a call is handed to a thread, as a lock is let go of, as a wait ends."""
+
+from __future__ import annotations
+
+import collections
+import gc
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from arrowseal.cancellation import cancellation
+from arrowseal.cli.copy import Arms, _run_all
+from arrowseal.data_keys import DataKeyCache, UnwrappedKeys
+from arrowseal.fork_lock import ForkLock
+from arrowseal.fs.side_by_side import side_by_side
+from arrowseal.standby import Threads
+from arrowseal.tables.dataset_flow import in_order
+from arrowseal.tables.dataset_lanes import Lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def strike_after(monkeypatch: pytest.MonkeyPatch, submitted: int) -> None:
+    """Ctrl-C once so many calls have been handed to pools."""
+    submit, count = ThreadPoolExecutor.submit, [0]
+
+    def struck(pool: ThreadPoolExecutor, *call: Any, **arguments: Any) -> Any:
+        future = submit(pool, *call, **arguments)
+        count[0] += 1
+        if count[0] == submitted:
+            raise KeyboardInterrupt
+        return future
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", struck)
+
+
+def strike_at_the_start(monkeypatch: pytest.MonkeyPatch, begun: threading.Event) -> None:
+    """Ctrl-C as soon as a thread is started that has begun its work: its pool does not know it yet."""
+    start = threading.Thread.start
+
+    def struck(thread: threading.Thread) -> None:
+        start(thread)
+        begun.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", struck)
+
+
+def by_side_by_side(call: Callable[[], None]) -> None:
+    side_by_side(lambda _: call(), range(200))
+
+
+def by_cp(call: Callable[[], None]) -> None:
+    @dataclass(frozen=True)
+    class One:
+        number: int
+        stored_bytes: int = 1
+
+        def run(self, *_: object) -> None:
+            call()
+
+    given: Any = [One(number) for number in range(200)]
+    _run_all(given, None, Arms(None, None), quiet=True, shown=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("move", [by_side_by_side, by_cp])
+def test_ctrl_c_while_many_are_still_handed_over_calls_off_those_under_way_and_begins_no_more(
+    monkeypatch: pytest.MonkeyPatch, move: Callable[[Callable[[], None]], None]
+) -> None:
+    done: list[int] = []
+
+    def slowly() -> None:
+        cancellation().sleep(3)
+        done.append(1)
+
+    strike_after(monkeypatch, 50)
+    with pytest.raises(KeyboardInterrupt):
+        move(slowly)
+    assert not done
+
+
+def in_threads(call: Callable[[], None]) -> None:
+    with Threads(2, "arrowseal-own") as beside:
+        beside.submit(call)
+
+
+def in_lanes(call: Callable[[], None]) -> None:
+    with Lanes(2, 100) as lanes:
+        lanes.do(call)
+
+
+@pytest.mark.parametrize("run", [in_threads, in_lanes, by_side_by_side])
+def test_what_has_begun_has_ended_also_where_the_start_of_its_thread_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[[Callable[[], None]], None]
+) -> None:
+    begun, done = threading.Event(), []
+
+    def slowly() -> None:
+        begun.set()
+        time.sleep(0.2)
+        done.append("slowly")
+
+    before = {*threading.enumerate()}
+    strike_at_the_start(monkeypatch, begun)
+    with pytest.raises(KeyboardInterrupt):
+        run(slowly)
+    assert done == ["slowly"]
+    for thread in {*threading.enumerate()} - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("event", ["call", "line", "return"])
+def test_a_lock_is_free_when_its_block_has_ended_wherever_ctrl_c_came(event: str) -> None:
+    lock = ForkLock()
+    here, at, struck = sys.modules["arrowseal.fork_lock"].__file__, 0, True
+
+    def strike(frame: Any, what: str, _: object) -> Any:
+        nonlocal count, struck
+        if frame.f_code.co_filename != here:
+            return None
+        if what == event:
+            count += 1
+            if count == at:
+                struck = True
+                raise KeyboardInterrupt
+        return strike
+
+    before = sys.gettrace()
+    while struck:
+        at, count, struck = at + 1, 0, False
+        sys.settrace(strike)
+        try:
+            with lock:
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        assert lock._lock.acquire(blocking=False), f"{event} {at}"
+        lock._lock.release()
+    assert at > 2
+
+
+def test_nobody_waits_for_a_data_key_whose_call_was_interrupted_before_it_began() -> None:
+    asked: list[float] = []
+
+    def clock() -> float:
+        asked.append(0.0)
+        if len(asked) == 2:  # the age of the entries, then the beginning of the call
+            raise KeyboardInterrupt
+        return 0.0
+
+    cache = UnwrappedKeys[str](DataKeyCache(), clock)
+    with pytest.raises(KeyboardInterrupt):
+        cache.get("a", 1, lambda: "key")
+    found: list[str] = []
+    again = threading.Thread(target=lambda: found.append(cache.get("a", 1, lambda: "key")), daemon=True)
+    again.start()
+    again.join(10)
+    assert found == ["key"]
+
+
+class Rows:
+    nbytes = 1
+
+
+def test_the_files_of_a_dataset_are_called_off_where_the_start_of_a_thread_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = threading.Event()
+
+    def run(_: int) -> Iterator[Rows]:
+        begun.set()
+        cancellation().sleep(60)
+        yield Rows()
+
+    before = {*threading.enumerate()}
+    strike_at_the_start(monkeypatch, begun)
+    with pytest.raises(KeyboardInterrupt) as struck:
+        list(in_order(range(9), run, size_of=lambda _: 1, context=copy_context(), threads=3))
+    for thread in {*threading.enumerate()} - before:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert struck.tb is not None  # which refers to the iterator
+
+
+def test_the_collector_ends_the_files_of_a_dataset_also_on_a_thread_that_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dropped, collected = threading.Event(), threading.Event()
+
+    def run(task: int) -> Iterator[Rows]:
+        if task:
+            dropped.wait(10)
+        yield Rows()
+
+    def deque() -> Any:  # where the lock is held
+        if dropped.is_set() and not collected.is_set():
+            collected.set()
+            gc.collect()
+        return real()
+
+    real = collections.deque
+    before = {*threading.enumerate()}
+    gc.disable()
+    try:
+        rows: Any = in_order(range(100), run, size_of=lambda _: 1, context=copy_context(), threads=3)
+        next(rows)
+        cycle: list[Any] = [rows]
+        cycle.append(cycle)
+        del rows, cycle
+        monkeypatch.setattr("arrowseal.tables.dataset_flow.deque", deque)
+        dropped.set()
+        assert collected.wait(10)
+        for thread in {*threading.enumerate()} - before:
+            thread.join(10)
+            assert not thread.is_alive()
+    finally:
+        gc.enable()
