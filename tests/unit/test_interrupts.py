@@ -22,6 +22,7 @@ from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.standby import Threads
 from arrowseal.tables.dataset_flow import in_order
 from arrowseal.tables.dataset_lanes import Lanes
+from arrowseal.tables.partitioned_sink import _Writers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +71,17 @@ def by_cp(call: Callable[[], None]) -> None:
     _run_all(given, None, Arms(None, None), quiet=True, shown=False)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("move", [by_side_by_side, by_cp])
+def by_commits(call: Callable[[], None]) -> None:
+    class Writer:
+        def commit(self) -> None:
+            call()
+
+    partitions: Any = _Writers.__new__(_Writers)
+    partitions.context, partitions._writers = copy_context(), [Writer() for _ in range(200)]
+    partitions.commit()
+
+
+@pytest.mark.parametrize("move", [by_side_by_side, by_cp, by_commits])
 def test_ctrl_c_while_many_are_still_handed_over_calls_off_those_under_way_and_begins_no_more(
     monkeypatch: pytest.MonkeyPatch, move: Callable[[Callable[[], None]], None]
 ) -> None:
