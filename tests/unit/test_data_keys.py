@@ -69,7 +69,7 @@ def test_age_counts_from_before_the_call_so_that_a_slow_answer_is_not_kept_longe
 
 def test_an_old_key_is_not_kept_by_a_younger_one_that_kms_answered_first() -> None:
     clock = Clock()
-    cache = UnwrappedKeys[str](DataKeyCache(max_age_seconds=60), clock)
+    cache = UnwrappedKeys[str](DataKeyCache(max_age_seconds=60, max_bytes=2), clock)
 
     def throttled() -> str:
         clock.now += 40
@@ -97,6 +97,16 @@ def test_the_oldest_keys_go_when_the_bounds_are_reached(bounds: DataKeyCache) ->
     assert calls == []
     cache.get("a", 10, load)
     assert calls == [1]
+
+
+def test_keys_that_have_become_too_old_take_no_room_any_more() -> None:
+    clock, (load, calls) = Clock(), counting()
+    cache = UnwrappedKeys[str](DataKeyCache(max_age_seconds=60, max_bytes=30), clock)
+    for _ in range(3):
+        for name in "abcabc":
+            cache.get(name, 10, load)
+        clock.now += 60
+    assert len(calls) == 9
 
 
 def test_however_many_threads_ask_one_of_them_calls() -> None:

@@ -75,7 +75,20 @@ def one_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fast_link_is_read_by_one_connection_in_long_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_flight, "FAST", 0)
-    store = CountingStore()
+    store, looked = CountingStore(), threading.Event()
+    received = MemoryBody.readinto
+
+    def look(*arguments: Any) -> Any:
+        found = wait(*arguments)
+        looked.set()
+        return found
+
+    def after_a_look(body: MemoryBody, target: memoryview) -> int:
+        looked.wait(10)
+        return received(body, target)
+
+    monkeypatch.setattr(in_flight, "wait", look)
+    monkeypatch.setattr(MemoryBody, "readinto", after_a_look)
     assert read(store) == CONTENT
     assert store.asked == ranges(len(CONTENT), TransferOptions(concurrency=1))
     assert store.most_open == 1

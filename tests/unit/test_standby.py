@@ -6,10 +6,14 @@ import os
 import threading
 import time
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from arrowseal.standby import STANDING_BY, Threads, _Standby
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 TOLD: ContextVar[str] = ContextVar("TOLD", default="nothing")
 
@@ -25,6 +29,11 @@ def on_all_of(count: int) -> set[int]:
     with Threads(count) as beside:
         futures = [beside.submit(here) for _ in range(count)]
     return {future.result() for future in futures}
+
+
+def who_stay(threads: set[int]) -> list[str]:
+    """The names of those that run still."""
+    return [thread.name for thread in threading.enumerate() if thread.ident in threads]
 
 
 def test_who_asks_again_is_given_the_same_threads() -> None:
@@ -110,7 +119,20 @@ def test_a_call_that_is_interrupted_as_it_is_handed_over_has_ended_with_the_bloc
         thread.join(10)
         assert not thread.is_alive()
     monkeypatch.setattr(threading.Thread, "start", start)
-    assert len(on_all_of(2)) == 2
+    assert len(who_stay(on_all_of(2))) == 2  # others stand by from then on
+
+
+def test_a_block_that_ends_on_one_of_its_own_threads_gives_them_back() -> None:
+    def block() -> Generator[Threads]:
+        with Threads(STANDING_BY) as beside:
+            yield beside
+
+    held = block()
+    next(held).submit(held.close).result(10)
+    for thread in threading.enumerate():
+        if thread.name == "arrowseal-read":  # which ends the block
+            thread.join(10)
+    assert len(who_stay(on_all_of(2))) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
