@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from arrowseal import PLAIN, SSE_C, Client, RawAesKeyring, _core
-from arrowseal.exceptions import ArrowSealError
+from arrowseal.exceptions import ArrowSealError, KmsError
 from arrowseal.operations import rewrap
+from arrowseal.raw_key import RawKey
 from doubles import StrictKms
 
 if TYPE_CHECKING:
@@ -172,6 +173,31 @@ def test_what_holds_a_secret_shows_it_in_no_repr_and_is_neither_pickled_nor_copi
         copy.copy(holder)
     with pytest.raises(TypeError):
         copy.deepcopy(holder)
+
+
+def test_what_holds_an_open_object_or_a_raw_key_shows_nothing_of_it_and_is_not_pickled(
+    client: Client, bucket: str
+) -> None:
+    client.put(bucket=bucket, key="o", data=PLAINTEXT)
+    raw_key = RawKey(CUSTOMER_KEY, _core.AesWrappingKey, "a key")
+    with client.object(bucket=bucket, key="o") as opened, client.open(bucket=bucket, key="o", mode="rb") as file:
+        for holder in (opened, file, raw_key):
+            assert "canary" not in repr(holder)
+            with pytest.raises(TypeError, match="pickled"):
+                pickle.dumps(holder)
+
+
+def test_a_data_key_of_another_length_is_refused_and_in_no_traceback(raw_s3: Any, bucket: str) -> None:
+    kms = StrictKms()
+    client = Client(kms.create_key(), s3=raw_s3, kms=kms)  # type: ignore[arg-type]
+    client.put(bucket=bucket, key="o", data=b"x")
+    decrypt = kms.decrypt
+    kms.decrypt = lambda **asked: decrypt(**asked) | {"Plaintext": CUSTOMER_KEY[:16]}  # type: ignore[method-assign]
+    with pytest.raises(KmsError, match="32 bytes") as refused:
+        client.get(bucket=bucket, key="o")
+    shown = "".join(traceback.TracebackException.from_exception(refused.value, capture_locals=True).format())
+    assert "encrypted_data_key" in shown or "answer" in shown, "locals must have been shown"
+    assert "canary" not in shown
 
 
 def test_no_traceback_with_its_local_variables_shows_a_data_key_or_plaintext(raw_s3: Any, bucket: str) -> None:

@@ -227,6 +227,35 @@ def test_a_bit_of_the_tail_that_flips_on_the_way_is_read_once_more(servers: Brok
         assert opened.read_at(SIZE - S, S) == CONTENT[SIZE - S :]
 
 
+def test_a_bit_of_the_index_that_flips_on_the_way_is_read_once_more(servers: BrokenServers) -> None:
+    times = iter([Fault("flip", len(servers.s3.server.objects[INDEX].body) - 1)])  # what proves the tail
+    servers.s3.rule = lambda method, path, headers: next(times, None) if path == INDEX else None
+    with servers.client().object(URL) as opened:
+        assert not opened.in_memory
+        assert opened.read_at(SIZE - S, S) == CONTENT[SIZE - S :]
+
+
+def test_an_object_that_is_overwritten_before_its_tail_is_read_once_more_is_told_as_that(
+    servers: BrokenServers,
+) -> None:
+    other = servers.s3.server.objects[PATH]._replace(etag="another")
+    asked: list[str] = []
+
+    def rule(method: str, path: str, headers: dict[str, str]) -> Fault | None:
+        if path != PATH:
+            return None
+        asked.append(headers["Range"])
+        if len(asked) == 1:
+            return Fault("flip", S)
+        servers.s3.server.objects[PATH] = other
+        return None
+
+    servers.s3.rule = rule
+    with pytest.raises(ObjectChangedError, match="overwritten or deleted while it was opened"):
+        servers.client().object(URL)
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("change", ["overwritten", "flipped on the way"])
 def test_what_happens_during_the_first_pass_is_told_or_mended(servers: BrokenServers, change: str) -> None:
     del servers.s3.server.objects[INDEX]

@@ -23,6 +23,7 @@ def versioned(raw_s3: Any, bucket: str) -> str:
 def test_versions_are_read_by_their_id(client: Client, versioned: str) -> None:
     first = client.put(bucket=versioned, key="o", data=b"first")
     client.put(bucket=versioned, key="o", data=b"second")
+    assert client.get(bucket=versioned, key="o") == b"second"
     assert client.get(bucket=versioned, key="o", version_id=first.version_id) == b"first"
     assert client.head(bucket=versioned, key="o", version_id=first.version_id).version_id == first.version_id
     client.put(bucket=versioned, key="o", data=b"third", encryption=PLAIN)

@@ -255,6 +255,20 @@ def test_an_object_that_was_admitted_once_by_a_switch_needs_the_switch_again(vic
         reader.get("s3://lake/o")
 
 
+def test_what_a_call_says_of_key_and_context_counts_also_after_one_that_said_nothing(victim: Victim) -> None:
+    """Most reads say nothing, and what that comes to is worked out once."""
+    client, other = victim.client(), victim.kms.create_key()
+    client.put("s3://lake/o", b"x")
+    for _ in range(2):
+        assert bytes(client.get("s3://lake/o")) == b"x"
+        with pytest.raises(KmsKeyMismatchError):
+            client.get("s3://lake/o", kms_key_id=other)
+        with pytest.raises(KmsKeyMismatchError):
+            client.get("s3://lake/o", encryption=CSE(other))
+        with pytest.raises(EncryptionContextError):
+            client.get("s3://lake/o", encryption_context={"team": "weather"})
+
+
 @pytest.mark.parametrize("legacy", [False, "wrapping", True])
 def test_a_wrap_that_says_nothing_of_contexts_is_no_way_around_them(victim: Victim, legacy: Any) -> None:
     """A9: `kms` beside a context with the reserved entry is a contradiction, with the switch as well."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -250,17 +251,15 @@ def test_an_aes_key_of_another_length_is_refused_and_not_shown(key: bytes, tmp_p
     path.write_bytes(canary)
     with pytest.raises(ConfigurationError) as of_file:
         RawAesKeyring(path).check_read(HERE)
-    for caught in (refused, of_file):
+    with pytest.raises(ConfigurationError, match="not str") as of_text:
+        RawAesKeyring(lambda: canary.decode()).check_read(HERE)  # type: ignore[arg-type,return-value]
+    for caught in (refused, of_file, of_text):
         assert "canary" not in str(caught.value)
         assert caught.value.__cause__ is None
-    traceback = of_file.tb
-    while traceback is not None:
-        if (
-            "arrowseal" in traceback.tb_frame.f_code.co_filename
-            and "tests" not in traceback.tb_frame.f_code.co_filename
-        ):
-            assert "canary" not in repr(traceback.tb_frame.f_locals)
-        traceback = traceback.tb_next  # type: ignore[assignment]
+    for caught in (of_file, of_text):
+        for frame, _ in walk_tb(caught.tb):
+            if "arrowseal" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+                assert "canary" not in repr(frame.f_locals)
 
 
 def _pem(key: Any, encoding: Any = serialization.Encoding.PEM, kind: Any = serialization.PrivateFormat.PKCS8) -> bytes:

@@ -11,7 +11,7 @@ from keyring_kinds import rsa_pem, rsa_public
 from vault import Vault, VaultKeyring
 
 from arrowseal import CSE, Client, Discovery, RawAesKeyring, RawRsaKeyring
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, KeyMismatchError
 from arrowseal.fs.access import Access, same_client
 from doubles import StrictKms, s3_in_memory
 from memory_s3 import MemoryS3
@@ -100,6 +100,7 @@ def test_no_repr_shows_a_key_a_token_or_a_context(tmp_path: Path) -> None:
     for word in ("archive", str(path), "answered", "alias/a"):
         assert word in repr(client)
     assert "canary" not in repr([vars(ring) for ring in client.options.keyring])
+    assert "canary" not in repr(Access(client, {"encryption_context": {"team": "canary-context"}}))
 
 
 def test_replace_changes_what_it_is_told_and_keeps_the_rest() -> None:
@@ -125,6 +126,20 @@ def test_a_client_with_a_map_of_keys_is_one_for_all_file_systems() -> None:
     one, other = Access(Client(told)), Access(Client(dict(reversed(told.items()))))
     assert one == other
     assert hash(one) == hash(other)
+
+
+def test_a_key_that_is_told_by_a_function_is_asked_for_again_when_it_is_five_minutes_old() -> None:
+    keys, now = [CANARY, os.urandom(32)], 0.0
+    ring, server = RawAesKeyring(lambda: keys[0]), MemoryS3()
+    ring._key._held._clock = lambda: now
+    client = Client(keyring=ring, s3=s3_in_memory(server), cache=None)
+    client.put("s3://lake/o", b"x")
+    del keys[0]
+    now = 299.0
+    assert bytes(client.get("s3://lake/o")) == b"x"
+    now = 300.0
+    with pytest.raises(KeyMismatchError):
+        client.get("s3://lake/o")
 
 
 def test_a_forked_child_asks_for_its_key_anew() -> None:

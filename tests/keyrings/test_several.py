@@ -156,9 +156,13 @@ def test_data_keys_are_shared_within_a_keyring_and_not_across() -> None:
     """`check_write` tells them apart: a place that the first keyring has no key for is the second one's."""
     server = MemoryS3()
     vault = Vault(one=os.urandom(32), two=os.urandom(32))
-    rings = [VaultKeyring(vault, {"lake": "one", "pond": "two"}), RawAesKeyring(os.urandom(32))]
+    rings = [
+        VaultKeyring(vault, {"lake": "one", "pond": "two"}),
+        VaultKeyring(Vault(one=os.urandom(32)), {"river": "one"}),  # a name that another vault has as well
+        RawAesKeyring(os.urandom(32)),
+    ]
     client = Client(keyring=rings, s3=s3_in_memory(server))
-    buckets = ["lake", "pond", "sea"]
+    buckets = ["lake", "pond", "river", "sea"]
     with client.data_key_reuse():
         for bucket in buckets * 3:
             client.put(f"s3://{bucket}/{os.urandom(4).hex()}", b"x")
@@ -166,6 +170,6 @@ def test_data_keys_are_shared_within_a_keyring_and_not_across() -> None:
         bucket: {stored.headers["x-amz-meta-x-amz-3"] for path, stored in server.objects.items() if bucket in path}
         for bucket in buckets
     }
-    assert [len(keys) for keys in wrapped.values()] == [1, 1, 1]
-    assert len(set().union(*wrapped.values())) == 3
+    assert [len(keys) for keys in wrapped.values()] == [1, 1, 1, 1]
+    assert len(set().union(*wrapped.values())) == 4
     assert vault.calls == 2

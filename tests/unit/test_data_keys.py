@@ -226,6 +226,9 @@ def test_a_shared_key_ends_with_its_number_of_objects_its_bytes_or_its_time() ->
         made.append(object())
         return made[-1]
 
+    assert SharedDataKeys.MAX_OBJECTS <= 10_000
+    assert SharedDataKeys.MAX_BYTES <= 2**40
+    assert SharedDataKeys.MAX_SECONDS <= 900
     shared = SharedDataKeys(clock)
     first = [shared.materials("k", V3, 1, generate) for _ in range(SharedDataKeys.MAX_OBJECTS)]
     assert len(made) == 1
@@ -278,6 +281,33 @@ def test_objects_written_under_reuse_cost_one_call_and_differ_in_all_but_their_w
     assert len(bodies) == 100
     client.put(bucket=bucket, key="after", data=b"x")
     assert calls_of(kms, "GenerateDataKey") == 2
+
+
+def test_a_stream_of_several_parts_has_a_data_key_of_its_own_since_nobody_knows_what_it_will_add(
+    kms: StrictKms, raw_s3: Any, bucket: str
+) -> None:
+    client = Client(kms.create_key(), s3=raw_s3, kms=kms)  # type: ignore[arg-type]
+    with client.data_key_reuse():
+        for name, size in ("first", 1), ("long", client.options.transfer.part_bytes + 1), ("last", 1):
+            with client.open(bucket=bucket, key=name, mode="wb") as file:
+                file.write(bytes(size))
+    first, long, last = (
+        raw_s3.head_object(Bucket=bucket, Key=name)["Metadata"]["x-amz-3"] for name in ("first", "long", "last")
+    )
+    assert first == last != long
+    assert calls_of(kms, "GenerateDataKey") == 2
+
+
+def test_contexts_count_for_the_bytes_that_a_cache_holds(kms: StrictKms, raw_s3: Any, bucket: str) -> None:
+    cache = DataKeyCache(max_bytes=1500)
+    client = Client(kms.create_key(), s3=raw_s3, kms=kms, cache=cache)  # type: ignore[arg-type]
+    for name in "ab":
+        client.put(bucket=bucket, key=name, data=b"x", encryption_context={"team": 1000 * name})
+    for name in "aabb":
+        client.get(bucket=bucket, key=name, encryption_context={"team": 1000 * name})
+    assert calls_of(kms, "Decrypt") == 2
+    client.get(bucket=bucket, key="a", encryption_context={"team": 1000 * "a"})
+    assert calls_of(kms, "Decrypt") == 3
 
 
 def test_sixty_four_threads_that_read_objects_of_one_data_key_cost_one_call(
