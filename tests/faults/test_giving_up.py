@@ -14,8 +14,8 @@ import pytest
 from broken_bodies import Fault, operation_of, part_of
 
 import arrowseal.polars as spl
-from arrowseal import RetryOptions, TransferOptions, cli
-from arrowseal.exceptions import StoreAccessDeniedError
+from arrowseal import RetryOptions, TransferOptions, cli, retries
+from arrowseal.exceptions import StoreAccessDeniedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,3 +146,40 @@ def test_ctrl_c_of_which_polars_tells_besides_python_gives_up_all_partitions(ser
     assert servers.s3.server.open_uploads == {}
     assert servers.s3.server.objects == {}
     del kept
+
+
+def test_an_upload_is_given_up_behind_its_parts_one_of_which_would_stay_if_it_came_later(
+    servers: BrokenServers,
+) -> None:
+    begun, order = threading.Event(), []
+
+    def rule(method: str, path: str, headers: dict[str, str]) -> None:
+        operation = operation_of(method, path, headers)
+        if operation == "UploadPart":
+            begun.set()
+            time.sleep(0.3)  # in which an abort that waits for nobody comes
+        order.append(operation)
+
+    servers.s3.rule = rule
+    file = servers.client(transfer=TransferOptions(part_bytes=PART, concurrency=2)).open(URL, "wb")
+    file.write(os.urandom(PART + 1))
+    assert begun.wait(10)
+    file.abort()
+    assert order == ["CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"]
+
+
+def test_pauses_are_drawn_below_a_bound_that_doubles_up_to_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds: list[float] = []
+
+    class Least:
+        def uniform(self, least: float, most: float) -> float:
+            bounds.append(most)
+            return least
+
+    monkeypatch.setattr(retries, "_jitter", Least())
+    budget = retries.Budget(RetryOptions(attempts=9, base_seconds=0.25, cap_seconds=3))
+    for _ in range(5):
+        budget.pause(UnavailableError("once"))
+    budget.progressed()
+    budget.pause(UnavailableError("again"))
+    assert bounds == [0.25, 0.5, 1, 2, 3, 0.25]

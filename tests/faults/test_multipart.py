@@ -13,7 +13,7 @@ from broken_bodies import Fault, FaultProxy, part_of
 from fault_rules import always, either, on
 
 import arrowseal
-from arrowseal import PLAIN, Client
+from arrowseal import PLAIN, SSE_C, Client
 from arrowseal.exceptions import ArrowSealError, PreconditionFailedError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -244,6 +244,18 @@ def test_an_upload_that_is_gone_after_a_lost_answer_is_the_object(
     result = written(through_proxy(), url, "bytes", encryption=arm)
     assert result.etag == client.head(url).etag
     assert client.get(url, allow_plaintext=True) == CONTENT
+
+
+def test_after_a_lost_answer_an_object_under_a_customer_key_is_looked_at_with_that_key(
+    through_proxy: MakeClient, proxy: FaultProxy, bucket: str
+) -> None:
+    gone = Fault("status", 404, "NoSuchUpload")
+    proxy.rule = either(
+        on("CompleteMultipartUpload", Fault("lost-answer")), on("CompleteMultipartUpload", gone, times=9)
+    )
+    assert written(through_proxy(), f"s3://{bucket}/o", "bytes", encryption=SSE_C(b"k" * 32)).etag
+    heads = [seen.headers for seen in proxy.log if seen.operation == "HeadObject"]
+    assert ["x-amz-server-side-encryption-customer-key" in headers for headers in heads] == [True]
 
 
 def test_an_upload_that_somebody_swept_is_an_error_and_not_somebody_elses_object(

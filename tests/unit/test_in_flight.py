@@ -92,6 +92,7 @@ def test_a_fast_link_is_read_by_one_connection_in_long_ranges(monkeypatch: pytes
     assert read(store) == CONTENT
     assert store.asked == ranges(len(CONTENT), TransferOptions(concurrency=1))
     assert store.most_open == 1
+    assert store.open == 0
 
 
 def test_a_slow_link_is_read_by_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +117,20 @@ def test_a_slow_link_is_read_by_all_connections(monkeypatch: pytest.MonkeyPatch)
     assert read(store) == CONTENT
     assert sorted(store.asked) == sorted(ranges(len(CONTENT), OPTIONS))
     assert store.most_open > 1
+    assert store.open == 0
+
+
+def test_an_answer_of_another_range_than_was_asked_for_is_refused_and_its_body_closed() -> None:
+    class Shrinking(CountingStore):
+        def get(self, *arguments: Any, **keywords: Any) -> Any:
+            stored, body = super().get(*arguments, **keywords)
+            stored.stored_bytes -= len(self.asked) > 1
+            return stored, body
+
+    store = Shrinking()
+    with pytest.raises(TransferError, match="another range"):
+        read(store, TransferOptions(retries=RetryOptions(attempts=1)))
+    assert store.open == 0
 
 
 def test_a_link_that_becomes_slow_gets_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
