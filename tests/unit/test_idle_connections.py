@@ -252,6 +252,12 @@ def test_an_answer_that_is_longer_than_its_length_ends_the_connection(
     assert idle.send(AskedFor(f"{server.url}/key"), server.url) is None
 
 
+def test_a_head_that_does_not_end_is_no_answer(idle: IdleConnections, server: ScriptedServer) -> None:
+    head = b"HTTP/1.1 200 OK\r\nX: " + bytes([65]) * 2**20
+    with pytest.raises(ConnectionClosedError):
+        ask(idle, server, head + b"\r\nContent-Length: 2\r\n\r\nok")
+
+
 def test_a_body_behind_the_answer_to_a_head_ends_the_connection(idle: IdleConnections, server: ScriptedServer) -> None:
     assert ask(idle, server, OK, method="HEAD").content(server.url) == b""
     assert idle.send(AskedFor(f"{server.url}/key"), server.url) is None
