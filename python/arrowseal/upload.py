@@ -160,16 +160,25 @@ class Upload:
         # by a lock: the interpreter forgets a thread whose `join` was interrupted.
         ended = threading.Lock()
         ended.acquire()
-        self._ending = threading.Thread(target=self._end, args=(ended.release,), name="arrowseal-abort")
+        raised: list[BaseException] = []
+
+        def end() -> None:
+            try:
+                self._end()
+            except BaseException as error:
+                raised.append(error)
+            finally:
+                ended.release()
+
+        self._ending = threading.Thread(target=end, name="arrowseal-abort")
         self._ending.start()
         ended.acquire()
+        if raised:  # no error of ours, of which there is a warning: the thread would only mention it
+            raise raised.pop()
 
-    def _end(self, tell: Callable[[], None] = lambda: None) -> None:
-        try:
-            self._finish(CancelledWork)
-            self._give_up()
-        finally:
-            tell()
+    def _end(self) -> None:
+        self._finish(CancelledWork)
+        self._give_up()
 
     def _give_up(self) -> None:
         with self._lock:
