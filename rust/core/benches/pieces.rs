@@ -97,7 +97,7 @@ fn index(criterion: &mut Criterion) {
         let (index, told) = (make(), commitment.as_ref().map(|it| it.as_bytes()));
         group.throughput(Throughput::Bytes(size as u64));
         group.bench_function(BenchmarkId::new("made", size), |bench| bench.iter(make));
-        group.bench_function(BenchmarkId::new("checked", size), |bench| {
+        group.bench_function(BenchmarkId::new("opened", size), |bench| {
             bench.iter(|| SegmentOpener::from_index(&key, &id, told, size as u64, black_box(&index)).unwrap());
         });
     }
