@@ -246,8 +246,9 @@ def _in_botocores_words(response: Answer | Any) -> dict[str, Any]:
     answer: dict[str, Any] = {name: found[header] for name, header in _ANSWERED.items() if header in found}
     answer |= {"Metadata": metadata, "Body": body, "LastModified": _date(found.get("last-modified"))}
     answer["ResponseMetadata"] = {"HTTPStatusCode": response.status_code}
-    if "content-length" in found:
-        answer["ContentLength"] = int(found["content-length"])
+    length, *others = {value.strip() for value in found.get("content-length", "").split(",")}
+    if not others and length.isascii() and length.isdigit():  # said once, or the same again (RFC 9110, 8.6)
+        answer["ContentLength"] = int(length)
     return answer
 
 

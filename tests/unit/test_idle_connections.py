@@ -13,6 +13,7 @@ import threading
 import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -25,6 +26,7 @@ from arrowseal.boto3_bodies import Boto3Body, PayloadBody
 from arrowseal.exceptions import TransferError
 from arrowseal.idle_connections import _FIELD, Answer, IdleConnections
 from arrowseal.location import ObjectLocation
+from arrowseal.store_lean import _in_botocores_words
 from faults.certificates import self_signed
 
 if TYPE_CHECKING:
@@ -256,6 +258,15 @@ def test_a_head_that_does_not_end_is_no_answer(idle: IdleConnections, server: Sc
     head = b"HTTP/1.1 200 OK\r\nX: " + bytes([65]) * 2**20
     with pytest.raises(ConnectionClosedError):
         ask(idle, server, head + b"\r\nContent-Length: 2\r\n\r\nok")
+
+
+@pytest.mark.parametrize(
+    ("said", "length"),
+    [(["5"], 5), (["5", "5"], 5), (["5, 5"], 5), (["5", "6"], None), (["five"], None), (["-5"], None), ([], None)],
+)
+def test_a_length_counts_if_it_is_one(said: list[str], length: int | None) -> None:
+    answer = Answer(None, None, 200, [("Content-Length", value) for value in said], Mock(), persists=False)
+    assert _in_botocores_words(answer).get("ContentLength") == length
 
 
 def test_a_body_behind_the_answer_to_a_head_ends_the_connection(idle: IdleConnections, server: ScriptedServer) -> None:
