@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from children import Run
 
 LARGE = 11 * 2**20
+WRITES = {
+    "put": 'client.put("s3://bucket/o", bytes(11 * 2**20))',
+    "open": """
+        with client.open("s3://bucket/o", "wb") as file:
+            for _ in range(11):
+                file.write(bytes(2**20))
+    """,
+}
 
 
 def test_ctrl_c_before_anybody_waits_for_an_upload_that_has_begun_leaves_no_upload(
@@ -83,7 +91,7 @@ def test_a_part_whose_thread_was_interrupted_as_it_started_has_arrived_before_th
     assert not servers.s3.server.open_uploads
 
 
-@pytest.mark.parametrize("how", ["put", "open"])
+@pytest.mark.parametrize("how", WRITES)
 def test_ctrl_c_twice_leaves_no_upload(servers: BrokenServers, run: Run, how: str) -> None:
     child: list[Any] = []
 
@@ -95,14 +103,7 @@ def test_ctrl_c_twice_leaves_no_upload(servers: BrokenServers, run: Run, how: st
             time.sleep(0.5)
 
     servers.s3.rule = impatient
-    write = {
-        "put": 'client.put("s3://bucket/o", bytes(11 * 2**20))',
-        "open": """
-            with client.open("s3://bucket/o", "wb") as file:
-                file.write(bytes(11 * 2**20))
-        """,
-    }[how]
-    child.append(run(write))
+    child.append(run(WRITES[how]))
     _, err = child[0].communicate(timeout=60)
     assert len(child) == 2
     assert child[0].returncode != 0
@@ -111,7 +112,7 @@ def test_ctrl_c_twice_leaves_no_upload(servers: BrokenServers, run: Run, how: st
     assert not servers.s3.server.objects
 
 
-@pytest.mark.parametrize("how", ["put", "open"])
+@pytest.mark.parametrize("how", WRITES)
 @pytest.mark.parametrize(
     ("operation", "part"),
     [("CreateMultipartUpload", None), *(("UploadPart", part) for part in (1, 2, 3)), ("CompleteMultipartUpload", None)],
@@ -126,15 +127,7 @@ def test_ctrl_c_under_a_write_in_parts_leaves_the_object_whole_or_nothing(
             child.append(child[0].send_signal(signal.SIGINT))
 
     servers.s3.rule = interrupt
-    write = {
-        "put": 'client.put("s3://bucket/o", bytes(11 * 2**20))',
-        "open": """
-            with client.open("s3://bucket/o", "wb") as file:
-                for _ in range(11):
-                    file.write(bytes(2**20))
-        """,
-    }[how]
-    child.append(run(write))
+    child.append(run(WRITES[how]))
     _, err = child[0].communicate(timeout=60)
     assert len(child) == 2
     assert child[0].returncode != 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from broken_bodies import Fault, operation_of
 from fault_rules import on
+from indexed_object import CONTENT, MIB, PATH, SIZE, URL, with_object
 
 from arrowseal.exceptions import AuthenticationError, ObjectChangedError, StoreUnavailableError
 
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
 
     from broken_servers import BrokenServers
 
-MIB = 2**20
-SIZE = 11 * MIB + 12_345
-URL, PATH = "s3://bucket/turns/o", "/bucket/turns/o"
-CONTENT = random.Random(8).randbytes(SIZE)
 BATCHES = [[(0, 100), (MIB, 100)], [(3 * MIB, 2 * MIB)], [(6 * MIB, 10), (7 * MIB, 10)]]
 EXPECTED = [[CONTENT[offset : offset + length] for offset, length in batch] for batch in BATCHES]
 
@@ -28,9 +25,7 @@ EXPECTED = [[CONTENT[offset : offset + length] for offset, length in batch] for 
 @pytest.fixture
 def servers(servers: BrokenServers) -> BrokenServers:
     """Servers with one object in parts, and its index."""
-    servers.client().put(URL, CONTENT)
-    servers.s3.reset()
-    return servers
+    return with_object(servers)
 
 
 def content(batch: Any) -> list[bytes]:
@@ -82,7 +77,7 @@ def test_what_does_not_authenticate_is_refused_and_what_came_before_was_proven(s
         turns = opened.read_in_turn(BATCHES)
         assert content(next(turns)) == EXPECTED[0]
         proven.set()
-        with pytest.raises(AuthenticationError, match=r"s3://bucket/turns/o .*arn:.*does not authenticate"):
+        with pytest.raises(AuthenticationError, match=rf"{URL} .*arn:.*does not authenticate"):
             next(turns)
 
 
