@@ -174,7 +174,7 @@ class _Company:
 
     def alone(self) -> bool:
         """Whether there is no other: then `left` has to be called."""
-        if self._beside_others:
+        if self._beside_others > 0:  # two that count down at once may go below
             self._beside_others -= 1
             return False
         if self._one.acquire(blocking=False):

@@ -26,7 +26,7 @@ from arrowseal.options import ClientOptions
 from arrowseal.store import Payload
 from arrowseal.store_boto3 import Boto3Store
 from arrowseal.store_lean import LeanStore
-from arrowseal.store_obstore import ObstoreStore
+from arrowseal.store_obstore import ObstoreStore, _Company
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +100,13 @@ def test_a_read_alone_goes_over_boto3s_connections_and_those_beside_others_by_ob
     for _ in range(2 * 64):
         assert read(store, sealed) == CONTENT
     assert len(by_obstore) == 1 + 64, "then it was seen to be alone again"
+
+
+def test_reads_that_count_down_at_once_do_not_put_the_next_look_off_for_ever() -> None:
+    company = _Company()
+    company._beside_others = -1  # what two of them leave that both saw a one
+    assert company.alone()
+    company.left()
 
 
 def test_an_s3_client_that_was_handed_in_is_used_as_it_is(moto: Server) -> None:
