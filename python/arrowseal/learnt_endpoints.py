@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from arrowseal.idle_connections import IdleConnections
+from arrowseal.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,6 +73,7 @@ class LearntEndpoints:
     def __init__(self, s3: S3Client, credentials: Callable[[], Any]) -> None:
         self.s3 = s3
         self.idle: Final = IdleConnections(s3)
+        self.signatures: Final = Signatures(self.frozen_credentials)
         self._credentials = credentials
         self._endpoints: dict[str, BucketEndpoint | None] = {}
         self._local = threading.local()

@@ -199,10 +199,8 @@ def _response(
     """What the server answers to a signed request, ours or one of botocore; None if it is another server's to answer.
     Raises `ClientError` for a refusal.
     """
-    from botocore.auth import S3SigV4Auth
-
     request.headers["User-Agent"] = endpoint.user_agent
-    S3SigV4Auth(endpoints.frozen_credentials(), "s3", endpoint.region).add_auth(request)  # type: ignore[arg-type]
+    endpoints.signatures.sign(request, endpoint.region)
     response: Any = endpoints.idle.send(request, endpoint.base)
     if response is None:
         response = s3._endpoint.http_session.send(request)  # type: ignore[attr-defined]  # noqa: SLF001 - boto3's own pool

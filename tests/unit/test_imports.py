@@ -58,7 +58,7 @@ LAYERS = [
     {"progress"},
     {"retries"},
     {"learnt_endpoints", "server_clock"},
-    {"idle_connections"},
+    {"idle_connections", "signatures"},
     {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes", "standby"}
     | {"fork_lock", "authorities", "no_connection", "local_files", "etags"},
     {"suites", "legacy", "flat_json"},
@@ -112,6 +112,7 @@ def test_boto3_is_imported_where_clients_are_made_and_nowhere_else() -> None:
         "store_obstore",
         "boto3_bodies",
         "idle_connections",
+        "signatures",
         "kms_requests",
         "connections",
         "aws_services",
