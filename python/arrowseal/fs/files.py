@@ -129,13 +129,19 @@ class OutputFile(io.RawIOBase):
         else:
             self.discard()
 
-    def __del__(self) -> None:
-        """Not `close`, which `io.IOBase` does: the writer aborts when it is dropped. Libraries that leave the end of a
-        file to its finalizer, as DuckDB does in EXPORT DATABASE, would not notice, nor whoever uses them.
+    def drop(self) -> None:
+        """Give up what was written, for a finalizer: the writer aborts when it is dropped in its turn. Tells it, since
+        libraries that leave the end of a file to its finalizer, as DuckDB does in EXPORT DATABASE, would not notice,
+        nor whoever uses them.
         """
         if not (self.closed or self._given_up or self._writer.closed) and self._writer.tell():
+            self._given_up = True
             message = f"{self.url}: dropped and not closed: what was written is given up"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+    def __del__(self) -> None:
+        """Not `close`, which `io.IOBase` does."""
+        self.drop()
 
     def _dealloc_warn(self, _source: Any) -> None:
         # What a text layer calls that is dropped, before it closes what is below it.

@@ -172,7 +172,8 @@ class CompressedFile(io.RawIOBase):
             self.discard()
 
     def __del__(self) -> None:
-        """Not `close`: what is dropped is given up."""
+        """Not `close`. At once: from Python 3.12 on gzip is in a cycle, and writes when that is collected."""
+        self._below.drop()
 
     def _dealloc_warn(self, source: Any) -> None:
         self._below._dealloc_warn(source)  # noqa: SLF001 - passed on to what asks for it
