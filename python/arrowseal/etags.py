@@ -27,6 +27,8 @@ def if_match(etag: str) -> dict[str, str]:
 
 
 def check_same(stored: StoredObject, etag: str) -> None:
-    """Raise `PreconditionFailedError` for an answer of another object than that with a weak ETag."""
-    if etag.startswith("W/") and stored.etag != etag:
+    """Raise `PreconditionFailedError` for an answer that says it is of another object than that with the ETag: no
+    condition was sent of a weak one, and what stands before a store may not look at any.
+    """
+    if stored.etag != etag and (stored.etag or etag.startswith("W/")):
         raise PreconditionFailedError(f"{stored.location}: it has another ETag by now")

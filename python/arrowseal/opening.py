@@ -165,7 +165,7 @@ def survey(transfer: Transfer, unlocked: Unlocked) -> _core.SegmentOpener:
     def once() -> _core.SegmentOpener:
         receiver = _core.Survey(*unlocked.of_core)
         download = Download(
-            transfer.store, transfer.location, transfer.arguments, transfer.operation, options, transfer.stored.etag
+            transfer.store, transfer.location, transfer.arguments, transfer.operation, options, transfer.stored
         )
         with contextlib.closing(download):
             return download.receive(receiver)

@@ -67,7 +67,6 @@ class Boto3Store(Boto3Attributes):
     ) -> tuple[StoredObject, Body]:
         start, end = byte_range
         asked = {"Range": f"bytes={start}-{end - 1}" if start >= 0 else f"bytes={start}"}
-        length = end - start if start >= 0 else -start
         try:
             answer = self.answer("GetObject", location, operation, asked | dict(arguments))
         except RangeError:
@@ -77,7 +76,7 @@ class Boto3Store(Boto3Attributes):
             answer = self.answer("GetObject", location, operation, arguments)
         body = Boto3Body(location, answer["Body"])
         try:
-            return stored_object(location, answer, length), body
+            return stored_object(location, answer, byte_range), body
         except StoreError:
             body.close()
             raise

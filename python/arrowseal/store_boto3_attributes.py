@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
 
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _PARTIAL: Final = 206
 _SSE_LABELS: Final = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
 HEADERS: Final = (
@@ -111,16 +111,21 @@ class Boto3Attributes(Boto3Uploads):
         return {name: ", ".join(grantees) for name, grantees in listed.items()}
 
 
-def stored_object(location: ObjectLocation, answer: Any, asked: int | None = None) -> StoredObject:
-    """The headers of a GET, of a range of `asked` bytes, or HEAD. Raises `TransferError` if no length is announced,
-    `StoreError` for a part of an object without the size of the whole: that was taken for all there is.
+def stored_object(location: ObjectLocation, answer: Any, asked: tuple[int, int] | None = None) -> StoredObject:
+    """The headers of a GET, of the range `asked` (as `Store.get` has it), or HEAD. Raises `TransferError` if no length
+    is announced, or another range than that, `StoreError` for a part of an object without the size of the whole: that
+    was taken for all there is.
     """
     told = answer.get("ContentRange") or ""
     content_range = _CONTENT_RANGE.fullmatch(told)
-    stored_bytes = int(content_range[1]) if content_range else answer.get("ContentLength")
+    stored_bytes = int(content_range[2]) if content_range else answer.get("ContentLength")
     if stored_bytes is None:
         raise TransferError(f"{location}: the server announced no length")
-    if content_range is None and stored_bytes == asked:  # what is shorter is the whole
+    start, end = asked or (0, -1)
+    if content_range is not None and int(content_range[1]) != (start if start >= 0 else max(0, stored_bytes + start)):
+        # Nothing else tells where the bytes of a plain object belong.
+        raise TransferError(f"{location}: the server answered another range than was asked for ({told})")
+    if content_range is None and stored_bytes == (end - start if start >= 0 else -start):  # what is shorter is all
         if told:
             raise StoreError(
                 f"{location}: the server does not tell the size of the object with a range of it (Content-Range: "

@@ -245,13 +245,24 @@ class Download(Transfer):
         arguments: Mapping[str, Any],
         operation: Operation,
         options: TransferOptions,
-        etag: str | None = None,
+        expected: StoredObject | None = None,
     ) -> None:
+        """`expected`: what was answered before, of which this has to be."""
         super().__init__(store, location, arguments, operation, options)
         self._first: Body | None
         self._budget = store.budget()
-        first = partial(self.request, 0, options.part_bytes, etag)
+        first = partial(self._begun, expected)
         self.stored, self._first = store.repeat(operation, first, self._budget)
+
+    def _begun(self, expected: StoredObject | None) -> tuple[StoredObject, Body]:
+        answer, body = self.request(0, self.options.part_bytes, expected.etag if expected else None)
+        if expected is not None and answer.stored_bytes != expected.stored_bytes:
+            body.close()
+            raise TransferError(
+                f"{self.location}: its {expected.stored_bytes:,} bytes are {answer.stored_bytes:,} by now, under one "
+                "ETag: what stands before the store mixes its versions, or somebody changed it in the store"
+            )
+        return answer, body
 
     def close(self) -> None:
         """Give up what is left of the first body."""
