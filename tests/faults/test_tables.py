@@ -13,7 +13,14 @@ from broken_bodies import Fault
 from fault_rules import always, on
 
 import arrowseal
-from arrowseal.exceptions import AuthenticationError, StoreError, StoreUnavailableError, TransferError
+from arrowseal.exceptions import (
+    AuthenticationError,
+    KmsAccessDeniedError,
+    StoreAccessDeniedError,
+    StoreError,
+    StoreUnavailableError,
+    TransferError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
 URL = "s3://bucket/t.parquet"
 NOISE = os.urandom(11 * 2**20)
 TABLE = pa.table({"a": pa.array([NOISE[start : start + 1024] for start in range(0, len(NOISE), 1024)], pa.binary())})
+FRAME = pl.DataFrame(TABLE).with_columns(k=pl.lit("one"))
+TEXT = FRAME.select("k", hex=pl.col("a").bin.encode("hex"))
 SHORT = TABLE.slice(0, 3 * 1024)  # 3 MiB: some ranges of a read
 POSITIONS = {"first": 0, "middle": 1, "last": 2}
 FACES: dict[str, tuple[Any, Any, Callable[[Any], Any]]] = {
@@ -187,3 +196,35 @@ def test_a_part_under_a_wrong_etag_makes_no_table(servers: BrokenServers, client
     servers.s3.reset()
     assert arrowseal.arrow.read_table(URL, client=client).equals(SHORT)
     assert not servers.s3.server.open_uploads
+
+
+WRITERS: dict[str, Callable[[str, Client], object]] = {
+    "arrow": lambda url, client: arrowseal.arrow.write_table(TABLE, url, format="ipc", client=client),
+    "pandas": lambda url, client: arrowseal.pandas.to_parquet(TABLE.to_pandas(), url, client=client),
+    "polars": lambda url, client: arrowseal.polars.write_parquet(FRAME, url, client=client),
+    "polars ipc": lambda url, client: arrowseal.polars.write_ipc(FRAME, url, client=client),
+    "polars ndjson": lambda url, client: arrowseal.polars.write_ndjson(TEXT, url, client=client),
+    "sink": lambda url, client: arrowseal.polars.sink_parquet(FRAME.lazy(), url, client=client),
+    "sink ipc": lambda url, client: arrowseal.polars.sink_ipc(FRAME.lazy(), url, client=client),
+    "sink csv": lambda url, client: arrowseal.polars.sink_csv(TEXT.lazy(), url, client=client),
+    "partitions": lambda url, client: arrowseal.polars.sink_parquet(
+        FRAME.lazy(), pl.PartitionBy(url, key="k"), client=client
+    ),
+}
+
+
+@pytest.mark.parametrize("face", WRITERS)
+@pytest.mark.parametrize("refused", ["GenerateDataKey", "CreateMultipartUpload"])
+def test_what_stops_a_table_while_a_library_writes_it_is_told_by_its_own_type(
+    servers: BrokenServers, client: Client, face: str, refused: str
+) -> None:
+    servers.s3.rule = always("CreateMultipartUpload", Fault("status", 403, "AccessDenied"))
+    if refused == "GenerateDataKey":
+        servers.kms_proxy.rule = always(refused, Fault("status", 400, "AccessDeniedException"))
+    try:
+        expected = KmsAccessDeniedError if refused == "GenerateDataKey" else StoreAccessDeniedError
+        with pytest.raises(expected, match=r"^s3://bucket/new"):
+            WRITERS[face]("s3://bucket/new", client)
+    finally:
+        servers.kms_proxy.reset()
+    assert not [path for path in servers.s3.server.objects if path.startswith("/bucket/new")]

@@ -18,7 +18,7 @@ from arrowseal.extras import require
 from arrowseal.location import locate, locate_prefix
 from arrowseal.standby import Threads
 from arrowseal.suites import V3, Format
-from arrowseal.tables.sink import Sink
+from arrowseal.tables.sink import Sink, told_as_raised
 from arrowseal.tables.table_object import TableObject
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def sink_partitioned(
     with counters.operation(operation, place.location, file_type=table_format.value), _sharing_data_keys(place):
         writers.context = copy_context()
         try:
-            sink(writers.partition_by())
+            with told_as_raised(writers.sinks):
+                sink(writers.partition_by())
             return writers.commit()
         except BaseException:
             writers.abort()
@@ -81,6 +82,7 @@ class _Writers:
         self._where = where
         self._provider = where._pl_partition_by.file_path_provider  # noqa: SLF001
         self._writers: list[ObjectWriter] = []
+        self.sinks: list[Sink] = []
         self._locations: set[ObjectLocation] = set()
         self._lock = threading.Lock()
         self.context = copy_context()
@@ -108,9 +110,11 @@ class _Writers:
             self._locations.add(location)
         place = self._place
         writer = self.context.copy().run(lambda: place.client.open(location, "wb", **place.keywords))
+        sink = Sink(writer)
         with self._lock:
             self._writers.append(writer)
-        return Sink(writer)
+            self.sinks.append(sink)
+        return sink
 
     def commit(self) -> list[PutResult]:
         """Make objects of all. Interrupted, it makes none of what is not there yet."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from typing_extensions import Buffer
 
 
@@ -24,6 +27,8 @@ class Sink(io.RawIOBase):
         super().__init__()
         self._writer = writer
         self._position = 0
+        self.failure: Exception | None = None
+        """What the writer raised first: libraries that close what they write into write on."""
 
     def writable(self) -> bool:
         return True
@@ -36,6 +41,30 @@ class Sink(io.RawIOBase):
         return self._position
 
     def write(self, data: Buffer, /) -> int:
-        taken = self._writer.write(data)
+        try:
+            taken = self._writer.write(data)
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
         self._position += taken
         return taken
+
+
+@contextlib.contextmanager
+def told_as_raised(sinks: Sequence[Sink]) -> Iterator[None]:
+    """A block in which a library writes into sinks: what a writer raised is what comes of it. polars would tell of it
+    by an error of its own, which no `except` for those of ours catches; pandas by that of a writer that was closed.
+    """
+    try:
+        yield
+    except Exception:
+        failure = next((sink.failure for sink in sinks if sink.failure is not None), None)
+        if failure is None:
+            raise
+        try:
+            raise failure from None
+        finally:
+            del failure  # or its traceback, which holds this frame, would hold itself
+    finally:
+        for sink in sinks:
+            sink.failure = None  # likewise

@@ -11,7 +11,7 @@ from arrowseal.exceptions import ObjectChangedError
 from arrowseal.location import locate
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal, refusal
-from arrowseal.tables.sink import Sink
+from arrowseal.tables.sink import Sink, told_as_raised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
@@ -158,8 +158,9 @@ class TableObject:
         with self.client.counters.operation(operation, self.location, file_type=table_format.value) as counted:
             counted.rows = _rows(table)
             with self.client.open(self.location, "wb", **self.keywords) as file:
-                with counted.timed("decode"):
-                    write(Sink(file))
+                sink = Sink(file)
+                with counted.timed("decode"), told_as_raised([sink]):
+                    write(sink)
                 return file.commit()
 
 
