@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from broken_bodies import Fault, operation_of
 from fault_rules import always, on
-from indexed_object import CONTENT, MIB, PATH, URL, S, with_object
+from indexed_object import CONTENT, INDEX, MIB, PATH, URL, S, with_object
 
 from arrowseal import TransferOptions
 from arrowseal.exceptions import StoreUnavailableError
@@ -84,3 +84,18 @@ def test_many_ranges_are_asked_for_at_once_also_when_one_of_them_is_longer(serve
         found = opened.read_ranges(ranges)
     assert [bytes(each) for each in found] == [CONTENT[start : start + length] for start, length in ranges]
     assert not together.broken
+
+
+@pytest.mark.parametrize("lane", ["auto", "boto3", "given"])
+@pytest.mark.parametrize("position", [0, 3, -1], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("fault", ["reset-before", "close-before", "lost-answer", "truncate"])
+def test_a_pass_over_the_whole_object_gets_over_a_request_that_breaks_off(
+    servers: BrokenServers, lane: Any, position: int, fault: str
+) -> None:
+    made = servers.s3.server.objects.pop(INDEX).body
+    client = servers.client(s3=servers.s3.client()) if lane == "given" else servers.client(lane=lane)
+    client.index(URL)
+    servers.s3.rule = on("GetObject", Fault(fault, 1000), after=position % servers.s3.count("GetObject"))
+    client.index(URL)
+    assert [name for name, _ in servers.s3.struck] == ["GetObject"]
+    assert servers.s3.server.objects[INDEX].body == made

@@ -108,6 +108,21 @@ def test_a_survey_with_a_missing_range_or_a_window_in_hand_is_not_finished() -> 
         survey.finish()
 
 
+def test_a_survey_is_finished_while_somebody_holds_windows_that_were_received() -> None:
+    message = reference(content_of(2 * S), V3, bytes(range(1, 29)))
+    survey = Survey(DataKey(KEY), *message[:3], len(message.stored))
+    held = []
+    for start in (0, S):
+        window = survey.window(start, S if start == 0 else S + 16)
+        with memoryview(window) as view:
+            view[:] = message.stored[start : start + len(view)]
+        window.received()
+        held.append(window)
+    assert opened(survey.finish(), message, 0, 2 * S) == content_of(2 * S)
+    with pytest.raises(ValueError, match="received before"):
+        held[0].received()
+
+
 def test_a_range_that_does_not_authenticate_gives_nothing_and_the_next_one_does() -> None:
     message = reference(content_of(3 * S), V3, bytes(range(1, 29)))
     index = index_of(V3, KEY, message.message_id, message.stored, S)

@@ -31,7 +31,8 @@ pub(crate) struct Window {
     claim: Claim,
     /// Where the landing of the claim begins in the object.
     base: u64,
-    arrival: Arrival,
+    /// None once it was received: errors that keep frames alive keep windows too, and must not keep the message.
+    arrival: Mutex<Option<Arrival>>,
 }
 
 /// What is done with bytes that have arrived, where they lie.
@@ -74,7 +75,8 @@ impl Receiver {
     pub(crate) fn window(&self, offset: i64, length: i64) -> PyResult<Window> {
         let (offset, length) = (count(offset, "offset")?, count(length, "length")?);
         let within = offset.checked_sub(self.base).ok_or_else(|| exception(Error::TooLong))?;
-        Ok(Window { claim: self.landing.claim(within, length)?, base: self.base, arrival: self.arrival.clone() })
+        let arrival = Mutex::new(Some(self.arrival.clone()));
+        Ok(Window { claim: self.landing.claim(within, length)?, base: self.base, arrival })
     }
 
     /// Takes in all of it, which is there already.
@@ -103,7 +105,11 @@ impl Window {
 
     fn received(&self, py: Python<'_>) -> PyResult<()> {
         let offset = self.base + self.claim.offset();
-        self.claim.received(|bytes| self.arrival.work(py, offset, bytes))?.map_err(exception)
+        let work = |bytes: &mut [u8]| {
+            let arrival = self.arrival.lock().unwrap_or_else(PoisonError::into_inner).take();
+            arrival.ok_or(Error::Finished)?.work(py, offset, bytes)
+        };
+        self.claim.received(work)?.map_err(exception)
     }
 
     fn __repr__(&self) -> String {
