@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import MetadataError
@@ -48,6 +49,10 @@ def parse_flat(
             entries[entry] = value
         elif value is not None or entry not in nullable:
             raise MetadataError(f"{name} is not a flat JSON object of strings")
+    try:
+        "".join(chain.from_iterable(entries.items())).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, by its escape
+        raise MetadataError(f"{name} is not Unicode text") from None
     return entries
 
 

@@ -92,6 +92,8 @@ def test_encoded_words_that_s3_does_not_make_are_refused(bad: str) -> None:
         "{" * 70_000,
         "7",
         '{"a":"' + "b" * 65_536 + '"}',
+        '{"a":"\\ud800"}',
+        '{"\\udfff":"a"}',
     ],
 )
 def test_contexts_that_are_not_flat_maps_of_strings_are_refused(bad: str) -> None:
