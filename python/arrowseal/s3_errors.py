@@ -78,6 +78,8 @@ _NAME_ITS_KEY: Final = (
 _ANOTHER_KEY: Final = ". Servers answer so too where the object is under another SSE-C key than the one that was given"
 _OF_READS: Final = {"404", "405", "MethodNotAllowed"}
 """What they say, they say to reads. To a write or a deletion they come of what takes none, or is no S3 at all."""
+_OF_MARKERS: Final = _OF_READS - {"404"}
+"""Of these also to a listing, and all else that is not of one object."""
 
 
 class RangeError(TransferError):
@@ -107,7 +109,8 @@ def store_error(
         return clock_skew(str(location), ahead)
     if status == 416:
         return RangeError(f"{location}: the object ends before the range that was asked for")
-    if code in _ERRORS and not (code in _OF_READS and action in ("PutObject", "DeleteObject")):
+    elsewhere = code in _OF_MARKERS and not action.startswith("GetObject")
+    if code in _ERRORS and not elsewhere and not (code in _OF_READS and action in ("PutObject", "DeleteObject")):
         kind, text = _ERRORS[code]
         and_list = "" if action.startswith(("ListBucket", "CreateSession")) else _AND_LIST
         permission = "s3express:CreateSession" if action == "CreateSession" else f"s3:{action}"

@@ -6,14 +6,16 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from broken_bodies import Fault
+from fault_rules import always
 
 from arrowseal import PLAIN, TransferOptions
-from arrowseal.exceptions import ObjectChangedError, TransferError
+from arrowseal.exceptions import ObjectChangedError, StoreError, TransferError
+from arrowseal.fs import S3CseFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broken_bodies import Fault
     from broken_servers import BrokenServers
 
     from arrowseal import Client
@@ -130,3 +132,16 @@ def test_a_body_of_another_size_under_the_same_etag_is_no_pass_over_the_object(
     client.index(URL)
     with client.open(URL, "rb") as file:
         assert file.read() == CONTENT
+
+
+def test_a_listing_that_is_not_taken_is_no_missing_object_nor_an_empty_directory(
+    servers: BrokenServers, client: Client
+) -> None:
+    client.put(URL, CONTENT)
+    servers.s3.rule = always("ListObjectsV2", Fault("status", 405, "MethodNotAllowed"))
+    told = r"^s3://lake/dir/: ListBucket failed \(MethodNotAllowed\)"
+    with pytest.raises(StoreError, match=told) as refused:
+        client.list("s3://lake/dir/")
+    assert not isinstance(refused.value, FileNotFoundError)
+    with pytest.raises(StoreError, match=told):
+        S3CseFileSystem(client=client, skip_instance_cache=True).glob("lake/dir/*")
