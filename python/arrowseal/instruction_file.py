@@ -21,6 +21,7 @@ from arrowseal.exceptions import (
     MetadataError,
     ObjectExistsError,
     ObjectNotFoundError,
+    TransferError,
 )
 from arrowseal.flat_json import parse_flat
 from arrowseal.location import MAX_KEY_BYTES, ObjectLocation, version_arguments
@@ -189,16 +190,20 @@ def of_copy(
     object at the target left. Raises `StoreError`s, `CredentialsError`.
     """
     content = _read(store, source, suffix, operation)
+    if content is not None and not _is_one(content):
+        content = _read(store, source, suffix, operation)  # once more: bits may flip on their way
     if content is None or not _is_one(content):
         return Removal(store, target, suffix, operation)
-    return Replacement(store, target, suffix, content, operation, arguments)
+    origin = beside(source, suffix) if source != target else None
+    return Replacement(store, target, suffix, content, operation, arguments, origin)
 
 
 class Replacement:
     """The instruction file of one write, `content`: put before its object, and taken back if the object is not written.
 
-    What an earlier object had there is kept in memory and put back then, since that object stays. Not shared between
-    threads.
+    What an earlier object had there is kept in memory and put back then, since that object stays. With an `origin` it
+    is copied from there inside S3: a bit that flips on the way through here would be a data key that is lost when a
+    move deletes the other one. Not shared between threads.
     """
 
     def __init__(
@@ -209,8 +214,10 @@ class Replacement:
         content: bytes,
         operation: Operation,
         arguments: Mapping[str, Any],
+        origin: ObjectLocation | None = None,
     ) -> None:
         self._store = store
+        self._origin = origin
         self._location = location
         self._suffix = suffix
         self._content = content
@@ -231,7 +238,11 @@ class Replacement:
                 f"{self._location} would: it is not overwritten. Write under another key, or with another suffix"
             )
         self._sent = True
-        self._put(self._content)
+        file = beside(self._location, self._suffix)
+        if self._origin is None or file is None:
+            self._put(self._content)
+        else:
+            self._store.copy(self._origin, file, self._operation, arguments=self._arguments)
 
     def take_back(self) -> None:
         """Put back what was there, unless somebody has written the file since. Raises `StoreError`s."""
@@ -303,9 +314,13 @@ def _content(store: RetryingStore, file: ObjectLocation, operation: Operation, a
     def call() -> bytes:
         stored, body = store.get(file, operation, byte_range=(0, MAX_BYTES + 1), arguments=arguments)
         try:
+            wanted = min(stored.stored_bytes, MAX_BYTES + 1)
             with operation.timed("s3"):
-                return bytes(body.take(min(stored.stored_bytes, MAX_BYTES + 1)))
+                content = bytes(body.take(wanted))
         finally:
             body.close()
+        if len(content) < wanted:
+            raise TransferError(f"{file}: the body ended after {len(content):,} of {wanted:,} bytes")
+        return content
 
     return store.repeat(operation, call)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from broken_bodies import Fault, operation_of
-from fault_rules import always
+from fault_rules import always, on
 
-from arrowseal import store_boto3
+from arrowseal import CSE, store_boto3
 from arrowseal.exceptions import ObjectChangedError, ObjectNotFoundError, StoreError
 
 if TYPE_CHECKING:
@@ -91,3 +91,34 @@ def test_nothing_is_taken_for_deleted_by_what_takes_no_deletions(
     with pytest.raises(StoreError, match=rf"^{SOURCE}: DeleteObject failed \({code}\)") as raised:
         client.delete(SOURCE)
     assert not isinstance(raised.value, ObjectNotFoundError)
+
+
+@pytest.mark.parametrize("lane", ["boto3", "obstore"])
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("flip", 3), Fault("flip", 50), Fault("flip", 250), Fault("shorten", 100), Fault("truncate", 100)],
+    ids=lambda fault: f"{fault.kind}-{fault.at}",
+)
+def test_a_data_key_in_an_instruction_file_goes_along_unharmed_whatever_happens_to_what_is_looked_at(
+    servers: BrokenServers, fault: Fault, lane: Any
+) -> None:
+    client = servers.client(lane=lane, instruction_files=True)
+    client.put(SOURCE, b"content", encryption=CSE(instruction_file=True))
+    file = servers.s3.server.objects["/bucket/source.instruction"]
+    servers.s3.rule = on("GetObject", fault)
+    client.move(SOURCE, TARGET)
+    assert [name for name, _ in servers.s3.struck] == ["GetObject"]
+    assert servers.s3.server.objects["/bucket/target.instruction"].body == file.body
+    assert client.get(TARGET) == b"content"
+    assert not [path for path in servers.s3.server.objects if path.startswith("/bucket/source")]
+
+
+@pytest.mark.parametrize("lane", ["boto3", "obstore"])
+def test_an_instruction_file_that_comes_in_part_is_asked_for_again(servers: BrokenServers, lane: Any) -> None:
+    client = servers.client(lane=lane, instruction_files=True)
+    client.put(SOURCE, b"content", encryption=CSE(instruction_file=True))
+    servers.s3.rule = lambda method, path, _: (
+        Fault("shorten", 100) if path.endswith(".instruction") and not servers.s3.struck else None
+    )
+    assert client.get(SOURCE) == b"content"
+    assert servers.s3.struck
