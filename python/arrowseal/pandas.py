@@ -46,6 +46,7 @@ from arrowseal.tables.dataset_faces import reads_datasets, writes_datasets
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
 from arrowseal.tables.orc import OrcReader
+from arrowseal.tables.orc_structs import has_struct, with_settled_structs
 from arrowseal.tables.pandas_datasets import read_tables, read_texts, write_parquets
 from arrowseal.tables.parquet import ParquetFooter, file_ahead, is_planned
 from arrowseal.tables.ranges import Content, tail_of
@@ -277,7 +278,19 @@ def to_feather(frame: pd.DataFrame, sink: Sink, _: ObjectLocation, arguments: Ar
 @writes(pd.DataFrame.to_orc, TableFormat.ORC)
 def to_orc(frame: pd.DataFrame, sink: Sink, _: ObjectLocation, arguments: Arguments) -> None:
     """`DataFrame.to_orc` into an encrypted object."""
-    _serialise(frame, sink, "to_orc", arguments)
+    _serialise(_with_settled_structs(frame), sink, "to_orc", arguments)
+
+
+def _with_settled_structs(frame: Any) -> Any:
+    """The frame as pyarrow writes it into ORC: of the columns that pandas makes, those that it keeps from Arrow."""
+    if not isinstance(frame, pd.DataFrame):
+        return frame
+    for at, kind in enumerate(frame.dtypes):
+        if isinstance(kind, pd.ArrowDtype) and has_struct(kind.pyarrow_dtype):
+            column = pa.table({"": frame.iloc[:, at]}).column(0)
+            frame = frame.copy(deep=False)
+            frame.isetitem(at, pd.arrays.ArrowExtensionArray(with_settled_structs(column)))
+    return frame
 
 
 def _serialise(frame: pd.DataFrame, sink: Sink, method: str, arguments: Arguments) -> None:

@@ -126,6 +126,19 @@ def test_structs_with_nulls_come_back_from_orc_be_they_parts_of_others_or_not(
     assert sa.dataset(f"s3://{lake}/d", client=resident).to_table().to_pylist() == whole.to_pylist()
 
 
+@pytest.mark.parametrize("column", STRUCTS.values(), ids=STRUCTS)
+def test_frames_whose_columns_are_arrows_come_back_from_orc_also_where_they_are_parts_of_others(
+    column: pa.Array, resident: Client, lake: str
+) -> None:
+    frame = pa.table({"x": column, "n": range(len(column))}).to_pandas(types_mapper=pd.ArrowDtype)
+    for rows in (frame, frame.iloc[1:], frame.iloc[2:5], pd.concat([frame.iloc[4:], frame])):
+        rows = rows.reset_index(drop=True)
+        as_given = pa.Table.from_pandas(rows).to_pylist()
+        spd.to_orc(rows, f"s3://{lake}/a.orc", client=resident)
+        assert sa.read_table(f"s3://{lake}/a.orc", client=resident).to_pylist() == as_given
+        assert pa.Table.from_pandas(rows).to_pylist() == as_given  # the caller's frame is as it was
+
+
 def test_datasets_of_orc_hold_the_values_of_categories_as_single_files_do(resident: Client, lake: str) -> None:
     table = pa.table({"kind": pa.array(["a", None, "b", "a"]).dictionary_encode(), "n": range(4)})
     sa.write_dataset(table, f"s3://{lake}/d", format="orc", max_rows_per_group=2, max_rows_per_file=3, client=resident)

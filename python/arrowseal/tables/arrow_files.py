@@ -22,6 +22,7 @@ from arrowseal.exceptions import ConfigurationError
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
 from arrowseal.tables.orc import OrcReader
+from arrowseal.tables.orc_structs import has_struct, with_settled_structs
 from arrowseal.tables.parquet import ParquetReader
 from arrowseal.tables.ranges import whole_file
 
@@ -198,43 +199,12 @@ def _write_csv(table: pa.Table, file: pa.NativeFile, options: pa.csv.WriteOption
 
 
 def as_orc(table: pa.Table) -> pa.Table:
-    """The table as pyarrow writes it into ORC, which has no categories.
-
-    Up to 26 at least pyarrow writes other rows than those of structs with nulls that are slices, or lie in structs
-    without nulls: it is given copies, of which the fields are null where their structs are.
-    """
+    """The table as pyarrow writes it into ORC, which has no categories."""
     table = _decoded(table)
     for at, column in enumerate(table.schema):
-        if _has_struct(column.type):
-            chunks = [_settled(_copied(chunk)) for chunk in table.column(at).chunks]
-            table = table.set_column(at, column, pa.chunked_array(chunks, column.type))
+        if has_struct(column.type):
+            table = table.set_column(at, column, with_settled_structs(table.column(at)))
     return table
-
-
-def _has_struct(kind: pa.DataType) -> bool:
-    """Whether there is a struct in values of the type; a map is a list of some."""
-    return bool(pa.types.is_struct(kind)) or any(_has_struct(kind.field(at).type) for at in range(kind.num_fields))
-
-
-def _copied(array: pa.Array) -> pa.Array:
-    """The same in memory of its own, as messages of Arrow have it."""
-    batch, sink = pa.RecordBatch.from_arrays([array], names=[""]), pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return pa.ipc.open_stream(sink.getvalue()).read_next_batch().column(0)
-
-
-def _settled(array: pa.Array) -> pa.Array:
-    """The same, but that fields of structs are null where these are."""
-    kind, types = array.type, pa.types
-    if types.is_struct(kind):
-        valid = array.is_valid().buffers()[1] if array.null_count else None
-        fields = [_settled(field) for field in array.flatten()]
-        return pa.Array.from_buffers(kind, len(array), [valid], array.null_count, children=fields)
-    if not kind.num_fields:
-        return array
-    own = array.buffers()[: 1 if types.is_fixed_size_list(kind) else 2]
-    return pa.Array.from_buffers(kind, len(array), own, array.null_count, array.offset, [_settled(array.values)])
 
 
 def _decoded(table: pa.Table) -> pa.Table:
