@@ -244,6 +244,8 @@ class Client(Configured):
         asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id, legacy
         request = self._reader.request(location, *asked)
         check_switch("unauthenticated_ranges", unauthenticated_ranges)
+        if not isinstance(size_hint, int | None):
+            raise ConfigurationError(f"size_hint= is a number of bytes, not {type(size_hint).__name__}")
         opening = Opening(unauthenticated_ranges, two_passes, size_hint)
         operation, finished = (counted, lambda: None) if counted else self.counters.begin("object", location)
         return open_object(self._reader, request, operation, opening, self._options.transfer, finished)

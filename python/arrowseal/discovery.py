@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class Discovery:
 
 
 def _strings(name: str, values: Any) -> tuple[str, ...]:
-    if isinstance(values, str) or not values or not all(isinstance(value, str) and value for value in values):
+    given = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
+    if not given or not all(isinstance(value, str) and value for value in given):
         raise ConfigurationError(f"Discovery({name}=...) takes strings, at least one")
-    return tuple(values)
+    return given

@@ -119,7 +119,7 @@ def version_arguments(version_id: str | None) -> dict[str, str]:
     """
     if version_id is None:
         return {}
-    if not isinstance(version_id, str) or not version_id:
+    if not isinstance(version_id, str) or not version_id or not version_id.isascii():
         raise ConfigurationError(
             f"version_id={version_id!r} names no version: give the id of one, or leave it out for the latest"
         )

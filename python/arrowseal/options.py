@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -143,6 +143,8 @@ def _check_texts(options: ClientOptions) -> None:
 def _key_ids(key_ids: Any) -> tuple[str, ...]:
     if isinstance(key_ids, str):
         raise ConfigurationError(f"decrypt_key_ids= is a list of KMS keys, not one: [{key_ids!r}]")
+    if not isinstance(key_ids, Iterable):
+        raise ConfigurationError(f"decrypt_key_ids= is a list of KMS keys, not {type(key_ids).__name__}")
     return tuple(check_key_id(key_id) for key_id in key_ids)
 
 
@@ -160,11 +162,12 @@ def _keyrings(given: Any) -> tuple[Keyring, ...]:
 
 
 def _grant_tokens(tokens: Any) -> tuple[str, ...]:
-    if isinstance(tokens, str) or not all(isinstance(token, str) and token for token in tokens):
+    given = tuple(tokens) if isinstance(tokens, Iterable) and not isinstance(tokens, str) else (None,)
+    if not all(isinstance(token, str) and token for token in given):
         raise ConfigurationError("grant_tokens= is a list of strings, as CreateGrant answers them")
-    if len(tokens) > _MAX_GRANT_TOKENS:
-        raise ConfigurationError(f"{len(tokens)} grant tokens are more than the {_MAX_GRANT_TOKENS} that KMS takes")
-    return tuple(tokens)
+    if len(given) > _MAX_GRANT_TOKENS:
+        raise ConfigurationError(f"{len(given)} grant tokens are more than the {_MAX_GRANT_TOKENS} that KMS takes")
+    return given
 
 
 def _check_binding(options: ClientOptions) -> None:

@@ -110,6 +110,8 @@ def check_put_arguments(
             "only the object that has this ETag"
         )
     for name in arguments:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"s3_additional_kwargs has {name!r}, which is no name of an argument")
         if name in _NOT_THE_CALLERS or name.startswith("Checksum"):
             raise ConfigurationError(
                 f"s3_additional_kwargs must not have {name!r}: it is set here; a checksum of plaintext is never sent"

@@ -63,7 +63,7 @@ class Trail(Framed):
     """
 
     def __init__(self, events: Iterable[KmsEvent], prefix_depth: int = PREFIX_DEPTH) -> None:
-        if prefix_depth < 0:
+        if not isinstance(prefix_depth, int) or prefix_depth < 0:
             raise ConfigurationError("prefix_depth is a number of directories, 0 or more")
         self._events = sorted(events, key=attrgetter("time"))
         self._depth = prefix_depth
@@ -185,9 +185,10 @@ def read_trail(
         prefix_depth: of the directories of an object's key, so many make the prefix that calls are counted by.
 
     Raises:
-        ConfigurationError: a file has no records of CloudTrail.
+        ConfigurationError: a file has no records of CloudTrail, or a time no zone.
         OSError: a file cannot be read.
     """
+    _check_times(since, until)
     paths: Any = [files] if isinstance(files, str) or hasattr(files, "__fspath__") else files
     return Trail(_within(kms_events(records(paths)), since, until), prefix_depth)
 
@@ -203,6 +204,7 @@ def look_up_trail(
     """Ask CloudTrail's LookupEvents, by a boto3 client of it, for the KMS calls of its Region: 90 days at most, and two
     requests a second: `pause` is the seconds between them. Raises what boto3 does.
     """
+    _check_times(since, until)
     times = {"StartTime": since, "EndTime": until}
     asked = {name: value for name, value in times.items() if value is not None}
 
@@ -214,6 +216,12 @@ def look_up_trail(
                 time.sleep(pause)
 
     return Trail(_within(kms_events(found()), since, until), prefix_depth)
+
+
+def _check_times(since: Any, until: Any) -> None:
+    for name, moment in {"since": since, "until": until}.items():
+        if moment is not None and getattr(moment, "tzinfo", None) is None:
+            raise ConfigurationError(f"{name}= is a datetime with a time zone")
 
 
 def _within(events: Iterable[KmsEvent], since: dt.datetime | None, until: dt.datetime | None) -> Iterator[KmsEvent]:

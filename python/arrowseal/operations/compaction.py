@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +36,7 @@ from arrowseal.tables.dataset_listing import HIDDEN, Found, Selection
 from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from arrowseal.client import Client
     from arrowseal.counters import Operation
@@ -141,6 +142,10 @@ def compact(
     if partitioning_flavor not in (None, *get_args(Flavor)):
         known = ", ".join(map(repr, get_args(Flavor)))
         raise ConfigurationError(f"partitioning_flavor={partitioning_flavor!r} is not known: {known}")
+    if not isinstance(file_options, Mapping | None):
+        raise ConfigurationError(
+            f"file_options= is a mapping of options of the format, not {type(file_options).__name__}"
+        )
     chosen = client_of(client)
     named = None if format is None else TableFormat.of(ObjectLocation("", ""), format)
     shared = {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}

@@ -120,6 +120,8 @@ def rewrap(
         >>> plan.summary()["kms_calls"]  # doctest: +SKIP
         {'ReEncrypt': 12}
     """
+    if instruction_file is not None and not (isinstance(instruction_file, str) and instruction_file):
+        raise ConfigurationError("instruction_file= is a suffix, '.partner' for example")
     chosen, target = client_of(client), check_to_key(to_key)
     options = JobOptions(
         asked=(target if isinstance(target, str) else repr(target)) + (instruction_file or ""),
@@ -130,8 +132,6 @@ def rewrap(
         resume=resume,
         under=None if resume is None or dry_run else _alias_now(target, chosen),
     )
-    if instruction_file is not None and not instruction_file:
-        raise ConfigurationError("instruction_file= is a suffix, '.partner' for example")
     prefix = locate_prefix(url)
     with chosen.counters.operation("rewrap", prefix) as operation:
         work = _Rewrap(chosen, target, operation, encryption_context, keep_acl, instruction_file, options)

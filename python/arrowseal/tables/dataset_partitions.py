@@ -8,6 +8,7 @@ bucket can move a file to another partition.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -172,6 +173,8 @@ def partitioning_to_write(
     """
     if isinstance(given, ds.PartitioningFactory):
         raise ConfigurationError("give pyarrow.dataset.partitioning(...) a schema: what is written needs its types")
+    if not isinstance(given, ds.Partitioning | Collection | None):
+        raise ConfigurationError(f"partitioning= is a Partitioning or names of columns, not {type(given).__name__}")
     if given is None or (not isinstance(given, (ds.Partitioning, str)) and len(given) == 0):
         return None
     if isinstance(given, ds.Partitioning):
