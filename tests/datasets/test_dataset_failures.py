@@ -106,8 +106,9 @@ def test_a_value_with_a_slash_begins_no_name_of_a_file_since_it_would_be_read_as
 
 @pytest.mark.parametrize(
     ("flavor", "text"),
-    [("directory", text) for text in ("Rome/Tivoli", "", "..", "Rome%2FTivoli", "Rome\0")]
-    + [("filename", "Rome_Tivoli"), ("filename", ""), ("hive", "Rome\0")],
+    [("directory", text) for text in ("Rome/Tivoli", "", "..", "Rome%2FTivoli", "Rome\0", "_Rome", ".Rome")]
+    + [("filename", text) for text in ("Rome_Tivoli", ".Rome", "_Rome")]
+    + [("filename", ""), ("hive", "Rome\0")],
 )
 def test_a_text_that_its_path_would_not_give_back_is_refused_since_no_file_holds_it(
     lake: Lake, flavor: str, text: str

@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 
 from arrowseal.exceptions import ConfigurationError, SchemaMismatchError
+from arrowseal.tables.dataset_listing import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -237,6 +238,11 @@ def _unreadable(
     """The first column whose text is not what the path says: files do not hold it, so that it would be lost."""
     if not {".", ".."}.isdisjoint(directory.split("/")):
         return next(iter(texts))
+    shown = isinstance(partitioning, ds.HivePartitioning)  # by the names of columns, not by values
+    if not shown and any(part.startswith(HIDDEN) for part in (*directory.split("/"), prefix)):
+        hidden = next((name for name, text in texts.items() if text[:1] in ("_", ".", b"_", b".")), None)
+        if hidden is not None:
+            return hidden
     try:
         said = ds.get_partition_keys(partitioning.parse(prefix or f"{directory}/"))
     except pa.ArrowInvalid:
