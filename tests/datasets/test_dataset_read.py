@@ -168,6 +168,14 @@ def test_what_names_hide_is_not_read(lake: Lake) -> None:
     assert sa.dataset("s3://lake/t/", client=lake.client).files == ["s3://lake/t/a.parquet"]
     chosen = sa.dataset("s3://lake/t/", ignore_prefixes=["."], client=lake.client).files
     assert chosen == ["s3://lake/t/_b.parquet", "s3://lake/t/_d/e.parquet", "s3://lake/t/a.parquet"]
+    one = sa.dataset("s3://lake/t/", ignore_prefixes="_d", client=lake.client).files
+    assert one == sa.dataset("s3://lake/t/", ignore_prefixes=["_d"], client=lake.client).files
+    assert [url.removeprefix("s3://lake/t/") for url in one] == [
+        ".c.parquet",
+        "_b.parquet",
+        "a.parquet",
+        "f/.g/h.parquet",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 import arrowseal.arrow as sa
+import arrowseal.pandas as spd
 from arrowseal import Client, Discovery, operations, trail
 from arrowseal.exceptions import ConfigurationError
 
@@ -38,6 +39,13 @@ CALLS: dict[str, tuple[Callable[[str, Any], Any], tuple[Any, ...]]] = {
     "s3_additional_kwargs": (_with(CLIENT.put, URL, b""), (3, ["Metadata"], {3: "a"})),
     "columns": (_with(sa.scan, URL, client=CLIENT), (3, True, Path("a"))),
     "partitioning": (_with(sa.write_dataset, TABLE, "s3://lake/a/", client=CLIENT), (3, True, Path("a"))),
+    "ignore_prefixes": (_with(sa.dataset, "s3://lake/a/", client=CLIENT), (3, True, Path("a"))),
+    "path_suffix": (_with(sa.dataset, "s3://lake/a/", client=CLIENT), (3, True, Path("a"))),
+    "path_ignore_suffix": (_with(spd.read_parquet, "s3://lake/a/", client=CLIENT), (3, True, Path("a"))),
+    "partition_filter": (_with(spd.read_csv, "s3://lake/a/", client=CLIENT), (3, "year", {"year": "2013"})),
+    "partition_base_dir": (_with(sa.dataset, "s3://lake/a/", client=CLIENT), (3, True, Path("a"))),
+    "basename_template": (_with(sa.write_dataset, TABLE, "s3://lake/a/", client=CLIENT), (3, Path("{i}"), "a")),
+    "file_visitor": (_with(sa.write_dataset, TABLE, "s3://lake/a/", client=CLIENT), (3, "print", [])),
     "file_options": (_with(operations.compact, "s3://lake/a/", client=CLIENT), (3, "zstd", ["a"], Path("a"))),
     "instruction_file": (_with(operations.rewrap, URL, to_key="alias/b", client=CLIENT), (3, True, b".a", "")),
     "prefix_depth": (_with(trail.read_trail, ()), ("3", None, -1)),
@@ -50,6 +58,11 @@ CALLS: dict[str, tuple[Callable[[str, Any], Any], tuple[Any, ...]]] = {
 def test_arguments_of_another_type_are_refused_by_their_names(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=name):
         CALLS[name][0](name, value)
+
+
+def test_the_files_of_a_dataset_are_written_with_no_options_but_a_mapping_of_some() -> None:
+    with pytest.raises(ConfigurationError, match="file_options= is a mapping of options, not str"):
+        sa.write_dataset(TABLE, "s3://lake/a/", file_options="zstd", client=CLIENT)  # type: ignore[arg-type]
 
 
 def test_a_table_is_read_by_no_columns_that_are_no_names() -> None:

@@ -18,7 +18,6 @@ from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
     DatasetWriteError,
-    ObjectNotFoundError,
     SecurityError,
     TableError,
 )
@@ -90,7 +89,7 @@ def compact(
     format: TableFormat | str | None = None,  # noqa: A002 - the public word for it
     partitioning_flavor: Flavor | None = None,
     file_options: Mapping[str, Any] | None = None,
-    ignore_prefixes: Sequence[str] = HIDDEN,
+    ignore_prefixes: str | Sequence[str] | None = HIDDEN,
     dry_run: bool = False,
     use_threads: bool | int = True,
     client: Client | None = None,
@@ -199,9 +198,7 @@ class _There:
             elif selection.takes(path, row) and not belongs_to_another(row.location, suffix):
                 found.append(Found(row.location, path, row.stored_bytes, row.last_modified, row.etag))
         if not found and not begun:
-            hidden = " or ".join(map(repr, selection.ignore_prefixes))
-            beside = f", names that begin with {hidden} aside: see ignore_prefixes=" if hidden else ""
-            raise ObjectNotFoundError(f"{base}: there are no objects of a dataset there{beside}")
+            raise selection.nothing_at(base)
         return cls(found, begun)
 
 

@@ -145,7 +145,7 @@ def dataset(
     *,
     partitioning: Any = "hive",
     partition_base_dir: str | None = None,
-    ignore_prefixes: Sequence[str] = HIDDEN,
+    ignore_prefixes: str | Sequence[str] | None = HIDDEN,
     unify_schemas: bool = False,
     missing_columns: Literal["insert", "raise"] = "insert",
     extra_columns: Literal["ignore", "raise"] = "ignore",
@@ -215,6 +215,12 @@ def dataset(
         raise TypeError("dataset() got an unexpected keyword argument 'filters': it is filter= here")
     if missing_columns not in ("insert", "raise") or extra_columns not in ("ignore", "raise"):
         raise ConfigurationError("missing_columns= is 'insert' or 'raise', extra_columns= is 'ignore' or 'raise'")
+    if partition_filter is not None and not callable(partition_filter):
+        raise ConfigurationError(
+            f"partition_filter= is a function of the values of a partition, not {type(partition_filter).__name__}"
+        )
+    if not isinstance(partition_base_dir, str | None):
+        raise ConfigurationError(f"partition_base_dir= is a string, not {type(partition_base_dir).__name__}")
     selection = Selection(
         ignore_prefixes=ignore_prefixes,
         shows_keys=_shows_keys,

@@ -42,7 +42,7 @@ class Found:
 class Selection:
     """Which of the objects that are found belong to the dataset. Those that are named one by one always do."""
 
-    ignore_prefixes: Sequence[str] = HIDDEN
+    ignore_prefixes: str | Sequence[str] | None = HIDDEN
     shows_keys: bool = False
     """Whether directories `name=value` are part of it whatever they begin with: to polars they are, to pyarrow not."""
     path_suffix: str | Sequence[str] | None = None
@@ -55,12 +55,15 @@ class Selection:
             moment = getattr(self, name)
             if moment is not None and getattr(moment, "tzinfo", None) is None:
                 raise ConfigurationError(f"{name}= is a datetime with a time zone")
+        for name in ("ignore_prefixes", "path_suffix", "path_ignore_suffix"):
+            if not isinstance(getattr(self, name), Sequence | None):
+                raise ConfigurationError(f"{name}= is a string or several, not {type(getattr(self, name)).__name__}")
 
     def takes(self, path: str, listed: ListedObject) -> bool:
         """Whether an object that was listed is one of them, by its path below the base."""
         if not path or path.endswith(("/", _BESIDE)):
             return False
-        hidden = tuple(self.ignore_prefixes)
+        hidden = _several(self.ignore_prefixes or ())
         *directories, name = path.split("/")
         shown = (part for part in directories if not (self.shows_keys and "=" in part))
         if hidden and any(component.startswith(hidden) for component in (*shown, name)):
@@ -73,9 +76,15 @@ class Selection:
         when, begin, end = listed.last_modified, self.last_modified_begin, self.last_modified_end
         return not ((begin and (when is None or when < begin)) or (end and (when is None or when > end)))
 
+    def nothing_at(self, place: object) -> ObjectNotFoundError:
+        """The error for a place without any."""
+        hidden = " or ".join(map(repr, _several(self.ignore_prefixes or ())))
+        beside = f", names that begin with {hidden} aside: see ignore_prefixes=" if hidden else ""
+        return ObjectNotFoundError(f"{place}: there are no objects of a dataset there{beside}")
 
-def _several(suffix: str | Sequence[str]) -> tuple[str, ...]:
-    return (suffix,) if isinstance(suffix, str) else tuple(suffix)
+
+def _several(texts: str | Sequence[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)
 
 
 def find(
@@ -103,9 +112,7 @@ def find(
         if base_dir is not None:
             objects = [_below(found, base_dir) for found in objects]
     if not objects:
-        hidden = " or ".join(repr(prefix) for prefix in chosen.ignore_prefixes)
-        beside = f", names that begin with {hidden} aside: see ignore_prefixes=" if hidden else ""
-        raise ObjectNotFoundError(f"{shown}: there are no objects of a dataset there{beside}")
+        raise chosen.nothing_at(shown)
     return objects, shown
 
 

@@ -117,6 +117,10 @@ def write_dataset(
         >>> arrowseal.arrow.write_dataset(trips, "s3://lake/trips", partitioning=["year"])  # doctest: +SKIP
         <WrittenDataset: 12 files, 336,776 rows>
     """
+    if not isinstance(file_options, Mapping | None):
+        raise ConfigurationError(f"file_options= is a mapping of options, not {type(file_options).__name__}")
+    if file_visitor is not None and not callable(file_visitor):
+        raise ConfigurationError(f"file_visitor= is a function of a WrittenFile, not {type(file_visitor).__name__}")
     chosen = client_of(client)
     existing = _existing(existing_data_behavior, mode)
     base = _base(base_dir)
@@ -311,7 +315,7 @@ def _template(given: str | None, table_format: TableFormat, existing: ExistingDa
     if given is None:
         stem = "part" if existing in ("error", "overwrite_or_ignore") else uuid.uuid4().hex
         return f"{stem}-{{i}}.{EXTENSIONS[table_format]}"
-    if given.count("{i}") != 1 or "/" in given:
+    if not isinstance(given, str) or given.count("{i}") != 1 or "/" in given:
         raise ConfigurationError("basename_template= is the name of a file with {i} in it, once")
     before, after = given.split("{i}")
     return before.replace("{", "{{").replace("}", "}}") + "{i}" + after.replace("{", "{{").replace("}", "}}")
