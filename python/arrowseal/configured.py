@@ -99,7 +99,8 @@ class Configured:
         session, s3, kms: a boto3 session, or boto3 clients, to use as they are, `kms` for every Region; otherwise
             boto3's own defaults, environment and configuration files decide (`AWS_ENDPOINT_URL*` included).
         profile_name, region_name: as in boto3.
-        endpoint_url: another S3; also the KMS endpoint, unless `kms_endpoint_url` or AWS_ENDPOINT_URL_KMS names it.
+        endpoint_url: another S3; also the KMS endpoint, unless `kms_endpoint_url`, AWS_ENDPOINT_URL_KMS or the
+            `services` of the profile name one.
         kms_endpoint_url: another KMS, or a map of Regions to such URLs.
         allow_insecure_kms_endpoint: accept a plain-http KMS endpoint that is not on this machine.
         cache: bounds of the unwrapped data keys that reads remember, so that objects which share one cost one KMS call;

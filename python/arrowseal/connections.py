@@ -102,10 +102,7 @@ class Connections:
         """The KMS client of a Region; of the session's own one for None. One that was handed in serves every Region, as
         it is. Raises `InsecureEndpointError` for plain http off loopback, `ConfigurationError`.
         """
-        endpoint = self._options.kms_endpoint_url
-        if endpoint is None and not os.environ.get("AWS_ENDPOINT_URL_KMS"):
-            endpoint = self._options.endpoint_url
-        client: KMSClient = self._client("kms", endpoint, region)
+        client: KMSClient = self._client("kms", self._options.kms_endpoint_url, region)
         return client
 
     def other(self, service: str) -> Any:
@@ -137,6 +134,9 @@ class Connections:
                     profile_name=self._options.profile_name, region_name=self._options.region_name
                 )
             session = self._given["session"] or self._made["session"]
+            other = self._options.endpoint_url
+            if service == "kms" and endpoint_url is None and other and not _names_kms_endpoint(session):
+                endpoint_url = other
             if isinstance(endpoint_url, Mapping):
                 endpoint_url = endpoint_url.get(region or session.region_name or "")
             client = session.client(
@@ -196,6 +196,16 @@ class Connections:
             f"the KMS endpoint {url.scheme}://{url.netloc} is not https: data keys would cross the network in clear. "
             "Use https, or say allow_insecure_kms_endpoint=True"
         )
+
+
+def _names_kms_endpoint(session: boto3.Session) -> bool:
+    """Whether environment or profile name an endpoint for KMS in particular, which boto3 takes from there."""
+    below: Any = session._session  # noqa: SLF001 - boto3 has no way to it
+    if below.get_config_variable("ignore_configured_endpoint_urls"):
+        return False
+    services = below.full_config.get("services", {}).get(below.get_scoped_config().get("services"), {})
+    of_kms = services.get("kms")
+    return bool(os.environ.get("AWS_ENDPOINT_URL_KMS") or (isinstance(of_kms, dict) and of_kms.get("endpoint_url")))
 
 
 def _config(service: str, session: boto3.Session) -> Config | None:

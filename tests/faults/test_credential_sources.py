@@ -218,6 +218,37 @@ def test_the_settings_of_s3_of_a_session_are_kept(settings: dict[str, Any], host
         Client("alias/tables", session=given).get(URL)
 
 
+KMS_OF_SERVICES = """[default]
+region = eu-west-1
+services = near
+[services near]
+kms =
+  endpoint_url = https://kms.near
+"""
+
+
+@pytest.mark.parametrize(
+    ("environ", "configured", "expected"),
+    [
+        ({}, "", "https://s3.near"),
+        ({}, KMS_OF_SERVICES, "https://kms.near"),
+        ({"AWS_ENDPOINT_URL_KMS": "https://kms.here"}, KMS_OF_SERVICES, "https://kms.here"),
+        ({"AWS_ENDPOINT_URL": "https://all.here"}, "", "https://s3.near"),
+        ({"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, KMS_OF_SERVICES, "https://s3.near"),
+    ],
+)
+def test_another_s3_is_also_kms_unless_something_names_an_endpoint_for_kms(
+    environ: dict[str, str], configured: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(configured)
+    for name, value in (environ | {"AWS_CONFIG_FILE": str(tmp_path / "config")}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    connections = Client("alias/tables", endpoint_url="https://s3.near")._connections
+    assert connections.kms().meta.endpoint_url == expected
+    assert connections.s3().meta.endpoint_url == "https://s3.near"
+
+
 @pytest.mark.parametrize("before", [0, 1], ids=["at first", "when it is renewed"])
 def test_the_session_of_a_directory_bucket_is_refused_by_s3_and_the_permission_is_its_own(before: int) -> None:
     place, sessions = "s3://bucket--usw2-az1--x-s3/o", 0
