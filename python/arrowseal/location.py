@@ -10,8 +10,10 @@ from arrowseal.exceptions import ConfigurationError, DirectoryKeyError, Location
 
 Url: TypeAlias = "str | ObjectLocation"
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}|arn:aws[a-z-]*:s3[a-z-]*:[^/]*:accesspoint[/:][^/]+")
-_URL = re.compile(r"s3://(arn:[^/]*:accesspoint/[^/]+|[^/]*)(?:/(.*))?", re.DOTALL)
+_BUCKET = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}|arn:aws[a-z-]*:s3[a-z-]*:[^/]*:(?:outpost[/:][^/]+[/:])?accesspoint[/:][^/]+"
+)
+_URL = re.compile(r"s3://(arn:[^/]*:(?:outpost/[^/]+/)?accesspoint/[^/]+|[^/]*)(?:/(.*))?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SUFFIX = re.compile(r"[.][A-Za-z0-9._-]{1,63}")
 MAX_KEY_BYTES = 1024  # the limit of S3, in UTF-8

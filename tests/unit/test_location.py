@@ -19,6 +19,16 @@ from arrowseal.location import ObjectLocation, check_suffix, locate, locate_pref
             "arn:aws:s3:eu-west-1:111122223333:accesspoint/ap",
             "dir/a.csv",
         ),
+        (
+            "s3://arn:aws:s3-outposts:eu-west-1:111122223333:outpost/op-01/accesspoint/ap/dir/a.csv",
+            "arn:aws:s3-outposts:eu-west-1:111122223333:outpost/op-01/accesspoint/ap",
+            "dir/a.csv",
+        ),
+        (
+            "s3://arn:aws:s3-outposts:eu-west-1:111122223333:outpost:op-01:accesspoint:ap/a.csv",
+            "arn:aws:s3-outposts:eu-west-1:111122223333:outpost:op-01:accesspoint:ap",
+            "a.csv",
+        ),
     ],
 )
 def test_a_url_is_split_at_the_first_slash_and_nothing_in_a_key_is_special(url: str, bucket: str, key: str) -> None:
