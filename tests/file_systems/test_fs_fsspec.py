@@ -412,3 +412,21 @@ def test_what_is_not_there_is_a_missing_file(fs: S3CseFileSystem, lake: str) -> 
             asked(f"{lake}/a")
     with pytest.raises(LocationError):
         fs.ls("")
+
+
+def test_an_access_point_is_a_directory_although_its_arn_has_a_slash(local_servers: LocalServers, bucket: str) -> None:
+    def behind(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return params | {"Bucket": bucket}  # the bucket that the access point is one of
+
+    s3 = local_servers.s3_client()
+    s3.meta.events.register("provide-client-params.s3", behind)
+    fs = S3CseFileSystem(client=local_servers.client(s3=s3))
+    point = "arn:aws:s3:eu-west-1:111122223333:accesspoint/ap"
+    fs.pipe({f"{point}/d/a": b"first", f"{point}/b": b"second"})
+    assert fs.info(point)["type"] == fs.info(f"s3cse://{point}/d/")["type"] == "directory"
+    assert [fs.isdir(point), fs.isfile(point), fs.isfile(f"{point}/b")] == [True, False, True]
+    assert fs.find(point) == [f"{point}/b", f"{point}/d/a"]
+    assert fs.ls(point, detail=False) == [f"{point}/b", f"{point}/d"]
+    assert fs.cat(f"{point}/d/a") == b"first"
+    fs.rm(point, recursive=True)
+    assert fs.find(point) == []

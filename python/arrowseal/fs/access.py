@@ -138,6 +138,11 @@ def location_of(path: str) -> ObjectLocation:
     return locate(f"s3://{path}")
 
 
+def is_below_a_bucket(path: str) -> bool:
+    """Whether a path may be that of an object. The ARN of an access point has a slash of its own."""
+    return "/" in path and bool(prefix_of(path).key)
+
+
 def prefix_of(path: str) -> ObjectLocation:
     """Of a directory: the prefix of all that is below it. Raises `LocationError`."""
     return locate_prefix(f"s3://{bare(path)}/")

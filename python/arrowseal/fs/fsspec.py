@@ -18,7 +18,7 @@ from fsspec.core import get_compression
 from fsspec.utils import isfilelike
 
 from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
-from arrowseal.fs.access import Access, reference
+from arrowseal.fs.access import Access, is_below_a_bucket, reference
 from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
 from arrowseal.fs.many_files import ManyFiles
 from arrowseal.fs.side_by_side import side_by_side
@@ -408,7 +408,7 @@ class S3CseFileSystem(ManyFiles):
 
     def _rm(self, path: str) -> None:
         path = self._strip_protocol(path)
-        if "/" in path and not self._is_known_directory(path):
+        if is_below_a_bucket(path) and not self._is_known_directory(path):
             self._tree.delete(path)
 
     def _is_no_pattern(self, path: str) -> bool:

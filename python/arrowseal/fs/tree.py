@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import BucketNotFoundError, ObjectExistsError, ObjectNotFoundError
-from arrowseal.fs.access import bare, location_of, prefix_of
+from arrowseal.fs.access import bare, is_below_a_bucket, location_of, prefix_of
 from arrowseal.fs.files import OutputFile
 from arrowseal.fs.recent import Recent
 from arrowseal.fs.side_by_side import side_by_side
@@ -73,7 +73,7 @@ class Tree:
     def entry(self, path: str) -> Entry | None:
         """What is at a path, an object before a directory; None for nothing. One request, for directories two."""
         path = bare(path)
-        found = self._file(path) if "/" in path else None
+        found = self._file(path) if is_below_a_bucket(path) else None
         if found is None and self._is_directory(path):
             found = Entry(path, is_directory=True)
         self.recent.keep([found] if found else [])
