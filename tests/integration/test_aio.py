@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import pickle
 import threading
@@ -240,6 +241,21 @@ def test_a_writer_commits_at_the_end_of_its_block(client: Client, raw_s3: Any, b
 
     asyncio.run(main())
     assert left_over(raw_s3, bucket) == (["early", "o"], 0)
+
+
+def test_a_writer_is_not_pickled_before_it_has_begun_nor_after(client: Client, bucket: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(client) as calls:
+            file = calls.open(f"s3://{bucket}/o", "wb")
+            for copied in (pickle.dumps, copy.copy, copy.deepcopy):
+                with pytest.raises(TypeError, match="an AsyncObjectWriter cannot be pickled"):
+                    copied(file)
+            await file.write(b"secret")
+            with pytest.raises(TypeError, match="an AsyncObjectWriter cannot be pickled"):
+                pickle.dumps(file)
+            await file.abort()
+
+    asyncio.run(run())
 
 
 def test_pieces_that_are_written_at_once_go_into_one_object(client: Client, bucket: str) -> None:

@@ -117,6 +117,9 @@ class AsyncObjectWriter:
             # Cleaning up goes on to its end, whoever stops waiting for it.
             await asyncio.shield(self._threads.run(self._writer.abort))
 
+    def __reduce__(self) -> Any:
+        raise TypeError("an AsyncObjectWriter cannot be pickled: it holds a data key and an upload")
+
     def _started(self) -> ObjectWriter:
         # On a thread, since the first writer of a client makes its connections; writes side by side share it.
         with self._starting:
