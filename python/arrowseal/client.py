@@ -382,7 +382,8 @@ class Client(Configured):
             encryption: how the server encrypts the copy, sealed or not: `SSE_S3()`, `SSE_KMS(...)` or `SSE_C(key)`. By
                 default as the bucket's settings say: what the server did with the source does not go along.
             source_encryption: `SSE_C(key)` for a source that needs it.
-            version_id: the version of the source, the newest if not given. Only the newest has an index to take along.
+            version_id: the version of the source, the newest if not given. Only the newest has an index to take along;
+                the instruction file is that of the newest in any case, and fits no version that had another one.
 
         Raises:
             ConfigurationError: `CSE(...)`: a copy inside S3 can neither seal nor open. Or the client has a
