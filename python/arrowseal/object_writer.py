@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -267,7 +268,11 @@ def _aside(abort: Callable[[], None]) -> None:
         abort()
         return
     thread = threading.Thread(target=abort, name="arrowseal-abort")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # there are as many as this process may have: at its end none is needed
+        atexit.register(abort)
+        return
     thread.join(_COLLECTOR_SECONDS)
 
 

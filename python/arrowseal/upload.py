@@ -171,7 +171,11 @@ class Upload:
                 ended.release()
 
         self._ending = threading.Thread(target=end, name="arrowseal-abort")
-        self._ending.start()
+        try:
+            self._ending.start()
+        except RuntimeError:  # there are as many threads as this process may have, or it is ending
+            self._end()
+            return
         ended.acquire()
         if raised:  # no error of ours, of which there is a warning: the thread would only mention it
             raise raised.pop()

@@ -183,3 +183,20 @@ def test_pauses_are_drawn_below_a_bound_that_doubles_up_to_its_cap(monkeypatch: 
     budget.progressed()
     budget.pause(UnavailableError("again"))
     assert bounds == [0.25, 0.5, 1, 2, 3, 0.25]
+
+
+def test_an_upload_is_given_up_although_no_more_threads_are_to_be_had(
+    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def started(thread: threading.Thread) -> None:
+        if thread.name in {"arrowseal-write_1", "arrowseal-abort"}:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        servers.client(transfer=STUBBORN).put(URL, bytes(4 * PART))
+    assert servers.s3.count("CreateMultipartUpload") == servers.s3.count("AbortMultipartUpload") == 1
+    assert not servers.s3.server.open_uploads

@@ -314,3 +314,23 @@ def test_a_writer_that_is_open_when_the_interpreter_ends_is_aborted(servers: Bro
     finished(run(code))
     assert not servers.s3.server.objects
     assert not servers.s3.server.open_uploads
+
+
+def test_a_writer_that_is_dropped_when_no_more_threads_are_to_be_had_is_aborted_at_the_end(
+    servers: BrokenServers, run: Run
+) -> None:
+    code = """
+        import gc, threading
+        file = client.open("s3://bucket/o", "wb")
+        file.write(bytes(11 * 2**20))
+
+        def refused(thread):
+            raise RuntimeError("can't start new thread")
+
+        threading.Thread.start = refused
+        del file
+        gc.collect()
+    """
+    finished(run(code))
+    assert not servers.s3.server.objects
+    assert not servers.s3.server.open_uploads
