@@ -17,6 +17,7 @@ from arrowseal.exceptions import SizeLimitError, UncommittedWriteError
 from arrowseal.fork_lock import ForkLock
 from arrowseal.outgoing import contiguous, read_piece
 from arrowseal.suites import MAX_CONTENT_BYTES, V2
+from arrowseal.writing import memory_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -237,11 +238,12 @@ class ObjectWriter(io.RawIOBase):
 
     @contextlib.contextmanager
     def _aborting(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.abort()
-            raise
+        with memory_for(self._target.location):
+            try:
+                yield
+            except BaseException:
+                self.abort()
+                raise
 
     def _check_open(self) -> None:
         if self.closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from arrowseal.suites import V3, AnyContext, Format
 from arrowseal.upload import Outgoing, Upload, part_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from typing_extensions import Buffer
 
@@ -117,6 +118,10 @@ class Writer:
 
     def write(self, target: Target, data: Any, operation: Operation) -> PutResult:
         """Store a buffer. Raises what `Client.put` does."""
+        with memory_for(target.location):
+            return self._written(target, data, operation)
+
+    def _written(self, target: Target, data: Any, operation: Operation) -> PutResult:
         content, size = contiguous(data)
         check_size(target.location, size, target.encryption)
         self.check(target)
@@ -227,6 +232,16 @@ class Writer:
     def part_bytes(self, number: int) -> int:
         """The length of part `number` of a stream, from 1."""
         return part_bytes(self._options.transfer.part_bytes, number)
+
+
+@contextlib.contextmanager
+def memory_for(location: ObjectLocation) -> Iterator[None]:
+    """What takes the memory of parts. Raises a `MemoryError` that names the object."""
+    try:
+        yield
+    except MemoryError as error:
+        message = f"{location}: {error}: less is held at once with a smaller part_bytes= or concurrency= of transfer="
+        raise MemoryError(message) from None
 
 
 def _part(sealing: Sealing, content: Buffer, begin: int, end: int, *, last: bool) -> Any:

@@ -83,7 +83,8 @@ def test_memory_that_is_not_there_is_an_error_and_the_client_goes_on(servers: Br
         assert client.get("s3://bucket/small") == b"small"
         client.put("s3://bucket/new", b"new")
     """
-    told = ["MemoryError s3://bucket/large:", "MemoryError s3://bucket/plain:", "MemoryError", "MemoryError"]
+    told = ["MemoryError s3://bucket/large:", "MemoryError s3://bucket/plain:"]
+    told += ["MemoryError s3://bucket/o:"] * 2
     assert finished(run(code, MALLOC_ARENA_MAX="1")).splitlines() == told
     there = ["_arrowseal.large.index", "large", "new", "plain", "small", "warm"]
     assert sorted(servers.s3.server.objects) == [f"/bucket/{key}" for key in there]
