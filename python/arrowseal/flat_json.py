@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS: Final = 65_536
 """S3 allows 2 KB of metadata, some servers more, none this much; an instruction file has no other bound."""
+_NOT_ASCII: Final = re.compile("[\x80-\xff]+")
 _ENCODED_WORD: Final = re.compile(r"=\?[Uu][Tt][Ff]-8\?([BbQq])\?([^?\s]*)\?=")
 
 
@@ -56,13 +57,20 @@ def parse_flat(
     return entries
 
 
-def undo_double_encoding(text: str, name: str) -> str:
-    """What a writer sent as raw UTF-8 and S3 gave back as RFC 2047 words of the UTF-8 of its Latin-1 reading."""
+def undo_latin_1(text: str, name: str) -> str:
+    """What a writer sent as raw UTF-8 in a header, where everybody on the way reads Latin-1: HTTP clients do, and S3,
+    which gives back RFC 2047 words of the UTF-8 of what it read. What is no UTF-8 was sent in Latin-1, as Java's
+    clients do, and is as it should be.
+    """
+    if text.startswith("=?"):
+        try:
+            text = b"".join(_encoded_word(word) for word in text.split()).decode()
+        except ValueError:
+            raise MetadataError(f"{name} is not an encoded word that S3 makes of UTF-8") from None
     try:
-        decoded = b"".join(_encoded_word(word) for word in text.split()).decode()
-        return re.sub("[\x80-\xff]+", lambda run: run[0].encode("latin-1").decode(), decoded)
-    except ValueError:
-        raise MetadataError(f"{name} is not an encoded word that S3 makes of UTF-8") from None
+        return _NOT_ASCII.sub(lambda run: run[0].encode("latin-1").decode(), text)
+    except UnicodeDecodeError:
+        return text
 
 
 class _Pairs(list[tuple[str, Any]]):

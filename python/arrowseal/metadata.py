@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from arrowseal.exceptions import ConfigurationError, MetadataError
-from arrowseal.flat_json import parse_flat, undo_double_encoding
+from arrowseal.flat_json import parse_flat, undo_latin_1
 from arrowseal.legacy import CBC_NAMES
 from arrowseal.materials import KEY_ARN
 from arrowseal.suites import NOT_THE_USERS, RESERVED_CONTEXT_NAME, SUITES, Format
@@ -125,7 +125,7 @@ def parse(metadata: Mapping[str, str], instruction: Mapping[str, str] | None = N
 
     Raises `MetadataError` for names that are mixed between formats, doubled or missing, and for values that are not
     spelled exactly as the formats spell them. Liberal only where writers differ: case of names, absent or empty
-    descriptions, a missing tag length, non-ASCII contexts that S3 returned as RFC 2047 words.
+    descriptions, a missing tag length, non-ASCII contexts that came as raw UTF-8 or that S3 returned as RFC 2047 words.
     """
     fields = {name.lower(): value for name, value in metadata.items()}
     if len(fields) < len(metadata):
@@ -365,6 +365,29 @@ def check_size(location: ObjectLocation, metadata: Mapping[str, str]) -> None:
         )
 
 
+def check_sent(location: ObjectLocation, metadata: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError` for the metadata of an object that cannot be sent again: more than 2 KB, and what
+    other tools sent as raw bytes. boto3 sends ASCII alone.
+    """
+    if raw := {name for name, value in metadata.items() if not (name + value).isascii()}:
+        raise ConfigurationError(
+            f"{location}: its user metadata {_listed(raw)} is not ASCII, and boto3 sends no other: the object stays as "
+            "it is. Write that metadata in ASCII first, with the tool that wrote it"
+        )
+    check_size(location, metadata)
+
+
+def in_ascii(metadata: Mapping[str, str], encrypted: EncryptedMetadata) -> dict[str, str]:
+    """Metadata that `encrypted` was parsed from, its description in ASCII, of writers too that sent it as it was."""
+    by_kms = encrypted.wrap in KMS_WRAPS
+    described = encrypted.context if by_kms else encrypted.material_description
+    names = {MATDESC, CONTEXT if by_kms else MATERIAL_DESCRIPTION}
+    return {
+        name: value if value.isascii() or name.lower() not in names else json.dumps(dict(described))
+        for name, value in metadata.items()
+    }
+
+
 def split(rendered: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Rendered metadata as what stays in the object, and what goes into its instruction file."""
     stays = _IN_THE_OBJECT | _LENGTHS
@@ -425,8 +448,8 @@ def _drawn(fields: Mapping[str, str], name: str, size: int) -> bytes:
 def _string_map(fields: Mapping[str, str], name: str, *, words: bool = True) -> dict[str, str]:
     """A flat JSON object of strings; absent, empty and `null` are writers' ways to say that there is nothing.
 
-    `words`: it came by HTTP, so that S3 may have put non-ASCII text into encoded words. Those of instruction files did
-    not: a file that has such words has them as they are, and they are no JSON.
+    `words`: it came in a header, so that non-ASCII text was read as Latin-1, and S3 may have put it into encoded words.
+    Those of instruction files did not: a file that has such words has them as they are, and they are no JSON.
     """
     return dict(_entries(fields.get(name, ""), name, words))
 
@@ -434,6 +457,6 @@ def _string_map(fields: Mapping[str, str], name: str, *, words: bool = True) -> 
 @functools.lru_cache(maxsize=1024)
 def _entries(text: str, name: str, words: bool) -> tuple[tuple[str, str], ...]:
     """Those of a text that mostly is the same for many objects."""
-    if words and text.startswith("=?"):
-        text = undo_double_encoding(text, name)
+    if words and (text.startswith("=?") or not text.isascii()):
+        text = undo_latin_1(text, name)
     return () if text in ("", "null") else tuple(parse_flat(text, name).items())

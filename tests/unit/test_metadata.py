@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import quopri
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +71,24 @@ def test_double_encoded_contexts_are_decoded_as_s3_returns_them() -> None:
     quoted = parse(v2(matdesc="=?UTF-8?Q?{=22a=22:=22Mini=C3=83=C2=B6=22}?="))
     assert quoted is not None
     assert quoted.context == {"a": "Miniö"}
+
+
+def test_contexts_that_writers_sent_as_raw_utf_8_are_read_off_servers_that_give_them_back_so() -> None:
+    """As the Go and Ruby clients write them: HTTP clients read headers as Latin-1."""
+    context = {"größe": "Zürich → 語 🌊", "aws:x-amz-cek-alg": "115"}
+    parsed = parse(v3(t=json.dumps(context, ensure_ascii=False).encode().decode("latin-1")))
+    assert parsed is not None
+    assert parsed.context == context
+
+
+@pytest.mark.parametrize("word", ["{}", "=?UTF-8?Q?{}?="])
+def test_contexts_that_writers_sent_in_latin_1_are_read_as_they_are(word: str) -> None:
+    """As Java's clients write them; S3 makes words of it."""
+    text = '{"ort":"Zürich"}'
+    quoted = text if word == "{}" else quopri.encodestring(text.encode(), header=True).decode()
+    parsed = parse(v3(t=word.replace("{}", quoted)))
+    assert parsed is not None
+    assert parsed.context == {"ort": "Zürich"}
 
 
 @pytest.mark.parametrize("bad", ["=?UTF-8?B?!!!?=", "=?x?=", "=?nope-8?B?e30=?=", "=?UTF-8?Q?{=22a=22:=22=FF=22}?="])

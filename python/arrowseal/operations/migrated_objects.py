@@ -23,7 +23,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.head import encryption_label
 from arrowseal.location import INSTRUCTION_SUFFIX, ObjectLocation
-from arrowseal.metadata import INSTRUCTION_FILE, IV, KMS_WRAPS, MESSAGE_ID, RESERVED_NAMES
+from arrowseal.metadata import INSTRUCTION_FILE, IV, KMS_WRAPS, MESSAGE_ID, RESERVED_NAMES, check_sent
 from arrowseal.operations.conditions import Conditions
 from arrowseal.operations.placing import Placer, Placing
 from arrowseal.operations.report import ObjectResult
@@ -241,9 +241,11 @@ class Migration:
         """The content written beside its object, and its SHA-256."""
         stored, digest = before.stored, hashlib.sha256()
         marked = {WRITE_MARK: secrets.token_hex(16)} if isinstance(self.to, Plain) else {}
+        users = users_metadata(stored)
+        check_sent(stored.location, users)
         writing: dict[str, Any] = {
             "encryption": self.encryption(stored.location, encrypted),
-            "s3_additional_kwargs": {"Metadata": users_metadata(stored) | marked},
+            "s3_additional_kwargs": {"Metadata": users | marked},
         }
         with self.open_source(stored) as source:
             if source.size <= self.client.options.transfer.part_bytes:

@@ -251,7 +251,7 @@ class _Rewrap:
     ) -> ObjectResult:
         location, operation = result.location, self._operation
         metadata = rewrapped_metadata(before.stored.metadata, encrypted, rewrapped)
-        content_metadata.check_size(location, metadata)
+        content_metadata.check_sent(location, metadata)
         grants = grants_of(self.store, location, operation) if self._keep_acl else {}
         name = _KEY_NAMES[encrypted.format]
         placing = Placing(
@@ -318,7 +318,7 @@ def rewrapped_metadata(
     name = _KEY_NAMES[encrypted.format]
     if rewrapped.wrap == encrypted.wrap and rewrapped.material_description == encrypted.material_description:
         wrapped = base64.b64encode(rewrapped.encrypted_data_key).decode()
-        return {**metadata, _spelled(metadata, name): wrapped}
+        return {**content_metadata.in_ascii(metadata, encrypted), _spelled(metadata, name): wrapped}
     rendered = content_metadata.render(
         Format.of(encrypted.format),
         encrypted_data_key=rewrapped.encrypted_data_key,
