@@ -156,7 +156,8 @@ class RawAesKeyring(_RawKeyring):
 
     Reads `AESWrap` and V1's `AES` too, where `legacy=` admits them. The key is copied into memory of the core, which
     wipes it. Nonces are random: one key may wrap some 2**32 data keys (NIST SP 800-38D, 8.3). No encryption context is
-    bound, so `encryption_context=` and `bind_location=` are refused.
+    bound, so `encryption_context=` and `bind_location=` are refused. Keys of 16 and 24 bytes, which the Java and Ruby
+    clients take too, are refused, for reads as well.
 
     Args:
         key: the 32 bytes; or a function that answers them; or the `pathlib.Path` of a file that has nothing else. A
@@ -195,7 +196,7 @@ class RawAesKeyring(_RawKeyring):
 
     @staticmethod
     def _read_key(key: KeySource) -> RawKey[_core.AesWrappingKey]:
-        return RawKey(key, _core.AesWrappingKey, "an AES key")
+        return RawKey(key, _aes_256, "an AES key")
 
     def check_write(self, location: ObjectLocation) -> str:  # noqa: ARG002 - of the protocol
         """Look at the key, where it is read from a file or asked for. Raises `ConfigurationError`."""
@@ -307,6 +308,16 @@ class RawRsaKeyring(_RawKeyring):
 
     def _keys(self) -> dict[str, RawKey[Any] | None]:
         return {"private_key": self._private, "public_key": self._public}
+
+
+def _aes_256(key: bytes) -> _core.AesWrappingKey:
+    if len(key) in (16, 24):
+        raise ValueError(
+            f"a raw AES wrapping key has 32 bytes, and this one has {len(key)}. The Java and Ruby clients take such "
+            "keys too (AES-128, AES-192); what they wrote under one is not read here: have them write it again, or "
+            "wrap its data key again (reEncryptInstructionFile), under a key of 32 bytes"
+        )
+    return _core.AesWrappingKey(key)
 
 
 def _pairs(additional: Any) -> list[tuple[Any, Any]]:

@@ -262,6 +262,16 @@ def test_an_aes_key_of_another_length_is_refused_and_not_shown(key: bytes, tmp_p
                 assert "canary" not in repr(frame.f_locals)
 
 
+@pytest.mark.parametrize("size", [16, 24])
+def test_an_aes_key_that_other_clients_take_is_refused_with_what_can_be_done(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(bytes(size))
+    refusal = rf"32 bytes, and this one has {size}\. The Java and Ruby clients take such keys.*have them write it again"
+    for taken in (lambda: RawAesKeyring(bytes(size)), lambda: RawAesKeyring(path).check_read(HERE)):
+        with pytest.raises(ConfigurationError, match=refusal):
+            taken()
+
+
 def _pem(key: Any, encoding: Any = serialization.Encoding.PEM, kind: Any = serialization.PrivateFormat.PKCS8) -> bytes:
     made: bytes = key.private_bytes(encoding, kind, serialization.NoEncryption())
     return made
