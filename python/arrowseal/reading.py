@@ -104,9 +104,15 @@ class _Authenticating:
         unlocked = self._unlocked
         if unlocked.encrypted.cbc:
             raise cbc_failure(unlocked.location) from None
+        pair, more = "metadata", ""
+        if unlocked.encrypted.instruction_file:
+            # There is one place beside an object, for all its versions.
+            pair = "instruction file"
+            more = ". Of an old version: put the instruction file back that it was written with"
         raise AuthenticationError(
             f"{unlocked.location} (data key from {unlocked.materials.key_name}): {error}. It was changed or cut short, "
-            "or its body and its metadata belong to different objects: restore it from a version or a copy that opens"
+            f"or its body and its {pair} belong to different objects: restore it from a version or a copy that "
+            f"opens{more}"
         ) from None
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from arrowseal import PLAIN, Client, ObjectLocation
-from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
+from arrowseal import CSE, PLAIN, Client, ObjectLocation
+from arrowseal.exceptions import AuthenticationError, ConfigurationError, ObjectNotFoundError
 from arrowseal.segment_index import companion
 
 
@@ -34,6 +34,21 @@ def test_versions_are_read_by_their_id(client: Client, versioned: str) -> None:
     assert not client.exists(bucket=versioned, key="o")
     client.delete(bucket=versioned, key="o", version_id=first.version_id)
     assert not client.exists(bucket=versioned, key="o", version_id=first.version_id)
+
+
+def test_an_old_version_needs_the_instruction_file_of_its_time_and_the_error_says_so(
+    client: Client, raw_s3: Any, versioned: str
+) -> None:
+    url, file, looking = f"s3://{versioned}/o", "o.instruction", client.replace(instruction_files=True)
+    first = looking.put(url, b"first", encryption=CSE(instruction_file=True))
+    of_its_time = raw_s3.head_object(Bucket=versioned, Key=file)["VersionId"]
+    looking.put(url, b"second", encryption=CSE(instruction_file=True))
+    assert looking.get(url) == b"second"
+    with pytest.raises(AuthenticationError, match="Of an old version: put the instruction file back that it was"):
+        looking.get(url, version_id=first.version_id)
+    source = {"Bucket": versioned, "Key": file, "VersionId": of_its_time}
+    raw_s3.copy_object(Bucket=versioned, Key=file, CopySource=source)
+    assert looking.get(url, version_id=first.version_id) == b"first"
 
 
 def test_a_copy_of_an_old_version_has_its_metadata_and_no_index_of_another_one(
