@@ -105,7 +105,8 @@ class DataKey:
 @final
 class AesWrappingKey:
     """A raw AES-256 key that wraps data keys: `AES/GCM` of the specification (code `02` in V3). Copied into memory of
-    the core, and wiped when it is dropped. Raises `ValueError` unless there are 32 bytes.
+    the core, and wiped when it is dropped. Raises `ValueError` unless there are 32 bytes, or 24 or 16: such a key,
+    which other clients take, only unwraps.
 
     Nonces are random: one key may wrap some 2**32 data keys (NIST SP 800-38D, 8.3).
 
@@ -116,7 +117,7 @@ class AesWrappingKey:
     def __new__(cls, key: bytes, /) -> AesWrappingKey: ...
     def wrap(self, data_key: DataKey, additional_data: bytes, /) -> bytes:
         """The data key under a new nonce: `nonce || ciphertext || tag`, 60 bytes. `additional_data` is the content
-        algorithm: `115` or `AES/GCM/NoPadding`.
+        algorithm: `115` or `AES/GCM/NoPadding`. Raises `ValueError` under a key of 24 or 16 bytes.
         """
     def unwrap(self, wrapped: bytes, additional_data: bytes, /) -> DataKey:
         """The data key. Raises `arrowseal.exceptions.AuthenticationError`, with one message, whatever is wrong."""

@@ -156,8 +156,8 @@ class RawAesKeyring(_RawKeyring):
 
     Reads `AESWrap` and V1's `AES` too, where `legacy=` admits them. The key is copied into memory of the core, which
     wipes it. Nonces are random: one key may wrap some 2**32 data keys (NIST SP 800-38D, 8.3). No encryption context is
-    bound, so `encryption_context=` and `bind_location=` are refused. Keys of 16 and 24 bytes, which the Java and Ruby
-    clients take too, are refused, for reads as well.
+    bound, so `encryption_context=` and `bind_location=` are refused. A key of 16 or 24 bytes, which the Java and Ruby
+    clients take too, reads what they wrote under it; nothing is written under it here.
 
     Args:
         key: the 32 bytes; or a function that answers them; or the `pathlib.Path` of a file that has nothing else. A
@@ -170,7 +170,7 @@ class RawAesKeyring(_RawKeyring):
             equal to one of them is read under that key, any other under the first.
 
     Raises:
-        ConfigurationError: not 32 bytes, or descriptions that do not map strings to strings.
+        ConfigurationError: not 32 bytes (nor 24 or 16), or descriptions that do not map strings to strings.
 
     Example:
         >>> import secrets
@@ -196,18 +196,23 @@ class RawAesKeyring(_RawKeyring):
 
     @staticmethod
     def _read_key(key: KeySource) -> RawKey[_core.AesWrappingKey]:
-        return RawKey(key, _aes_256, "an AES key")
+        return RawKey(key, _core.AesWrappingKey, "an AES key")
 
-    def check_write(self, location: ObjectLocation) -> str:  # noqa: ARG002 - of the protocol
-        """Look at the key, where it is read from a file or asked for. Raises `ConfigurationError`."""
-        self._key.get()
+    def check_write(self, location: ObjectLocation) -> str:
+        """Look at the key, where it is read from a file or asked for. Raises `ConfigurationError`, also for a key that
+        only reads.
+        """
+        self._wrapped(_core.DataKey.generate(), Format.V3.content_algorithm, location)
         return self._name
 
     def _own_key(self, location: ObjectLocation) -> RawKey[_core.AesWrappingKey]:  # noqa: ARG002
         return self._key
 
-    def _wrapped(self, data_key: _core.DataKey, algorithm: str, location: ObjectLocation) -> bytes:  # noqa: ARG002
-        return self._key.get().wrap(data_key, algorithm.encode())
+    def _wrapped(self, data_key: _core.DataKey, algorithm: str, location: ObjectLocation) -> bytes:
+        try:
+            return self._key.get().wrap(data_key, algorithm.encode())
+        except ValueError as error:
+            raise ConfigurationError(f"{location}: {error}") from None
 
     def _unwrapped(self, key: _core.AesWrappingKey, metadata: EncryptedMetadata) -> _core.DataKey:
         wrapped, algorithm = metadata.encrypted_data_key, metadata.content_algorithm
@@ -308,16 +313,6 @@ class RawRsaKeyring(_RawKeyring):
 
     def _keys(self) -> dict[str, RawKey[Any] | None]:
         return {"private_key": self._private, "public_key": self._public}
-
-
-def _aes_256(key: bytes) -> _core.AesWrappingKey:
-    if len(key) in (16, 24):
-        raise ValueError(
-            f"a raw AES wrapping key has 32 bytes, and this one has {len(key)}. The Java and Ruby clients take such "
-            "keys too (AES-128, AES-192); what they wrote under one is not read here: have them write it again, or "
-            "wrap its data key again (reEncryptInstructionFile), under a key of 32 bytes"
-        )
-    return _core.AesWrappingKey(key)
 
 
 def _pairs(additional: Any) -> list[tuple[Any, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC as CBC_MODE
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from cryptography.hazmat.primitives.padding import PKCS7
 from keyring_kinds import rsa_pem, rsa_public
 
 from arrowseal import V2, V3, Client, Format, RawAesKeyring, RawRsaKeyring, _core
@@ -242,7 +249,7 @@ def test_nothing_of_a_raw_key_is_logged_at_debug(caplog: pytest.LogCaptureFixtur
         assert spelling not in caplog.text
 
 
-@pytest.mark.parametrize("key", [b"", bytes(16), bytes(31), bytes(33), bytes(64)])
+@pytest.mark.parametrize("key", [b"", bytes(15), bytes(31), bytes(33), bytes(64)])
 def test_an_aes_key_of_another_length_is_refused_and_not_shown(key: bytes, tmp_path: Path) -> None:
     canary = (b"canary!" * 10)[: len(key)]
     with pytest.raises(ConfigurationError) as refused:
@@ -262,14 +269,31 @@ def test_an_aes_key_of_another_length_is_refused_and_not_shown(key: bytes, tmp_p
                 assert "canary" not in repr(frame.f_locals)
 
 
+@pytest.mark.parametrize("wrap", ["AES/GCM", "AESWrap", "AES"])
 @pytest.mark.parametrize("size", [16, 24])
-def test_an_aes_key_that_other_clients_take_is_refused_with_what_can_be_done(size: int, tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_bytes(bytes(size))
-    refusal = rf"32 bytes, and this one has {size}\. The Java and Ruby clients take such keys.*have them write it again"
-    for taken in (lambda: RawAesKeyring(bytes(size)), lambda: RawAesKeyring(path).check_read(HERE)):
-        with pytest.raises(ConfigurationError, match=refusal):
-            taken()
+def test_an_aes_key_of_16_or_24_bytes_reads_what_other_clients_wrote_and_writes_nothing(size: int, wrap: str) -> None:
+    key, s3, data_key = os.urandom(size), s3_in_memory(MemoryS3()), os.urandom(32)
+    client = Client(keyring=RawAesKeyring(key), s3=s3, legacy=True, commitment_policy="REQUIRE_ENCRYPT_ALLOW_DECRYPT")
+    with pytest.raises(ConfigurationError, match="s3://lake/o: a raw AES key of 16 or 24 bytes reads what"):
+        client.put("s3://lake/o", b"x")
+    iv, nonce = os.urandom(12), os.urandom(12)
+    body, fields = AESGCM(data_key).encrypt(iv, b"x", None), {"x-amz-iv": base64.b64encode(iv).decode()}
+    if wrap == "AES":
+        padder, cbc = PKCS7(128).padder(), Cipher(AES(data_key), CBC_MODE(bytes(range(16)))).encryptor()
+        body = cbc.update(padder.update(b"x") + padder.finalize()) + cbc.finalize()
+        ecb = Cipher(AES(key), ECB()).encryptor()
+        wrapped = ecb.update(data_key + b"\x10" * 16) + ecb.finalize()
+        fields = {"x-amz-iv": base64.b64encode(bytes(range(16))).decode()}
+    else:
+        content = b"AES/GCM/NoPadding"
+        sealed = nonce + AESGCM(key).encrypt(nonce, data_key, content)
+        wrapped = sealed if wrap == "AES/GCM" else aes_key_wrap(key, data_key)
+        fields |= {"x-amz-cek-alg": content.decode(), "x-amz-wrap-alg": wrap}
+    name = "x-amz-key" if wrap == "AES" else "x-amz-key-v2"
+    s3.put_object(Bucket="lake", Key="o", Body=body, Metadata=fields | {name: base64.b64encode(wrapped).decode()})
+    assert client.get("s3://lake/o") == b"x"
+    with pytest.raises(KeyMismatchError):
+        client.replace(keyring=RawAesKeyring(os.urandom(size))).get("s3://lake/o")
 
 
 def _pem(key: Any, encoding: Any = serialization.Encoding.PEM, kind: Any = serialization.PrivateFormat.PKCS8) -> bytes:

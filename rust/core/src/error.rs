@@ -13,6 +13,8 @@ pub enum Error {
     KeyToOpenOnly,
     /// A raw AES wrapping key of another length.
     WrappingKeyLength,
+    /// Wrapping under a raw AES key of 128 or 192 bits.
+    WrappingKeyToUnwrapOnly,
     /// No file in PEM.
     Pem,
     /// A private key that is encrypted with a passphrase.
@@ -68,7 +70,11 @@ impl fmt::Display for Error {
                 "a data key out of RSA PKCS#1 v1.5 opens content and does nothing else, since nothing tells whether it is \
                  the right one: read the object, and write it anew"
             }
-            Self::WrappingKeyLength => "a raw AES wrapping key has 32 bytes",
+            Self::WrappingKeyLength => "a raw AES wrapping key has 32 bytes (16 or 24 are taken for reads)",
+            Self::WrappingKeyToUnwrapOnly => {
+                "a raw AES key of 16 or 24 bytes reads what other clients wrote under it, and nothing is written under \
+                 it here: give one of 32 bytes"
+            }
             Self::Pem => "the file begins like PEM and is not: copy it whole, with its lines BEGIN and END",
             Self::EncryptedKey => {
                 "the private key is encrypted with a passphrase: decrypt it first (openssl pkey -in FILE), or give it by \

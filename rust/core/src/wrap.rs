@@ -9,11 +9,10 @@
 //! Whatever is wrong with a wrapped key, the answer is [`Error::WrappedKey`]: what was wrong is of use to an attacker only.
 //! Of PKCS#1 v1.5 even that much is (Bleichenbacher 1998): there a random data key takes the place of a wrong one.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, RandomizedNonceKey, UnboundKey};
 use aws_lc_rs::cipher::{self, DecryptingKey, DecryptionContext, UnboundCipherKey};
 use aws_lc_rs::constant_time;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::key_wrap::{self, AesKek, KeyWrap};
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey};
 use aws_lc_rs::rsa::{PrivateDecryptingKey, PublicEncryptingKey};
 use zeroize::{Zeroize, Zeroizing};
@@ -27,7 +26,9 @@ use crate::suite::SUITES;
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
-const RFC_3394_BYTES: usize = KEY_BYTES + 8;
+const RFC_3394_BYTES: usize = KEY_BYTES + RFC_3394_CHECK.len();
+/// What a right key leaves before the data key (RFC 3394, 2.2.3.1).
+const RFC_3394_CHECK: [u8; 8] = [0xa6; 8];
 /// PKCS#7 pads whole blocks with a block more.
 const ECB_PADDING: [u8; 16] = [16; 16];
 const ECB_BYTES: usize = KEY_BYTES + ECB_PADDING.len();
@@ -35,9 +36,11 @@ const ECB_BYTES: usize = KEY_BYTES + ECB_PADDING.len();
 /// A data key wrapped by [`AesWrappingKey::wrap`].
 pub const AES_WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 
-/// A raw AES-256 key that wraps data keys. Nonces are random: one key may wrap some 2^32 data keys (NIST SP 800-38D, 8.3).
+/// A raw AES key. One of 256 bits wraps data keys; nonces are random: one key may wrap some 2^32 data keys (NIST SP
+/// 800-38D, 8.3). One of 128 or 192 bits, which other clients take too, unwraps only.
 pub struct AesWrappingKey {
-    gcm: RandomizedNonceKey,
+    wrapping: Option<RandomizedNonceKey>,
+    unwrapping: LessSafeKey,
     /// For the ways of old clients.
     bytes: Zeroizing<Box<[u8]>>,
 }
@@ -55,20 +58,29 @@ impl AesWrappingKey {
     /// A copy of `key`; the caller wipes its own.
     ///
     /// # Errors
-    /// [`Error::WrappingKeyLength`] unless there are 32 bytes.
+    /// [`Error::WrappingKeyLength`] unless there are 32 bytes, or 24 or 16.
     pub fn new(key: &[u8]) -> Result<Self> {
-        let gcm = RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| Error::WrappingKeyLength)?;
-        Ok(Self { gcm, bytes: Zeroizing::new(Box::from(key)) })
+        let algorithm = match key.len() {
+            16 => &AES_128_GCM,
+            24 => &AES_192_GCM,
+            KEY_BYTES => &AES_256_GCM,
+            _ => return Err(Error::WrappingKeyLength),
+        };
+        let wrapping = (key.len() == KEY_BYTES).then(|| RandomizedNonceKey::new(algorithm, key));
+        let wrapping = wrapping.transpose().map_err(|_| Error::Cipher)?;
+        let unwrapping = UnboundKey::new(algorithm, key).map(LessSafeKey::new).map_err(|_| Error::Cipher)?;
+        Ok(Self { wrapping, unwrapping, bytes: Zeroizing::new(Box::from(key)) })
     }
 
     /// Wraps a data key under a new nonce.
     ///
     /// # Errors
-    /// [`Error::KeyToOpenOnly`], [`Error::Cipher`].
+    /// [`Error::WrappingKeyToUnwrapOnly`], [`Error::KeyToOpenOnly`], [`Error::Cipher`].
     pub fn wrap(&self, data_key: &DataKey, additional_data: &[u8]) -> Result<Vec<u8>> {
+        let key = self.wrapping.as_ref().ok_or(Error::WrappingKeyToUnwrapOnly)?;
         let mut sealed = Zeroizing::new(Vec::with_capacity(KEY_BYTES + TAG_BYTES));
         sealed.extend_from_slice(data_key.to_wrap()?);
-        let nonce = self.gcm.seal_in_place_append_tag(Aad::from(additional_data), &mut *sealed);
+        let nonce = key.seal_in_place_append_tag(Aad::from(additional_data), &mut *sealed);
         let nonce = nonce.map_err(|_| Error::Cipher)?;
         Ok([nonce.as_ref().as_slice(), &sealed].concat())
     }
@@ -81,19 +93,35 @@ impl AesWrappingKey {
         let (nonce, sealed) = wrapped.split_first_chunk::<NONCE_BYTES>().ok_or(Error::WrappedKey)?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.gcm.open_in_place(nonce, Aad::from(additional_data), &mut sealed);
+        let opened = self.unwrapping.open_in_place(nonce, Aad::from(additional_data), &mut sealed);
         DataKey::new(opened.map_err(|_| Error::WrappedKey)?).map_err(|_| Error::WrappedKey)
     }
 
-    /// The data key out of an RFC 3394 wrap: `AESWrap`.
+    /// The data key out of an RFC 3394 wrap: `AESWrap`. By 2.2.2 there, since the library's own takes no AES-192.
     ///
     /// # Errors
     /// [`Error::WrappedKey`].
     pub fn unwrap_rfc3394(&self, wrapped: &[u8]) -> Result<DataKey> {
         let wrapped: &[u8; RFC_3394_BYTES] = wrapped.try_into().map_err(|_| Error::WrappedKey)?;
-        let key = AesKek::new(&key_wrap::AES_256, &self.bytes).map_err(|_| Error::Cipher)?;
-        let mut room = Zeroizing::new([0; KEY_BYTES]);
-        DataKey::new(key.unwrap(wrapped, &mut *room).map_err(|_| Error::WrappedKey)?)
+        let (mut data_key, mut block) = (Zeroizing::new([0; KEY_BYTES]), Zeroizing::new([0; 16]));
+        let (check, sealed) = wrapped.split_at(RFC_3394_CHECK.len());
+        data_key.copy_from_slice(sealed);
+        let key = self.ecb()?;
+        block.split_at_mut(RFC_3394_CHECK.len()).0.copy_from_slice(check);
+        let mut step: u8 = 24; // six rounds of four parts
+        while step > 0 {
+            for part in data_key.rchunks_exact_mut(RFC_3394_CHECK.len()) {
+                let (before, after) = block.split_at_mut(RFC_3394_CHECK.len());
+                after.copy_from_slice(part);
+                before.iter_mut().rev().take(1).for_each(|byte| *byte ^= step);
+                key.decrypt(&mut *block, DecryptionContext::None).map_err(|_| Error::Cipher)?;
+                part.copy_from_slice(block.split_at(RFC_3394_CHECK.len()).1);
+                step -= 1;
+            }
+        }
+        let check = block.split_at(RFC_3394_CHECK.len()).0;
+        constant_time::verify_slices_are_equal(check, &RFC_3394_CHECK).map_err(|_| Error::WrappedKey)?;
+        DataKey::new(&*data_key)
     }
 
     /// The data key out of AES-ECB with PKCS#7 padding: `AES` of V1, where the padding is all that tells a wrong key.
@@ -102,13 +130,21 @@ impl AesWrappingKey {
     /// [`Error::WrappedKey`].
     pub fn unwrap_ecb(&self, wrapped: &[u8]) -> Result<DataKey> {
         let wrapped: &[u8; ECB_BYTES] = wrapped.try_into().map_err(|_| Error::WrappedKey)?;
-        let key = UnboundCipherKey::new(&cipher::AES_256, &self.bytes).and_then(DecryptingKey::ecb);
         let mut bytes = Zeroizing::new(*wrapped);
-        let decrypted = key.and_then(|key| key.decrypt(&mut *bytes, DecryptionContext::None).map(|_| ()));
-        decrypted.map_err(|_| Error::Cipher)?;
+        self.ecb()?.decrypt(&mut *bytes, DecryptionContext::None).map_err(|_| Error::Cipher)?;
         let (data_key, padding) = bytes.split_at(KEY_BYTES);
         constant_time::verify_slices_are_equal(padding, &ECB_PADDING).map_err(|_| Error::WrappedKey)?;
         DataKey::new(data_key)
+    }
+
+    /// The bare cipher.
+    fn ecb(&self) -> Result<DecryptingKey> {
+        let algorithm = match self.bytes.len() {
+            16 => &cipher::AES_128,
+            24 => &cipher::AES_192,
+            _ => &cipher::AES_256,
+        };
+        UnboundCipherKey::new(algorithm, &self.bytes).and_then(DecryptingKey::ecb).map_err(|_| Error::Cipher)
     }
 }
 

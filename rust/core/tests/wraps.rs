@@ -172,9 +172,13 @@ fn a_key_out_of_pkcs1_opens_content_and_does_nothing_else() {
 }
 
 #[test]
-fn a_wrapping_key_has_32_bytes() {
-    for length in [0, 16, 24, 31, 33, 64] {
+fn a_wrapping_key_has_32_bytes_and_one_of_24_or_16_only_unwraps() {
+    for length in [0, 15, 17, 23, 25, 31, 33, 64] {
         assert_eq!(AesWrappingKey::new(&vec![1; length]).err(), Some(Error::WrappingKeyLength), "{length}");
+    }
+    for length in [16, 24] {
+        let key = AesWrappingKey::new(&vec![1; length]).unwrap();
+        assert_eq!(key.wrap(&known(), b"115").err(), Some(Error::WrappingKeyToUnwrapOnly), "{length}");
     }
 }
 

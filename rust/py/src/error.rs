@@ -15,6 +15,7 @@ pub(crate) fn exception(error: Error) -> PyErr {
         Error::UnsupportedSuite
         | Error::KeyToOpenOnly
         | Error::WrappingKeyLength
+        | Error::WrappingKeyToUnwrapOnly
         | Error::Pem
         | Error::EncryptedKey
         | Error::PrivateKey
