@@ -1,4 +1,5 @@
-//! What aws-lc-rs has no safe interface for: the fused AES-256-GCM with IVs of 16 bytes, and two ways to decrypt with RSA.
+//! What aws-lc-rs has no safe interface for: the fused AES-256-GCM with IVs of 16 bytes, AES key wrap under 192 bits, and two
+//! ways to decrypt with RSA.
 //!
 //! All `unsafe` of this crate is here. What the blocks rely on, beyond their own reasons:
 //! a context or key belongs to one value here, which is not shared, and is freed with it; the library reads and writes
@@ -10,12 +11,12 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{NonNull, null, null_mut};
 
 use aws_lc_sys::{
-    AES_KEY, AES_ctr128_encrypt, AES_encrypt, AES_set_encrypt_key, CBS, EVP_CIPHER_CTX, EVP_CIPHER_CTX_ctrl,
-    EVP_CIPHER_CTX_free, EVP_CIPHER_CTX_new, EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_IVLEN, EVP_CTRL_AEAD_SET_TAG,
-    EVP_CipherFinal_ex, EVP_CipherInit_ex, EVP_CipherUpdate, EVP_PKEY, EVP_PKEY_CTX, EVP_PKEY_CTX_free,
-    EVP_PKEY_CTX_new, EVP_PKEY_CTX_set_rsa_mgf1_md, EVP_PKEY_CTX_set_rsa_oaep_md, EVP_PKEY_CTX_set_rsa_padding,
-    EVP_PKEY_decrypt, EVP_PKEY_decrypt_init, EVP_PKEY_free, EVP_aes_256_gcm, EVP_parse_private_key, EVP_sha1,
-    EVP_sha256, OPENSSL_cleanse, RSA_NO_PADDING, RSA_PKCS1_OAEP_PADDING,
+    AES_KEY, AES_ctr128_encrypt, AES_encrypt, AES_set_decrypt_key, AES_set_encrypt_key, AES_unwrap_key, CBS,
+    EVP_CIPHER_CTX, EVP_CIPHER_CTX_ctrl, EVP_CIPHER_CTX_free, EVP_CIPHER_CTX_new, EVP_CTRL_AEAD_GET_TAG,
+    EVP_CTRL_AEAD_SET_IVLEN, EVP_CTRL_AEAD_SET_TAG, EVP_CipherFinal_ex, EVP_CipherInit_ex, EVP_CipherUpdate, EVP_PKEY,
+    EVP_PKEY_CTX, EVP_PKEY_CTX_free, EVP_PKEY_CTX_new, EVP_PKEY_CTX_set_rsa_mgf1_md, EVP_PKEY_CTX_set_rsa_oaep_md,
+    EVP_PKEY_CTX_set_rsa_padding, EVP_PKEY_decrypt, EVP_PKEY_decrypt_init, EVP_PKEY_free, EVP_aes_256_gcm,
+    EVP_parse_private_key, EVP_sha1, EVP_sha256, OPENSSL_cleanse, RSA_NO_PADDING, RSA_PKCS1_OAEP_PADDING,
 };
 
 use crate::error::{Error, Result};
@@ -49,21 +50,50 @@ pub fn wipe(bytes: &mut [u8]) {
     unsafe { OPENSSL_cleanse(bytes.as_mut_ptr().cast::<c_void>(), bytes.len()) };
 }
 
+/// A key of AES, expanded for one direction.
+struct Schedule(Box<AES_KEY>);
+
+impl Schedule {
+    /// `expand` is the library's, which refuses other lengths than those of AES.
+    fn new(key: &[u8], expand: unsafe extern "C" fn(*const u8, c_uint, *mut AES_KEY) -> c_int) -> Result<Self> {
+        let mut schedule = Self(Box::new(AES_KEY { rd_key: [0; 60], rounds: 0 }));
+        let bits = c_uint::try_from(8 * key.len()).map_err(|_| Error::Cipher)?;
+        // SAFETY: `key` holds the bits that are announced, and the schedule is ours alone.
+        let status = unsafe { expand(key.as_ptr(), bits, &raw mut *schedule.0) };
+        if status == 0 { Ok(schedule) } else { Err(Error::Cipher) }
+    }
+}
+
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        // SAFETY: the schedule is ours, and plain words of which zeros are a valid value.
+        unsafe { OPENSSL_cleanse((&raw mut *self.0).cast::<c_void>(), size_of::<AES_KEY>()) };
+    }
+}
+
+/// What a key of 128, 192 or 256 bits wraps by RFC 3394. aws-lc-rs unwraps under those of 128 and 256 only.
+pub(crate) fn unwrap_rfc3394(key: &[u8], wrapped: &[u8; 40], unwrapped: &mut [u8; 32]) -> Result<()> {
+    let schedule = Schedule::new(key, AES_set_decrypt_key)?;
+    // SAFETY: the input is as long as is said, and the output shorter by the 8 bytes that are checked and left out; no IV
+    // stands for the standard's own; the schedule is complete and only read.
+    let written = unsafe {
+        AES_unwrap_key(&raw const *schedule.0, null(), unwrapped.as_mut_ptr(), wrapped.as_ptr(), wrapped.len())
+    };
+    if usize::try_from(written) == Ok(unwrapped.len()) { Ok(()) } else { Err(Error::WrappedKey) }
+}
+
 /// AES-256 on single blocks and in counter mode.
-pub(crate) struct BlockCipher(Box<AES_KEY>);
+pub(crate) struct BlockCipher(Schedule);
 
 impl BlockCipher {
     pub(crate) fn new(key: &[u8; 32]) -> Result<Self> {
-        let mut schedule = Box::new(AES_KEY { rd_key: [0; 60], rounds: 0 });
-        // SAFETY: `key` holds the 256 bits that are announced, and the schedule is ours alone.
-        let status = unsafe { AES_set_encrypt_key(key.as_ptr(), 256, &raw mut *schedule) };
-        if status == 0 { Ok(Self(schedule)) } else { Err(Error::Cipher) }
+        Schedule::new(key, AES_set_encrypt_key).map(Self)
     }
 
     pub(crate) fn encrypt(&self, block: &[u8; BLOCK_BYTES]) -> Element {
         let mut encrypted = Element::zero();
         // SAFETY: input and output are one block each; the schedule is complete and only read.
-        unsafe { AES_encrypt(block.as_ptr(), encrypted.as_mut_bytes().as_mut_ptr(), &raw const *self.0) };
+        unsafe { AES_encrypt(block.as_ptr(), encrypted.as_mut_bytes().as_mut_ptr(), &raw const *self.0.0) };
         encrypted
     }
 
@@ -77,19 +107,12 @@ impl BlockCipher {
                 text.as_ptr(),
                 text.as_mut_ptr(),
                 text.len(),
-                &raw const *self.0,
+                &raw const *self.0.0,
                 counter.as_mut_ptr(),
                 keystream.as_mut_bytes().as_mut_ptr(),
                 &raw mut used,
             );
         }
-    }
-}
-
-impl Drop for BlockCipher {
-    fn drop(&mut self) {
-        // SAFETY: the schedule is ours, and plain words of which zeros are a valid value.
-        unsafe { OPENSSL_cleanse((&raw mut *self.0).cast::<c_void>(), size_of::<AES_KEY>()) };
     }
 }
 

@@ -18,7 +18,7 @@ use aws_lc_rs::rsa::{PrivateDecryptingKey, PublicEncryptingKey};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result};
-use crate::evp::{RsaDecryption, RsaPadding};
+use crate::evp::{self, RsaDecryption, RsaPadding};
 use crate::keys::{DataKey, mask_of_zero};
 use crate::rsa_keys::{private_key, public_key};
 use crate::suite::SUITES;
@@ -26,9 +26,7 @@ use crate::suite::SUITES;
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
-const RFC_3394_BYTES: usize = KEY_BYTES + RFC_3394_CHECK.len();
-/// What a right key leaves before the data key (RFC 3394, 2.2.3.1).
-const RFC_3394_CHECK: [u8; 8] = [0xa6; 8];
+const RFC_3394_BYTES: usize = KEY_BYTES + 8;
 /// PKCS#7 pads whole blocks with a block more.
 const ECB_PADDING: [u8; 16] = [16; 16];
 const ECB_BYTES: usize = KEY_BYTES + ECB_PADDING.len();
@@ -97,30 +95,14 @@ impl AesWrappingKey {
         DataKey::new(opened.map_err(|_| Error::WrappedKey)?).map_err(|_| Error::WrappedKey)
     }
 
-    /// The data key out of an RFC 3394 wrap: `AESWrap`. By 2.2.2 there, since the library's own takes no AES-192.
+    /// The data key out of an RFC 3394 wrap: `AESWrap`.
     ///
     /// # Errors
     /// [`Error::WrappedKey`].
     pub fn unwrap_rfc3394(&self, wrapped: &[u8]) -> Result<DataKey> {
         let wrapped: &[u8; RFC_3394_BYTES] = wrapped.try_into().map_err(|_| Error::WrappedKey)?;
-        let (mut data_key, mut block) = (Zeroizing::new([0; KEY_BYTES]), Zeroizing::new([0; 16]));
-        let (check, sealed) = wrapped.split_at(RFC_3394_CHECK.len());
-        data_key.copy_from_slice(sealed);
-        let key = self.ecb()?;
-        block.split_at_mut(RFC_3394_CHECK.len()).0.copy_from_slice(check);
-        let mut step: u8 = 24; // six rounds of four parts
-        while step > 0 {
-            for part in data_key.rchunks_exact_mut(RFC_3394_CHECK.len()) {
-                let (before, after) = block.split_at_mut(RFC_3394_CHECK.len());
-                after.copy_from_slice(part);
-                before.iter_mut().rev().take(1).for_each(|byte| *byte ^= step);
-                key.decrypt(&mut *block, DecryptionContext::None).map_err(|_| Error::Cipher)?;
-                part.copy_from_slice(block.split_at(RFC_3394_CHECK.len()).1);
-                step -= 1;
-            }
-        }
-        let check = block.split_at(RFC_3394_CHECK.len()).0;
-        constant_time::verify_slices_are_equal(check, &RFC_3394_CHECK).map_err(|_| Error::WrappedKey)?;
+        let mut data_key = Zeroizing::new([0; KEY_BYTES]);
+        evp::unwrap_rfc3394(&self.bytes, wrapped, &mut data_key)?;
         DataKey::new(&*data_key)
     }
 
@@ -131,7 +113,8 @@ impl AesWrappingKey {
     pub fn unwrap_ecb(&self, wrapped: &[u8]) -> Result<DataKey> {
         let wrapped: &[u8; ECB_BYTES] = wrapped.try_into().map_err(|_| Error::WrappedKey)?;
         let mut bytes = Zeroizing::new(*wrapped);
-        self.ecb()?.decrypt(&mut *bytes, DecryptionContext::None).map_err(|_| Error::Cipher)?;
+        let decrypted = self.ecb()?.decrypt(&mut *bytes, DecryptionContext::None).map(|_| ());
+        decrypted.map_err(|_| Error::Cipher)?;
         let (data_key, padding) = bytes.split_at(KEY_BYTES);
         constant_time::verify_slices_are_equal(padding, &ECB_PADDING).map_err(|_| Error::WrappedKey)?;
         DataKey::new(data_key)
