@@ -145,6 +145,25 @@ def test_rows_of_a_slice_of_polars(table: pa.Table, offset: int, length: int, na
     )
 
 
+@pytest.mark.parametrize("names", [["a.b", "a"], ["a", "a.b"]])
+def test_a_column_is_not_judged_by_the_statistics_of_a_field_that_has_its_path(names: list[str]) -> None:
+    table = pa.table(
+        {
+            "a.b": [None if n % 3 == 0 else n for n in range(30)],
+            "a": [{"b": None if n % 4 == 0 else 1000 + n} for n in range(30)],
+        }
+    ).select(names)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=10)
+    client = MemoryClient(**{"t.parquet": sink.getvalue()})
+    filters: list[Any] = [pc.field("a.b") == 11, [("a.b", "==", 11)], pc.field("a", "b") == 1011]
+    for condition in filters:
+        read = arrowseal.arrow.read_table("s3://lake/t.parquet", filters=condition, client=client)
+        assert read.equals(table.slice(11, 1)), condition
+    lazy = arrowseal.polars.scan_parquet("s3://lake/t.parquet", client=client)
+    assert lazy.filter(pl.col("a.b") == 11).select("a.b").collect().rows() == [(11,)]
+
+
 def test_filters_of_comparisons_leave_out_row_groups_in_spite_of_nulls() -> None:
     table = pa.table(
         {

@@ -9,6 +9,7 @@ filter may be asked as if there were no nulls.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +39,9 @@ def may_hold(
     expression: pc.Expression, names: Sequence[str], metadata: pq.FileMetaData, schema: pa.Schema, groups: list[int]
 ) -> list[int]:
     """Those of the row groups that may have rows for a filter on these columns."""
-    leaves = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
+    paths = [metadata.schema.column(at).path for at in range(metadata.num_columns)]
+    times = Counter(paths)  # the field `b` of a column `a` has the path of a column `a.b`: which of them is one's own?
+    leaves = {path: at for at, path in enumerate(paths) if times[path] == 1}
     known = {name: leaves[name] for name in names if name in leaves and _is_comparable(schema.field(name).type)}
     if "!=" in str(expression):  # NaN, which no statistics count, differs from every number
         known = {name: at for name, at in known.items() if not pa.types.is_floating(schema.field(name).type)}
