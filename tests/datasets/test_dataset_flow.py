@@ -200,9 +200,14 @@ def test_an_awaited_read_that_is_cancelled_ends(lake: Lake) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    lake.s3.rule = lambda *_: time.sleep(0.5)  # type: ignore[func-returns-value]
+    answers = threading.Event()
+    lake.s3.rule = lambda *_: answers.wait(60) and None
     asyncio.run(read())
-    time.sleep(1)
+    answers.set()  # of the requests that were on their way; behind them none is to follow
+    for thread in threading.enumerate():
+        if thread.name == "arrowseal-dataset":
+            thread.join(60)
+            assert not thread.is_alive()
     assert len(lake.s3.log) <= 16
     lake.s3.reset()
 
