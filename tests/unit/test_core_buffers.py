@@ -11,7 +11,8 @@ import sys
 import textwrap
 import threading
 import zlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +22,23 @@ from arrowseal._core import DataKey, PartBuffer, PlainReceiver, Sealer, crc32
 from arrowseal.exceptions import AuthenticationError
 from core_messages import KEY, MIB, V3, land, open_message, opener, seal
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def address(buffer: Any) -> int:
     with memoryview(buffer) as view:
         return int(np.frombuffer(view, np.uint8).ctypes.data)
+
+
+def flags_of_memory_at(place: int) -> list[str]:
+    """What Linux keeps in mind of a mapping (proc(5), VmFlags)."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *words = line.split()
+        if "-" in first:
+            begin, end = (int(bound, 16) for bound in first.split("-"))
+            inside = begin <= place < end
+        elif inside and first == "VmFlags:":
+            return words
+    raise AssertionError("no such memory")
 
 
 def plain(content: bytes) -> Any:
@@ -56,6 +67,17 @@ def test_buffers_are_aligned_and_read_only(length: int) -> None:
                 view[0] = 1
         with pytest.raises(TypeError, match="not writable"):
             (ctypes.c_char * length).from_buffer(buffer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+@pytest.mark.parametrize("length", [100, 5 * MIB])
+def test_no_buffer_is_part_of_a_core_dump(length: int) -> None:
+    content = bytes(length)
+    part = PartBuffer(length)
+    part.append(content)
+    sealed = Sealer(DataKey(KEY), V3).seal_part(0, part, last=True)
+    for buffer in (sealed, open_message(seal(content)), plain(content)):
+        assert "dd" in flags_of_memory_at(address(buffer))
 
 
 def test_pyarrow_wraps_plaintext_without_a_copy() -> None:
@@ -261,6 +283,8 @@ def test_buffers_compare_with_anything_that_has_the_same_bytes() -> None:
         assert buffer == pa.py_buffer(b"content")
         assert buffer != b"contend"
         assert buffer != b"content!"
+        assert buffer != bytearray(b"content!") != buffer
+        assert buffer != bytearray(b"conten")
         assert buffer != "content"
         assert buffer != None  # noqa: E711
         assert memoryview(buffer)[3:] == b"tent"
