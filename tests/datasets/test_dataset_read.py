@@ -24,7 +24,10 @@ from arrowseal.exceptions import (
     ObjectNotFoundError,
     SchemaMismatchError,
 )
+from arrowseal.tables.dataset_pieces import Asked, piece_reader
+from arrowseal.tables.formats import TableFormat
 from lake import Lake, named, pq_bytes, trips
+from memory_client import MemoryObject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -416,3 +419,17 @@ def test_columns_that_are_not_there_are_named(both: tuple[sa.EncryptedDataset, d
         both[0].to_table(["z"])
     with pytest.raises(ColumnNotFoundError, match="z"):
         both[0].to_table(filter=pc.field("z") == 1)
+
+
+def test_rows_of_nan_are_not_left_out_by_statistics_which_do_not_count_them() -> None:
+    table = pa.table({"x": [1.0, float("nan"), 1.0, 1.0], "n": [0, 1, 2, 3]})
+    x = pc.field("x")
+    reader = piece_reader(TableFormat.PARQUET, ObjectLocation("lake", "t.parquet"), {})
+
+    def read(condition: pc.Expression) -> list[int]:
+        source = MemoryObject(pq_bytes(table, row_group_size=2), [])
+        asked = Asked(None, table.schema, condition, table.schema, pc.scalar(True))
+        return pa.concat_tables(reader.pieces(source, asked)).filter(condition)["n"].to_pylist()
+
+    for condition in (x != 1.0, ~(x == 1.0), x.is_nan()):
+        assert read(condition) == [1], condition

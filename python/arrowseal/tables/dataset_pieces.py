@@ -17,8 +17,9 @@ from arrowseal.fs import exit_guard
 from arrowseal.object_reader import ObjectReader
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
-from arrowseal.tables.parquet import ParquetFooter, fetched_waves, index_columns, is_planned
+from arrowseal.tables.parquet import ParquetFooter, fetched_waves, index_columns, is_planned, names_of_filter
 from arrowseal.tables.ranges import tail_of, whole_file
+from arrowseal.tables.statistics import may_pass_nan
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -134,12 +135,15 @@ class _Parquet:
 
 def _row_groups(footer: ParquetFooter, asked: Asked) -> list[int]:
     """The row groups that may have rows of the filter, by their statistics and what the path says."""
-    if asked.filter is None:
+    schema = asked.filter_schema
+    if asked.filter is None or schema is None:
+        return footer.row_groups()
+    if may_pass_nan(asked.filter, names_of_filter(None, asked.filter, schema), schema):
         return footer.row_groups()
     fragment = ds.ParquetFileFormat().make_fragment(
         pa.BufferReader(footer.buffer), partition_expression=asked.partition
     )
-    return [group.id for group in fragment.subset(filter=asked.filter, schema=asked.filter_schema).row_groups]
+    return [group.id for group in fragment.subset(filter=asked.filter, schema=schema).row_groups]
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class OpenedParquet(Opened):
 
     def _groups(self, footer: ParquetFooter, expression: Any) -> list[int]:
         try:
-            return footer.row_groups(expression)
+            return footer.row_groups(expression, no_nan=True)
         except pa.ArrowException:  # types that pyarrow does not compare, and polars may
             return footer.row_groups()
 

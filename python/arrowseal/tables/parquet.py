@@ -31,7 +31,7 @@ from arrowseal.outcomes import results
 from arrowseal.standby import Threads
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
-from arrowseal.tables.statistics import may_hold
+from arrowseal.tables.statistics import may_hold, may_pass_nan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,19 +104,24 @@ class ParquetFooter:
         """The names of columns, and the dotted paths of what is nested in them."""
         return _names(self.schema, self.paths)
 
-    def row_groups(self, expression: pc.Expression | None = None, *, as_pyarrow: bool = False) -> list[int]:
+    def row_groups(
+        self, expression: pc.Expression | None = None, *, as_pyarrow: bool = False, no_nan: bool = False
+    ) -> list[int]:
         """The row groups of which statistics do not say that they hold no row of the filter; `as_pyarrow`: those that
-        pyarrow itself would read, which are more where columns have nulls.
+        pyarrow itself would read, which are more where columns have nulls, and fewer where NaN would pass; `no_nan`:
+        NaN does not pass, whatever pyarrow says.
 
         Raises `pyarrow.ArrowInvalid` for a filter on columns that are not there, or of types that do not compare.
         """
         if expression is None or self._fragment is None:
             return list(range(self.metadata.num_row_groups))
         groups = [group.id for group in self._fragment.subset(filter=expression).row_groups]
-        if as_pyarrow or len(groups) < 2:
+        if as_pyarrow:
             return groups
         names = names_of_filter(None, expression, self.schema)
-        return may_hold(expression, names, self.metadata, self.schema, groups)
+        if not no_nan and may_pass_nan(expression, names, self.schema):
+            return list(range(self.metadata.num_row_groups))
+        return groups if len(groups) < 2 else may_hold(expression, names, self.metadata, self.schema, groups)
 
     def rows(self, row_group: int) -> int:
         """How many rows a row group has."""

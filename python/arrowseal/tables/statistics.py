@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pyarrow.parquet as pq
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # like a call of another function only makes it one that is not known here.
 _CALL: Final = re.compile(r"[A-Za-z0-9_]+\(")
 _KNOWN_CALLS: Final = frozenset({"is_in(", "cast("})
+_BLIND_TO_NAN: Final = frozenset({"is_null(", "is_valid("})
 _NULL: Final = re.compile(r"\bnull\b")
 
 
@@ -35,6 +36,23 @@ def ignores_nulls(expression: pc.Expression) -> bool:
     return calls <= _KNOWN_CALLS and not ("is_in(" in calls and _NULL.search(text))
 
 
+def may_pass_nan(expression: pc.Expression, names: Collection[str], schema: pa.Schema) -> bool:
+    """Whether rows may pass the filter on these columns because they have NaN, which no statistics count.
+
+    To compare with NaN is never true, but for `!=`: what is true of a row although would be true of any number there.
+    Nor do statistics tell the zeros apart, as `is_in` does.
+    """
+    text = str(expression)
+    compares = {*_CALL.findall(text)} <= _BLIND_TO_NAN and "!=" not in text and "nan_is_null=true" not in text
+    return not compares and any(_has_floats(column.type) for column in schema if column.name in names)
+
+
+def _has_floats(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _has_floats(kind.value_type)
+    return pa.types.is_floating(kind) or any(_has_floats(kind.field(at).type) for at in range(kind.num_fields))
+
+
 def may_hold(
     expression: pc.Expression, names: Sequence[str], metadata: pq.FileMetaData, schema: pa.Schema, groups: list[int]
 ) -> list[int]:
@@ -43,8 +61,6 @@ def may_hold(
     times = Counter(paths)  # the field `b` of a column `a` has the path of a column `a.b`: which of them is one's own?
     leaves = {path: at for at, path in enumerate(paths) if times[path] == 1}
     known = {name: leaves[name] for name in names if name in leaves and _is_comparable(schema.field(name).type)}
-    if "!=" in str(expression):  # NaN, which no statistics count, differs from every number
-        known = {name: at for name, at in known.items() if not pa.types.is_floating(schema.field(name).type)}
     chunks = {group: {name: metadata.row_group(group).column(at) for name, at in known.items()} for group in groups}
     if not any(_has_nulls(chunk) for named in chunks.values() for chunk in named.values()):
         return groups  # pyarrow has looked at all that there is
