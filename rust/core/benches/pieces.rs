@@ -93,7 +93,7 @@ fn index(criterion: &mut Criterion) {
         }
         sealer.finish().unwrap();
         let segmentation = Segmentation::new(SEGMENT_BYTES, size as u64).unwrap();
-        let make = || sealer.index(&IndexMasks::new(&key, &id, segmentation).unwrap(), segmentation).unwrap();
+        let make = || sealer.index(&IndexMasks::new(&key, &id, segmentation).unwrap()).unwrap();
         let (index, told) = (make(), commitment.as_ref().map(|it| it.as_bytes()));
         group.throughput(Throughput::Bytes(size as u64));
         group.bench_function(BenchmarkId::new("made", size), |bench| bench.iter(make));

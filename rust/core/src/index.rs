@@ -111,17 +111,19 @@ impl IndexMasks {
         Ok(Self { segmentation, header: header(id, segmentation), block: BlockCipher::new(key.bytes())? })
     }
 
-    /// The bytes of the index of a message with these partials.
-    pub(crate) fn index(&self, cipher: &SegmentCipher, partials: &[Partial]) -> Result<Vec<u8>> {
-        if partials.len() as u64 != self.segmentation.count() {
-            return Err(Error::Incomplete);
-        }
+    /// How the message is cut.
+    pub(crate) fn segmentation(&self) -> Segmentation {
+        self.segmentation
+    }
+
+    /// The bytes of the index of a message with these partials, one for each of its segments.
+    pub(crate) fn index(&self, cipher: &SegmentCipher, partials: &[Partial]) -> Vec<u8> {
         let mut index = Vec::with_capacity(HEADER_BYTES + BLOCK_BYTES * partials.len());
         index.extend_from_slice(&self.header);
         for (number, bare) in (0..).zip(cipher.bare(partials)) {
             index.extend_from_slice(bare.plus(&self.mask(number)).as_bytes());
         }
-        Ok(index)
+        index
     }
 
     /// The entries of an index of this very message; None for anything else.
@@ -217,13 +219,13 @@ impl SegmentOpener {
             return Err(Error::LengthMismatch);
         }
         match &self.expected {
-            Expected::Proven(partials) => masks.index(&self.cipher, partials),
+            Expected::Proven(partials) => Ok(masks.index(&self.cipher, partials)),
             Expected::Indexed(own, entries) => {
                 // Room for all of them first: a vector that grows leaves copies of secrets behind.
                 let mut partials = Vec::with_capacity(entries.len());
                 let numbered = (0..).zip(entries);
                 partials.extend(numbered.map(|(number, entry)| own.partial(&self.cipher, number, entry)));
-                masks.index(&self.cipher, &partials)
+                Ok(masks.index(&self.cipher, &partials))
             }
         }
     }

@@ -87,14 +87,18 @@ impl MessageSealer {
     /// The index of the finished message. Whatever was sealed at once lies within one segment of it.
     ///
     /// # Errors
-    /// [`Error::Incomplete`] before [`MessageSealer::finish`]; [`Error::Misaligned`] if a piece crossed the border of a
-    /// segment.
-    pub fn index(&self, masks: &IndexMasks, segmentation: Segmentation) -> Result<Vec<u8>> {
+    /// [`Error::Incomplete`] before [`MessageSealer::finish`]; [`Error::LengthMismatch`] for masks of a message of
+    /// another length; [`Error::Misaligned`] if a piece crossed the border of a segment.
+    pub fn index(&self, masks: &IndexMasks) -> Result<Vec<u8>> {
         let ledger = lock(&self.ledger);
         if !ledger.finished() {
             return Err(Error::Incomplete);
         }
-        masks.index(&self.cipher, &fold(&self.cipher, segmentation, ledger.segments())?)
+        let (segmentation, content) = (masks.segmentation(), ledger.segments().map(|(length, _)| length).sum());
+        if segmentation.content_bytes != content {
+            return Err(Error::LengthMismatch);
+        }
+        Ok(masks.index(&self.cipher, &fold(&self.cipher, segmentation, ledger.segments())?))
     }
 
     fn seal(&self, offset: u64, text: Text<'_>) -> Result<()> {
@@ -127,13 +131,13 @@ impl MessageOpener {
         Ok(Self { cipher: SegmentCipher::new(key, engine)?, ledger, proven: Mutex::new(false) })
     }
 
-    /// Opens the segment at `offset` in place, unproven. After a failure its range may be claimed again.
+    /// Opens the segment at `offset` in place, unproven. After a failure the message stays incomplete.
     ///
     /// # Errors
     /// Those of [`MessageSealer::seal_in_place`].
     pub fn open_in_place(&self, offset: u64, segment: &mut [u8]) -> Result<()> {
         lock(&self.ledger).claim(offset, segment.len())?;
-        let partial = self.cipher.open(offset, segment).inspect_err(|_| lock(&self.ledger).release(offset))?;
+        let partial = self.cipher.open(offset, segment)?;
         lock(&self.ledger).keep(offset, segment.len(), partial);
         Ok(())
     }

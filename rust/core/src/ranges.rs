@@ -33,13 +33,6 @@ impl DisjointRanges {
         self.0.remove(&offset);
     }
 
-    /// Whether every byte of `[0, end)` is taken, and none beyond.
-    #[must_use]
-    pub fn cover(&self, end: u64) -> bool {
-        let mut reached = 0;
-        self.0.iter().all(|(offset, end)| std::mem::replace(&mut reached, *end) == *offset) && reached == end
-    }
-
     /// The ranges, in their order.
     pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
         self.0.iter().map(|(offset, end)| *offset..*end)
@@ -77,14 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn ranges_cover_a_message_when_no_byte_is_missing() {
+    fn ranges_come_in_their_order_and_empty_ones_are_none() {
         let mut ranges = DisjointRanges::default();
-        assert!(ranges.cover(0));
-        assert_eq!(ranges.claim(16, 16), Ok(()));
-        assert!(!ranges.cover(32));
-        assert_eq!(ranges.claim(0, 16), Ok(()));
-        assert!(ranges.cover(32));
-        assert!(!ranges.cover(31) && !ranges.cover(33));
-        assert_eq!(ranges.iter().collect::<Vec<_>>(), [0..16, 16..32]);
+        assert_eq!(ranges.end(), 0);
+        for (offset, length) in [(16, 16), (32, 0), (0, 16), (0, 0)] {
+            assert_eq!(ranges.claim(offset, length), Ok(()));
+        }
+        assert_eq!((ranges.iter().collect::<Vec<_>>(), ranges.end()), (vec![0..16, 16..32], 32));
     }
 }

@@ -42,9 +42,9 @@ fn object(suite: &'static AlgorithmSuite, first: u8, content: &[u8], blocks: &[u
     }
     let segmentation = Segmentation::new(S as u64, content.len() as u64).unwrap();
     let masks = IndexMasks::new(&data_key, &id, segmentation).unwrap();
-    assert_eq!(sealer.index(&masks, segmentation), Err(Error::Incomplete));
+    assert_eq!(sealer.index(&masks), Err(Error::Incomplete));
     stored.extend(sealer.finish().unwrap());
-    let index = sealer.index(&masks, segmentation).unwrap();
+    let index = sealer.index(&masks).unwrap();
     let commitment = commitment.map(|it| it.as_bytes().to_vec());
     Object { data_key, id, commitment, stored, index }
 }
@@ -170,7 +170,30 @@ fn a_piece_across_the_border_of_segments_makes_no_index() {
     sealer.finish().unwrap();
     let segmentation = Segmentation::new(S as u64, 2 * S as u64).unwrap();
     let masks = IndexMasks::new(&data_key, &id, segmentation).unwrap();
-    assert_eq!(sealer.index(&masks, segmentation), Err(Error::Misaligned));
+    assert_eq!(sealer.index(&masks), Err(Error::Misaligned));
+}
+
+#[test]
+fn masks_of_another_size_or_length_make_no_index() {
+    let object = object(&AES_256_GCM, 1, &[7; 2 * S], &[]);
+    let sealer = MessageSealer::new(object.data_key.to_seal(&object.id).unwrap().0).unwrap();
+    sealer.seal_in_place(0, &mut [7; S]).unwrap();
+    sealer.seal_in_place(S as u64, &mut [7; S]).unwrap();
+    sealer.finish().unwrap();
+    let (opener, length) = (object.opener(&object.index).unwrap(), 2 * S as u64);
+    let index = |size, length| {
+        let segmentation = Segmentation::new(size, length).unwrap();
+        let masks = IndexMasks::new(&object.data_key, &object.id, segmentation).unwrap();
+        (sealer.index(&masks), opener.index(&masks))
+    };
+    assert_eq!(index(S as u64, length), (Ok(object.index.clone()), Ok(object.index.clone())));
+    for other in [S as u64, length - 1, length + 1, 4 * S as u64] {
+        assert_eq!(index(S as u64, other), (Err(Error::LengthMismatch), Err(Error::LengthMismatch)), "{other}");
+    }
+    // Pieces as large as a segment fold to those of larger ones, for who has the pieces.
+    let (larger, refused) = index(2 * S as u64, length);
+    assert!(object.opener(&larger.unwrap()).unwrap().open_in_place(0, &mut object.stored[..2 * S].to_vec()).is_ok());
+    assert_eq!(refused, Err(Error::LengthMismatch));
 }
 
 #[test]
@@ -192,5 +215,8 @@ fn what_is_decrypted_unauthenticated_is_the_content_at_that_place() {
     opener.decrypt_unauthenticated(320, &mut part).unwrap();
     assert!(part == content[320..999]);
     assert_eq!(opener.decrypt_unauthenticated(8, &mut part), Err(Error::Misaligned));
+    // The content ends 32 bytes before 2^36, where the block counter begins anew.
+    assert_eq!(opener.decrypt_unauthenticated((1 << 36) - 48, &mut [0; 16]), Ok(()));
+    assert_eq!(opener.decrypt_unauthenticated((1 << 36) - 48, &mut [0; 17]), Err(Error::TooLong));
     assert_eq!(opener.decrypt_unauthenticated((1 << 36) - 32, &mut part), Err(Error::TooLong));
 }

@@ -155,7 +155,15 @@ fn suites_that_are_only_recognised_give_no_keys() {
 }
 
 #[test]
-fn message_ids_are_drawn_anew() {
-    let draw = || MessageId::generate(&AES_256_GCM_COMMIT).unwrap().as_bytes().to_vec();
-    assert_ne!(draw(), draw());
+fn every_byte_of_message_ids_and_data_keys_is_drawn_anew() {
+    let id = |suite| MessageId::generate(suite).unwrap().as_bytes().to_vec();
+    let draws: [&dyn Fn() -> Vec<u8>; 3] = [&|| id(&AES_256_GCM), &|| id(&AES_256_GCM_COMMIT), &|| {
+        DataKey::generate().unwrap().to_wrap().unwrap().to_vec()
+    }];
+    for (draw, length) in draws.into_iter().zip([12, 28, 32]) {
+        let drawn: Vec<_> = (0..20).map(|_| draw()).collect();
+        for place in 0..length {
+            assert!(drawn.iter().any(|bytes| bytes[place] != drawn[0][place]), "byte {place} of {length}");
+        }
+    }
 }

@@ -171,7 +171,11 @@ fn the_last_block_of_the_largest_message_opens() {
 fn input_and_output_have_one_length() {
     let refused = seal_into(&sealer(), &[1; 32], &mut [0; 16], PLAN);
     assert_eq!(refused, Err(Error::LengthMismatch));
-    assert_eq!(sealer().seal_into(0, &[1; 16], &mut [0; 32]), Err(Error::LengthMismatch));
+    // Whole segments fit both, and the rest would be left out.
+    assert_eq!(seal_into(&sealer(), &[1; 128], &mut [0; 64], PLAN), Err(Error::LengthMismatch));
+    let sealer = sealer();
+    assert_eq!(sealer.seal_into(0, &[1; 16], &mut [0; 32]), Err(Error::LengthMismatch));
+    assert_eq!(sealer.seal_into(0, &[1; 16], &mut [0; 16]), Ok(()), "nothing was claimed");
 }
 
 #[test]

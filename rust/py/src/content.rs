@@ -238,7 +238,7 @@ impl Sealer {
         let index = || {
             let segmentation = Segmentation::new(SEGMENT_BYTES, sealer.content_bytes())?;
             let masks = IndexMasks::new(&self.data_key.get().0, &self.message_id, segmentation)?;
-            sealer.index(&masks, segmentation)
+            sealer.index(&masks)
         };
         Ok(PyBytes::new(py, &py.detach(index).map_err(exception)?))
     }
