@@ -123,6 +123,20 @@ def test_a_survey_is_finished_while_somebody_holds_windows_that_were_received() 
         held[0].received()
 
 
+def test_a_survey_makes_the_same_index_of_windows_of_many_segments() -> None:
+    message = reference(content_of(6 * S + 7), V3, bytes(range(1, 29)))
+    index = index_of(V3, KEY, message.message_id, message.stored, S)
+    suite_id, message_id, commitment, stored = message
+    for at_once in (True, False):
+        survey = Survey(DataKey(KEY), suite_id, message_id, commitment, len(stored))
+        if at_once:
+            segments = survey.receive(stored)
+        else:
+            land(survey, stored, [(5 * S, len(stored)), (0, 5 * S)])
+            segments = survey.finish()
+        assert segments.index() == index
+
+
 def test_a_range_that_does_not_authenticate_gives_nothing_and_the_next_one_does() -> None:
     message = reference(content_of(3 * S), V3, bytes(range(1, 29)))
     index = index_of(V3, KEY, message.message_id, message.stored, S)
