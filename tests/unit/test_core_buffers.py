@@ -113,9 +113,9 @@ def test_bytes_of_encrypted_objects_never_come_up_in_a_plain_receiver() -> None:
     message = seal(b"secret!!" * (length // 8))
     open_message(message)
     gc.collect()
-    receiver = PlainReceiver(length + 16)
-    window = receiver.window(0, length + 16)
-    assert b"secret" not in bytes(window)
+    receivers = [PlainReceiver(length + 16) for _ in range(4)]  # more than there are idle regions of that size
+    for receiver in receivers:
+        assert b"secret" not in bytes(receiver.window(0, length + 16))
 
 
 def test_a_refused_message_is_wiped_before_the_error_leaves() -> None:
@@ -262,6 +262,20 @@ def test_the_checksum_of_a_part_is_that_of_its_sealed_bytes(begin: int, length: 
         assert crc32(sealed, 0, len(stored) - 1) == zlib.crc32(stored[:-1])
         with pytest.raises(ValueError, match="outside of the content"):
             crc32(sealed, 0, len(stored) + 1)
+
+
+def test_a_part_is_sealed_or_handed_over_as_it_was_made_to_be_and_none_follows_the_last() -> None:
+    sealer, secret = Sealer(DataKey(KEY), V3), PartBuffer(16)
+    secret.append(b"a secret")
+    with pytest.raises(ValueError, match="not handed over as it is"):
+        secret.plain()
+    with pytest.raises(ValueError, match="a plain part is not sealed"):
+        sealer.seal_part(0, PartBuffer(16, plain=True))
+    with pytest.raises(ValueError, match="missing"):
+        sealer.index()
+    assert len(sealer.seal_part(0, secret, last=True)) == 8 + 16
+    with pytest.raises(ValueError, match="finished already"):
+        sealer.seal_part(16, PartBuffer(16))
 
 
 def test_a_buffer_with_gaps_is_refused_and_the_sealer_stays_usable() -> None:
