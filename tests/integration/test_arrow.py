@@ -199,6 +199,15 @@ def test_views_of_polars_become_types_that_every_reader_knows(client: Client, bu
         assert read.to_pylist() == frame.to_dicts()
 
 
+def test_lists_of_nothing_but_nulls_are_written_beside_views_of_polars(client: Client, bucket: str) -> None:
+    frame = pl.DataFrame({"s": ["a", "b", "c"], "l": [[None, None], [], [None, None]]})
+    sa.write_table(frame, f"s3://{bucket}/a.parquet", client=client)
+    assert sa.read_table(f"s3://{bucket}/a.parquet", client=client).to_pylist() == frame.to_dicts()
+    sa.write_dataset([frame, frame], f"s3://{bucket}/parted/", partitioning=["s"], client=client)
+    read = sa.dataset(f"s3://{bucket}/parted/", client=client).to_table(["s", "l"])
+    assert sorted(read.to_pylist(), key=str) == sorted(2 * frame.to_dicts(), key=str)
+
+
 def test_columns_of_uncompressed_ipc_lie_in_the_proven_buffer(
     client: Client, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

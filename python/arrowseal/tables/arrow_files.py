@@ -269,7 +269,18 @@ def as_table(source: Any) -> pa.Table:
     schema = pa.schema(
         [column.with_type(_without_views(column.type)) for column in table.schema], table.schema.metadata
     )
-    return table if schema.equals(table.schema) else table.cast(schema)
+    return table if schema.equals(table.schema) else cast_columns(table, schema)
+
+
+def cast_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table.cast(schema)`, which breaks lists of nothing but nulls where they are of their type already."""
+    columns = []
+    for values, column in zip(table.columns, schema, strict=True):
+        if not column.nullable and values.null_count:
+            message = f"Casting field {column.name!r} with null values to non-nullable"
+            raise ValueError(message)
+        columns.append(values if values.type == column.type else values.cast(column.type))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 @contextmanager

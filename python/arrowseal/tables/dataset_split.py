@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.tables.arrow_files import as_table, columns_expected
+from arrowseal.tables.arrow_files import as_table, cast_columns, columns_expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ def _fitted(table: pa.Table, schema: pa.Schema | None) -> pa.Table:
         raise ConfigurationError(
             f"schema= has a column {missing[0]!r} that the data has not: it has {table.column_names}"
         )
-    return table.select(schema.names).cast(schema)
+    return cast_columns(table.select(schema.names), schema)
 
 
 def splitter(
