@@ -190,6 +190,24 @@ def test_polars_scans_a_prefix_as_it_scans_a_directory(here: Path, query: str, e
     plt.assert_frame_equal(ours, plain, check_row_order=False)
 
 
+@pytest.mark.parametrize("suffix", ["arrow", "parquet"])
+def test_lists_of_categories_of_polars_go_through_datasets(lake: Lake, tmp_path: Path, suffix: str) -> None:
+    frame = pl.DataFrame(
+        {"kinds": [["x", "y"], None, []], "n": [1, 2, 1]}, schema_overrides={"kinds": pl.List(pl.Categorical)}
+    )
+    frame.write_ipc(tmp_path / "a.arrow")
+    lake.seal(tmp_path, "t/")
+    found = sa.dataset("s3://lake/t/", client=lake.client)
+    assert found.to_table().to_pylist() == frame.to_dicts()
+    assert found.to_table(filter=pc.field("n") == 2).to_pylist() == frame.filter(pl.col("n") == 2).to_dicts()
+    for source in (found, frame):
+        sa.write_dataset(
+            source, "s3://lake/w/", format=suffix, partitioning=["n"], mode="overwrite", client=lake.client
+        )
+        read = sa.dataset("s3://lake/w/", client=lake.client).to_table(["kinds", "n"])
+        assert read.to_pylist() == frame.sort("n", maintain_order=True).to_dicts()
+
+
 def test_polars_asks_for_what_a_query_needs(here: Path, lake: Lake) -> None:
     frame = spl.scan_parquet("s3://lake/t/")
     assert lake.asked("GetObject") == []
@@ -205,6 +223,17 @@ def test_polars_slices_from_both_ends(here: Path) -> None:
         read = spl.scan_parquet("s3://lake/t/").slice(offset, length).collect()
         plt.assert_frame_equal(read, whole.slice(offset, length))
     plt.assert_frame_equal(spl.scan_parquet("s3://lake/t/", n_rows=75).collect(), whole.head(75))
+
+
+def test_polars_slices_arrays_and_decimals_of_which_it_takes_no_slices_from_pyarrow(lake: Lake) -> None:
+    arrays = pl.DataFrame({"at": [[1, 2], None, [3, 4]]}, schema={"at": pl.Array(pl.Int8, 2)})
+    long = pa.table({"d": pa.array([1, None, 3], pa.decimal256(30, 2))})
+    for content in (pq_bytes(arrays.to_arrow()), pq_bytes(long)):
+        lake.put({f"s/{name}.parquet": content for name in "ab"})
+        whole = pl.concat([pl.read_parquet(content)] * 2)
+        for offset, length in ((1, 4), (-2, 1)):
+            read = spl.scan_parquet("s3://lake/s/", client=lake.client).slice(offset, length).collect()
+            plt.assert_frame_equal(read, whole.slice(offset, length))
 
 
 @pytest.mark.parametrize("columns", [None, ["n"], ["year", "n"], [0], [1, 0], [-1], "n"], ids=str)

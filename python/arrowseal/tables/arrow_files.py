@@ -266,10 +266,18 @@ def as_table(source: Any) -> pa.Table:
         raise ConfigurationError(
             f"a table is expected: pyarrow, a frame, or anything with __arrow_c_stream__, not {type(source).__name__}"
         )
-    schema = pa.schema(
-        [column.with_type(_without_views(column.type)) for column in table.schema], table.schema.metadata
-    )
+    schema = without_views(table.schema)
     return table if schema.equals(table.schema) else cast_columns(table, schema)
+
+
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """A table of the schema; `schema.empty_table()` knows no dictionaries of views within lists."""
+    return pa.Table.from_batches([], schema)
+
+
+def without_views(schema: pa.Schema) -> pa.Schema:
+    """The schema that `as_table` gives a table of this one."""
+    return pa.schema([column.with_type(_without_views(column.type)) for column in schema], schema.metadata)
 
 
 def cast_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:

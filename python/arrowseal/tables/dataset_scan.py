@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import acero
 
 from arrowseal.exceptions import ColumnNotFoundError, SchemaMismatchError
+from arrowseal.tables.arrow_files import no_rows
 from arrowseal.tables.dataset_counting import Answer, Underway
 from arrowseal.tables.dataset_files import Wanted
 from arrowseal.tables.dataset_flow import in_order, threads_of
@@ -177,7 +178,7 @@ class DatasetScan:
         if self._columns is None:
             return schema
         if isinstance(self._columns, Mapping):
-            return self._project(schema.empty_table()).schema
+            return self._project(no_rows(schema)).schema
         asked = self._asked(schema)
         fields = [self._field(path[0], schema) for path in asked]
         for at, (_, *inner) in enumerate(asked):
@@ -293,7 +294,7 @@ class DatasetScan:
 def _together(schema: pa.Schema, tables: list[pa.Table]) -> pa.Table:
     if not schema.names:  # a table that is made of others counts its rows by its columns
         return pa.table([pa.nulls(sum(table.num_rows for table in tables))], names=[""]).select([])
-    return pa.concat_tables([schema.empty_table(), *tables])
+    return pa.concat_tables([no_rows(schema), *tables])
 
 
 def _size(member: DatasetFile) -> int | None:

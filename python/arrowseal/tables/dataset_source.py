@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, SchemaMismatchError
 from arrowseal.fork_lock import ForkLock
+from arrowseal.tables.arrow_files import no_rows
 from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_files import Files, Strict
 from arrowseal.tables.dataset_flow import in_order, threads_of
@@ -178,7 +179,7 @@ class DatasetSource:
     def check(self, expression: pc.Expression, schema: pa.Schema) -> None:
         """Raise `ColumnNotFoundError` for a filter on a column that the schema does not have."""
         try:
-            schema.empty_table().filter(expression)
+            no_rows(schema).filter(expression)
         except pa.ArrowInvalid as error:
             if "FieldRef" in str(error):
                 raise ColumnNotFoundError(f"{self.shown}: a column of the filter is not there: {error}") from None
@@ -237,7 +238,7 @@ def binds(expression: pc.Expression, schema: pa.Schema) -> bool:
     if by_position(expression):
         return False
     try:
-        schema.empty_table().filter(expression)
+        no_rows(schema).filter(expression)
     except pa.ArrowInvalid:
         return False
     return True

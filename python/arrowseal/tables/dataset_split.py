@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.tables.arrow_files import as_table, cast_columns, columns_expected
+from arrowseal.tables.arrow_files import as_table, cast_columns, columns_expected, no_rows, without_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def _of_table(table: pa.Table, schema: pa.Schema | None) -> Rows:
 
 
 def _of_reader(reader: pa.RecordBatchReader, schema: pa.Schema | None) -> Rows:
-    whole = _fitted(as_table(reader.schema.empty_table()), schema).schema
+    whole = _fitted(no_rows(without_views(reader.schema)), schema).schema
     return Rows(whole, (_fitted(as_table(batch), schema) for batch in reader))
 
 

@@ -77,7 +77,7 @@ class IpcReader:
         schema = (reader := self._open(fetched.file(), options)).schema
         count = reader.num_record_batches
         if count == 0:
-            return schema.empty_table()
+            return pa.Table.from_batches([], schema)
 
         def read(lane: int) -> list[pa.RecordBatch]:
             mine = self._open(fetched.file(), options)

@@ -11,13 +11,14 @@ import pyarrow as pa
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.fs import exit_guard
+from arrowseal.tables.arrow_files import no_rows
 from arrowseal.tables.dataset import EncryptedDataset, dataset
 from arrowseal.tables.dataset_frames import FrameScan
 from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_parquet import pruning
-from arrowseal.tables.polars_frames import by_name, frame_of, rows_alone
+from arrowseal.tables.polars_frames import frame_of, rows_alone
 from arrowseal.tables.polars_partitions import PathTypes, TypedSource, as_text
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from arrowseal.tables.lazy import Filter, Frames
     from arrowseal.tables.ranges import Ranges
 
-_FRAME_BYTES: Final = 4 * 2**20
 _CHANGE_NOTHING: Final = frozenset(
     {"parallel", "use_statistics", "low_memory", "cache", "glob", "rechunk", "memory_map", "retries", "file_cache_ttl"}
     | {"use_pyarrow"}
@@ -136,7 +136,7 @@ class LazyDataset(LazyTable):
         with self._lock:
             if self._schema is None:
                 self._typed = self._types.of(self._found.source)
-                self._schema = frame_of(self._typed.source.schema().empty_table()).schema
+                self._schema = frame_of(no_rows(self._typed.source.schema())).schema
             return self._schema
 
     def run(self, query: Query) -> Frames:
@@ -155,8 +155,10 @@ class LazyDataset(LazyTable):
         if query.rows is None:
             yield from _waited_for(FrameScan(scan, query, schema, typed.held).frames())
             return
-        for table in _joined(_sliced(scan, query.rows)):
-            yield frame_of(table).select(by_name(*names))
+        begin, end = query.span(scan.count_rows() if query.rows[0] < 0 else sum(query.rows))
+        if begin < end:
+            whole = FrameScan(scan, query._replace(filters=()), schema, typed.held)
+            yield from _sliced(_waited_for(whole.frames()), begin, end - begin)
 
     def open(self, source: Ranges) -> Opened:
         """Not for many objects: `run` does without."""
@@ -174,7 +176,7 @@ def _pruning(filters: Sequence[Filter], schema: pl.Schema, of_arrow: pa.Schema) 
     expression = pruning(filters, schema)
     try:
         if expression is not None:
-            of_arrow.empty_table().filter(expression)
+            no_rows(of_arrow).filter(expression)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return None
     return expression
@@ -194,39 +196,15 @@ def _waited_for(frames: Frames) -> Iterator[pl.DataFrame]:
             yield frame
 
 
-def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of small files as fewer and longer ones: making a frame takes longer than copying one. The first comes as
-    it is, for who waits for it.
+def _sliced(frames: Iterator[pl.DataFrame], skip: int, left: int) -> Iterator[pl.DataFrame]:
+    """The rows after the first `skip`. Frames are sliced, not tables: of slices of pyarrow polars refuses arrays with
+    nulls among them.
     """
-    waiting: list[pa.Table] = []
-    size = _FRAME_BYTES
-    for table in tables:
-        waiting.append(table)
-        size += table.nbytes
-        if size >= _FRAME_BYTES:
-            yield pa.concat_tables(waiting).combine_chunks() if len(waiting) > 1 else table
-            waiting, size = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()
-
-
-def _sliced(scan: Any, rows: tuple[int, int] | None) -> Iterator[pa.Table]:
-    tables = (pa.Table.from_batches([batch]) for batch in scan.to_batches())
-    if rows is None:
-        yield from tables
-        return
-    skip, left = rows
-    if skip < 0:
-        count = scan.count_rows()
-        left = max(0, min(left, left + count + skip if count + skip < 0 else left))
-        skip = max(0, count + skip)
-    if left == 0:
-        return
-    for table in tables:
-        taken = table.slice(skip, left)
-        skip -= min(skip, table.num_rows)
-        left -= taken.num_rows
-        if taken.num_rows:
+    for frame in frames:
+        taken = frame.slice(skip, min(left, frame.height))
+        skip -= min(skip, frame.height)
+        left -= taken.height
+        if taken.height:
             yield taken
         if left == 0:
             return

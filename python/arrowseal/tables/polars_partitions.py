@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
+from arrowseal.tables.arrow_files import no_rows
 from arrowseal.tables.dataset_partitions import Partition
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class PathTypes:
             return column, values
         if name in of_file.names:
             column = of_file.field(name)
-            kind = polars.from_arrow(pa.schema([column]).empty_table()).schema[name]
+            kind = polars.from_arrow(no_rows(pa.schema([column]))).schema[name]
             if kind.is_temporal() and not self.dates:
                 return _field(name, polars.String), dict(zip(texts, texts, strict=True))
             values = _parsed(texts, kind) if _is_told_by_text(kind) else None
