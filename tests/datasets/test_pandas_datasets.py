@@ -76,9 +76,9 @@ def test_a_partition_is_the_category_that_pandas_makes_of_its_path(
     here = both_written(lake, tmp_path, pd.DataFrame({"v": [1, 2], "year": YEARS[years]}), partition_cols=["year"])
     plain = in_order(pd.read_parquet(here, **arguments))
     assert not plain["year"].isna().any()
-    pdt.assert_frame_equal(in_order(spd.read_parquet("s3://lake/t/", **arguments)), plain, check_categorical=False)
+    pdt.assert_frame_equal(in_order(spd.read_parquet("s3://lake/t/", **arguments)), plain)
     chunks = list(spd.read_parquet("s3://lake/t/", chunked=True, **arguments))
-    pdt.assert_frame_equal(in_order(pd.concat(chunks)), plain, check_categorical=False)
+    pdt.assert_frame_equal(in_order(pd.concat(chunks)), plain)
 
 
 @pytest.mark.parametrize(

@@ -239,9 +239,9 @@ def _with_categories(frame: pd.DataFrame, found: EncryptedDataset) -> pd.DataFra
 
 
 def _values(name: str, found: EncryptedDataset) -> list[Any]:
-    """All that paths say of a column, sorted."""
-    values: set[Any] = {member.partition.values.get(name) for member in found.source.members} - {None}
-    return sorted(values)
+    """All that paths say of a column, in the order of the files, as pyarrow has it."""
+    values = dict.fromkeys(member.partition.values.get(name) for member in found.source.members)
+    return [value for value in values if value is not None]
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
