@@ -57,6 +57,35 @@ YEARS: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_chunks_cost_no_more_than_their_files(lake: Lake, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    looked: list[str] = []
+    frames: list[Any] = []
+
+    class Looked(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            looked.append(name)
+            return super().get(name, default)
+
+    keys, make = ds.get_partition_keys, pd.read_feather
+    monkeypatch.setattr(ds, "get_partition_keys", lambda expression: Looked(keys(expression)))
+    monkeypatch.setattr(pd, "read_feather", lambda *args, **kwargs: frames.append(args) or make(*args, **kwargs))
+    frame = pd.DataFrame({"v": range(40)})
+    for k in range(40):
+        getattr(spd, f"to_{suffix}")(frame.iloc[k : k + 1], f"s3://lake/t/k={k:02}/a.{suffix}", index=False)
+    read: Any = getattr(spd, f"read_{suffix}")
+    for chunked, sizes in ((True, [1] * 40), (15, [15, 15, 10])):
+        looked.clear()
+        frames.clear()
+        chunks = list(read("s3://lake/t/", dataset=True, chunked=chunked))
+        assert [len(chunk) for chunk in chunks] == sizes
+        assert pd.concat(chunks)["k"].astype(int).tolist() == list(range(40))
+        assert len(looked) <= 3 * 40, "a partition is looked at a few times, not for each chunk"
+        assert len(frames) == (len(sizes) if suffix == "parquet" else 0)
+    if suffix == "parquet":
+        assert [chunk.shape for chunk in read("s3://lake/t/", columns=[], chunked=30)] == [(30, 0), (10, 0)]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -155,18 +155,20 @@ def _taken(face: str, arguments: Arguments, names: frozenset[str]) -> Arguments:
     return {name: value for name in names if (value := arguments.pop(name, None)) is not None}
 
 
-def rows_at_a_time(frames: Iterator[Any], rows: int, join: Callable[[list[Any]], Any]) -> Iterator[Any]:
-    """Frames cut and joined to exactly so many rows, the last one excepted. For those with `len` and `iloc`."""
+def rows_at_a_time(
+    frames: Iterator[Any], rows: int, join: Callable[[list[Any]], Any], cut: Callable[[Any, int, int], Any]
+) -> Iterator[Any]:
+    """Frames or tables cut, `cut(frame, begin, end)`, and joined to exactly so many rows, the last one excepted."""
     waiting: list[Any] = []
     count = 0
     for frame in frames:
         begin = 0
         while count + len(frame) - begin >= rows:
             end = begin + rows - count
-            yield join([*waiting, frame.iloc[begin:end]])
+            yield join([*waiting, cut(frame, begin, end)])
             waiting, count, begin = [], 0, end
         if begin < len(frame):
-            waiting.append(frame.iloc[begin:])
+            waiting.append(cut(frame, begin, len(frame)))
             count += len(frame) - begin
     if waiting:
         yield join(waiting)

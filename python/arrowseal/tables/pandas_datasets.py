@@ -27,7 +27,7 @@ from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -68,12 +68,15 @@ def read_tables(
     infers = unify and own.get("partitioning", "hive") == "hive"
     found = dataset(source, format=table_format, unify_schemas=unify, _operation=face.__name__, **own, **arguments)
     scan = DatasetScan(found.source, columns, as_expression(filters), 2**30, pandas_index=True)
-    categories = found.partition_schema if infers else pa.schema([])
+    categories = _categories(found) if infers else {}
     if not chunked:
-        return convert(_encoded(scan.to_table(), categories, found))
+        return convert(_encoded(scan.to_table(), categories))
     tables = (pa.Table.from_batches([batch]) for batch in scan.to_batches())
-    frames = (convert(_encoded(table, categories, found)) for table in tables)
-    return frames if chunked is True else rows_at_a_time(frames, _count(chunked), _joined)
+    if chunked is True:
+        return (convert(_encoded(table, categories)) for table in tables)
+    # A frame takes longer to make than a small file to read.
+    parts = rows_at_a_time(tables, _count(chunked), _one_table, _rows_of)
+    return (_numbered(convert(_encoded(table, categories))) for table in parts)
 
 
 def read_texts(
@@ -89,18 +92,19 @@ def read_texts(
     to_client = {name: value for name, value in own.items() if name in _TO_READS}
     found = dataset(source, format=table_format, **own)
     joined = partial(_join, keeps_index=arguments.get("index_col") not in (None, False))
+    categories = _categories(found)
     if not chunked:
         counters = found.source.files.client.counters
         with counters.operation(face.__name__, found.source.location, file_type=table_format.value) as counted:
             members = found.source.members
             frames = list(_texts(face, found, members or [_without_rows(found)], arguments, to_client))
-            whole: pd.DataFrame = _with_categories(joined(frames), found)
+            whole: pd.DataFrame = _with_categories(joined(frames), categories)
             whole = whole if members else whole.iloc[:0]
             counted.rows = len(whole)
         return whole
     texts = _texts(face, found, found.source.members, arguments, to_client)
-    parted = (_with_categories(frame, found) for frame in texts)
-    return parted if chunked is True else rows_at_a_time(parted, _count(chunked), joined)
+    parted = (_with_categories(frame, categories) for frame in texts)
+    return parted if chunked is True else rows_at_a_time(parted, _count(chunked), joined, _rows_of_frame)
 
 
 _TO_READS: Final = frozenset(
@@ -203,18 +207,32 @@ def _check(function: Callable[..., Any], arguments: Arguments) -> None:
             raise TypeError(message)
 
 
-def _encoded(table: pa.Table, categories: pa.Schema, found: EncryptedDataset) -> pa.Table:
+def _categories(found: EncryptedDataset) -> Mapping[str, pa.Array]:
+    """All that paths say of each column, in the order of the files, as pyarrow has it: once for all chunks, of which
+    there may be as many as files.
+    """
+    partitions = list({id(member.partition): member.partition for member in found.source.members}.values())
+    values = {
+        column.name: dict.fromkeys(partition.values.get(column.name) for partition in partitions)
+        for column in found.partition_schema
+    }
+    return {
+        column.name: pa.array([value for value in values[column.name] if value is not None], column.type)
+        for column in found.partition_schema
+    }
+
+
+def _encoded(table: pa.Table, categories: Mapping[str, pa.Array]) -> pa.Table:
     """The table with these columns of partitions as dictionaries, which pandas takes for categories."""
     encoded = []
-    for column in categories:
-        at = table.schema.get_field_index(column.name)
+    for name, values in categories.items():
+        at = table.schema.get_field_index(name)
         if at >= 0:
-            values = pa.array(_values(column.name, found), column.type)
-            indices = pc.index_in(table.column(at).cast(column.type), value_set=values)
+            indices = pc.index_in(table.column(at).cast(values.type), value_set=values)
             chunks = [pa.DictionaryArray.from_arrays(chunk, values) for chunk in indices.chunks]
-            kind = pa.dictionary(pa.int32(), column.type)
-            table = table.set_column(at, column.name, pa.chunked_array(chunks, kind))
-            encoded.append(column.name)
+            kind = pa.dictionary(pa.int32(), values.type)
+            table = table.set_column(at, name, pa.chunked_array(chunks, kind))
+            encoded.append(name)
     return _undescribed(table, encoded)
 
 
@@ -228,26 +246,32 @@ def _undescribed(table: pa.Table, names: list[str]) -> pa.Table:
     return table.replace_schema_metadata(metadata)
 
 
-def _with_categories(frame: pd.DataFrame, found: EncryptedDataset) -> pd.DataFrame:
+def _with_categories(frame: pd.DataFrame, categories: Mapping[str, pa.Array]) -> pd.DataFrame:
     pandas = require("pandas", "pandas")
-    for column in found.partition_schema:
-        if column.name in frame.columns:
-            kind = column.type.to_pandas_dtype() if pa.types.is_integer(column.type) else None
-            categories = pandas.Index(_values(column.name, found), dtype=kind)
-            frame[column.name] = frame[column.name].astype(pandas.CategoricalDtype(categories))
+    for name, values in categories.items():
+        if name in frame.columns:
+            kind = values.type.to_pandas_dtype() if pa.types.is_integer(values.type) else None
+            index = pandas.Index(values.to_pylist(), dtype=kind)
+            frame[name] = frame[name].astype(pandas.CategoricalDtype(index))
     return frame
 
 
-def _values(name: str, found: EncryptedDataset) -> list[Any]:
-    """All that paths say of a column, in the order of the files, as pyarrow has it."""
-    values = dict.fromkeys(member.partition.values.get(name) for member in found.source.members)
-    return [value for value in values if value is not None]
+def _one_table(tables: list[pa.Table]) -> pa.Table:
+    # By their batches: tables without columns forget their rows otherwise.
+    return pa.Table.from_batches([batch for table in tables for batch in table.to_batches()], tables[0].schema)
 
 
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """The frames as one, with their index if that is more than the numbers of rows."""
-    ranges = require("pandas", "pandas").RangeIndex
-    return _join(frames, keeps_index=not all(isinstance(frame.index, ranges) for frame in frames))
+def _rows_of(table: pa.Table, begin: int, end: int) -> pa.Table:
+    return table.slice(begin, end - begin)
+
+
+def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the index that it has, or numbers of its own rows where that is no more than those of others."""
+    return frame.reset_index(drop=True) if isinstance(frame.index, require("pandas", "pandas").RangeIndex) else frame
+
+
+def _rows_of_frame(frame: pd.DataFrame, begin: int, end: int) -> pd.DataFrame:
+    return frame.iloc[begin:end]
 
 
 def _join(frames: list[pd.DataFrame], *, keeps_index: bool = False) -> pd.DataFrame:
