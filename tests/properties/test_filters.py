@@ -191,6 +191,38 @@ def test_a_column_is_not_judged_by_the_statistics_of_a_field_that_has_its_path(n
     assert lazy.filter(pl.col("a.b") == 11).select("a.b").collect().rows() == [(11,)]
 
 
+def test_a_filter_on_long_text_is_one_though_pyarrow_cannot_write_it_out() -> None:
+    texts = ["é" * 100, "日" * 99, None]
+    client = stored(pa.table({"s": texts}))
+    expression = pc.field("s").isin(texts[:2])
+    with pytest.raises(UnicodeDecodeError):
+        str(expression)  # which the planner reads filters by
+    for columns in (None, ["s"]):
+        read = arrowseal.arrow.read_table("s3://lake/t.parquet", columns=columns, filters=expression, client=client)
+        assert read.to_pydict() == {"s": texts[:2]}
+    lazy = arrowseal.polars.scan_parquet("s3://lake/t.parquet", client=client)
+    assert lazy.filter(pl.col("s").is_in(texts[:2])).collect()["s"].to_list() == texts[:2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "far"),
+    [
+        (pa.timestamp("us", "Europe/Berlin"), 253_402_300_799_000_000),  # in UTC the last second of the year 9999
+        (pa.timestamp("ms"), 2**55),
+        (pa.timestamp("us", "UTC"), -(2**62)),
+        (pa.date32(), 2**30),
+    ],
+    ids=str,
+)
+def test_times_that_python_has_not_are_filtered_beside_nulls(kind: pa.DataType, far: int) -> None:
+    table = pa.table({"t": pa.array([1, None, far] * 2, kind), "n": range(6)})
+    client = stored(table)
+    for condition in (pc.field("t") == pa.scalar(1, kind), pc.field("t") != pa.scalar(1, kind)):
+        for columns in (None, ["n"]):
+            read = arrowseal.arrow.read_table("s3://lake/t.parquet", columns=columns, filters=condition, client=client)
+            assert read["n"].to_pylist() == table.filter(condition)["n"].to_pylist()
+
+
 def test_filters_of_comparisons_leave_out_row_groups_in_spite_of_nulls() -> None:
     table = pa.table(
         {

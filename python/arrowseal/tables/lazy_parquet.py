@@ -21,6 +21,7 @@ from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query
 from arrowseal.tables.parquet import ParquetFooter, fetched_waves
 from arrowseal.tables.polars_frames import by_name, frame_of, has_patterns, rows_alone
 from arrowseal.tables.sparse_file import is_available, sparse_file
+from arrowseal.tables.statistics import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -198,7 +199,7 @@ def pruning(filters: Sequence[Filter], schema: pl.Schema) -> Any:
     usable = [
         each.pyarrow
         for each in filters
-        if each.pyarrow is not None and "nan" not in str(each.pyarrow).lower() and _comparable(each, schema)
+        if each.pyarrow is not None and "nan" not in as_text(each.pyarrow).lower() and _comparable(each, schema)
     ]
     return reduce(lambda one, other: one & other, usable) if usable else None
 
@@ -208,7 +209,7 @@ def _comparable(given: Filter, schema: pl.Schema) -> bool:
     kinds = [(name, schema.get(name)) for name in set(given.expr.meta.root_names())]
     floats = [name for name, kind in kinds if kind is not None and kind.is_float()]
     if floats:
-        if len(kinds) > 1 or "is_in(" in str(given.pyarrow):
+        if len(kinds) > 1 or "is_in(" in as_text(given.pyarrow):
             return False
         nan = polars.DataFrame({floats[0]: [float("nan")]}, schema={floats[0]: schema[floats[0]]})
         return not len(nan.filter(given.expr))

@@ -31,7 +31,7 @@ from arrowseal.outcomes import results
 from arrowseal.standby import Threads
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
-from arrowseal.tables.statistics import may_hold, may_pass_nan
+from arrowseal.tables.statistics import as_text, may_hold, may_pass_nan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -326,7 +326,7 @@ def names_of_filter(filters: Any, expression: pc.Expression, schema: pa.Schema) 
     named = filter_names(filters)
     if named:
         return [name for name in named if name in schema.names]
-    text = str(expression)
+    text = as_text(expression)
     candidates = [name for name in schema.names if name in text]
     if by_position(expression) or not _binds(expression, schema, candidates):
         return list(schema.names)  # or by something that is not a name
@@ -339,7 +339,7 @@ def names_of_filter(filters: Any, expression: pc.Expression, schema: pa.Schema) 
 
 def by_position(expression: pc.Expression) -> bool:
     """Whether a filter may name a column by its place."""
-    return "FieldPath(" in str(expression)
+    return "FieldPath(" in as_text(expression)
 
 
 def _binds(expression: pc.Expression, schema: pa.Schema, names: list[str]) -> bool:

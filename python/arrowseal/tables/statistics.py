@@ -29,9 +29,17 @@ _BLIND_TO_NAN: Final = frozenset({"is_null(", "is_valid("})
 _NULL: Final = re.compile(r"\bnull\b")
 
 
+def as_text(expression: pc.Expression) -> str:
+    """The filter as pyarrow writes it out, which cuts long text within characters and then fails to read it."""
+    try:
+        return str(expression)
+    except UnicodeDecodeError as error:
+        return error.object.decode(errors="replace")
+
+
 def ignores_nulls(expression: pc.Expression) -> bool:
     """Whether only comparisons, `is_in` without null, casts, `and` and `or` make up the filter."""
-    text = str(expression)
+    text = as_text(expression)
     calls = set(_CALL.findall(text))
     return calls <= _KNOWN_CALLS and not ("is_in(" in calls and _NULL.search(text))
 
@@ -42,7 +50,7 @@ def may_pass_nan(expression: pc.Expression, names: Collection[str], schema: pa.S
     To compare with NaN is never true, but for `!=`: what is true of a row although would be true of any number there.
     Nor do statistics tell the zeros apart, as `is_in` does.
     """
-    text = str(expression)
+    text = as_text(expression)
     compares = {*_CALL.findall(text)} <= _BLIND_TO_NAN and "!=" not in text and "nan_is_null=true" not in text
     return not compares and any(_has_floats(column.type) for column in schema if column.name in names)
 
@@ -109,6 +117,6 @@ def _bounds(name: str, kind: pa.DataType, statistics: Any) -> pc.Expression | No
         return None
     try:
         least, greatest = pa.scalar(statistics.min, kind), pa.scalar(statistics.max, kind)
-    except (pa.ArrowException, TypeError, ValueError):  # text that was cut within a character
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # text cut within a character, years past 9999
         return None
     return (pc.field(name) >= least) & (pc.field(name) <= greatest)
