@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from arrowseal import metadata as content_metadata
@@ -244,7 +245,7 @@ class Client(Configured):
         asked = encryption, encryption_context, kms_key_id, allow_plaintext, version_id, legacy
         request = self._reader.request(location, *asked)
         check_switch("unauthenticated_ranges", unauthenticated_ranges)
-        if not isinstance(size_hint, int | None):
+        if not isinstance(size_hint, Integral | None):  # also that of numpy, out of a frame of a listing
             raise ConfigurationError(f"size_hint= is a number of bytes, not {type(size_hint).__name__}")
         opening = Opening(unauthenticated_ranges, two_passes, size_hint)
         operation, finished = (counted, lambda: None) if counted else self.counters.begin("object", location)
