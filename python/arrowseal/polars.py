@@ -9,8 +9,9 @@ writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
 Scans of Parquet, and reads of Parquet and IPC with `columns`, fetch only what they need. Otherwise objects are held in
 memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
 
-`scan_parquet` and `read_parquet` also take many objects: a prefix (`s3://lake/trips/`), a pattern with a `*`, a list,
-or with `dataset=True`; by keyword come `partition_filter`, `path_suffix` and the like, as in `arrowseal.arrow.dataset`.
+Scans and `read_parquet` also take many objects: a prefix (`s3://lake/trips/`), a pattern with a `*`, a list, or with
+`dataset=True`; by keyword come `path_suffix` and the like, for Parquet `partition_filter` too, as in
+`arrowseal.arrow.dataset`. Scans of CSV, JSON lines and IPC hold all of them, and take no columns from paths.
 `write_parquet` with `partition_by` or `dataset=True` writes many, and returns a `WrittenDataset`: see
 `arrowseal.arrow.write_dataset`.
 Files then hold the columns of `partition_by` too, as those of polars do. On reads paths say the values of such columns,
@@ -42,6 +43,7 @@ from arrowseal.extras import require
 from arrowseal.tables.dataset_faces import READ_KEYWORDS, reads_datasets, writes_datasets
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
+from arrowseal.tables.lazy_objects import OF_MANY, scans_objects
 from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns, reads_columns
 from arrowseal.tables.lazy_whole import LazyWhole
 from arrowseal.tables.parquet import ParquetFooter
@@ -177,26 +179,29 @@ def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFram
     return LazyParquet(table_object, arguments).frame()
 
 
+@reads_datasets(scans_objects(pl.scan_csv, TableFormat.CSV), OF_MANY)
 @scans(pl.scan_csv)
 def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_csv` of an encrypted object, which is fetched when the schema is needed or the frame collected.
-    Projection, filters and slices are polars' own.
+    Projection, filters and slices are polars' own; so is what comes of many objects, which are listed at once.
     """
     return LazyWhole(table_object, arguments, pl.scan_csv, TableFormat.CSV).frame()
 
 
+@reads_datasets(scans_objects(pl.scan_ndjson, TableFormat.JSON), OF_MANY)
 @scans(pl.scan_ndjson)
 def scan_ndjson(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_ndjson` of an encrypted object, which is fetched when the schema is needed or the frame collected.
-    Projection, filters and slices are polars' own.
+    Projection, filters and slices are polars' own; so is what comes of many objects, which are listed at once.
     """
     return LazyWhole(table_object, arguments, pl.scan_ndjson, TableFormat.JSON).frame()
 
 
+@reads_datasets(scans_objects(pl.scan_ipc, TableFormat.IPC), OF_MANY)
 @scans(pl.scan_ipc)
 def scan_ipc(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_ipc` of an encrypted object, which is fetched when the schema is needed or the frame collected.
-    Projection, filters and slices are polars' own.
+    Projection, filters and slices are polars' own; so is what comes of many objects, which are listed at once.
     """
     return LazyWhole(table_object, arguments, pl.scan_ipc, TableFormat.IPC).frame()
 

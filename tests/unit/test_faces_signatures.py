@@ -32,6 +32,9 @@ OF_DATASETS: dict[Any, set[str]] = {
     arrowseal.pandas.to_parquet: {"dataset", "mode", "max_rows_by_file", "use_threads"},
     arrowseal.polars.read_parquet: DATASETS,
     arrowseal.polars.scan_parquet: DATASETS,
+    arrowseal.polars.scan_csv: DATASETS - {"partition_filter", "use_threads"},
+    arrowseal.polars.scan_ipc: DATASETS - {"partition_filter", "use_threads"},
+    arrowseal.polars.scan_ndjson: DATASETS - {"partition_filter", "use_threads"},
     arrowseal.polars.write_parquet: {"dataset", "mode", "max_rows_by_file", "use_threads"},
 }
 
@@ -142,7 +145,7 @@ def test_a_wrong_option_of_arrow_is_a_type_error_before_any_request(name: str) -
 def test_anything_but_one_s3_object_is_refused_before_any_request(
     face: Any, place: dict[str, Any], error: type
 ) -> None:
-    if place.get("url") in (["s3://lake/a"], "s3://lake/dir/") and "partition_filter" in OF_DATASETS.get(face, ()):
+    if place.get("url") in (["s3://lake/a"], "s3://lake/dir/") and "path_suffix" in OF_DATASETS.get(face, ()):
         pytest.skip("which is a dataset")
     client = MemoryClient()
     keywords = dict(place)

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from arrowseal.tables.table_object import TableObject
 
 
-class _OpenedWhole(Opened):
-    def __init__(self, source: Ranges, scan: Callable[[bytes], pl.LazyFrame]) -> None:
-        content = bytes(source.read_at(0, source.size))
-        self.frame = scan(content)
-        super().__init__(source, self.frame.collect_schema())
+class OpenedWhole(Opened):
+    """A frame of polars over content that is here."""
+
+    def __init__(self, source: Ranges, frame: pl.LazyFrame) -> None:
+        self.frame = frame
+        super().__init__(source, frame.collect_schema())
 
     def close(self) -> None:
         del self.frame
@@ -44,9 +45,9 @@ class LazyWhole(LazyTable):
         self.table_format = table_format
         self.operation = scan.__name__
 
-    def open(self, source: Ranges) -> _OpenedWhole:
-        return _OpenedWhole(source, lambda content: self._scan(content, **self._arguments))
+    def open(self, source: Ranges) -> OpenedWhole:
+        return OpenedWhole(source, self._scan(bytes(source.read_at(0, source.size)), **self._arguments))
 
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
-        assert isinstance(opened, _OpenedWhole)  # noqa: S101 - by the method above
+        assert isinstance(opened, OpenedWhole)  # noqa: S101 - by the method above
         yield query.of(opened.frame)
