@@ -48,6 +48,7 @@ of what arrives.
 """
 WHOLE: Final = 0.75
 _MAGIC: Final = b"PAR1"
+_OPTIONS: Final = frozenset(inspect.signature(pq.ParquetFile).parameters)
 _OF_READ: Final = frozenset({"use_threads", "use_pandas_metadata"})
 # These say how the footer is to be read, or bring one: pyarrow then reads the whole file by itself.
 _OF_FOOTER: Final = frozenset(
@@ -367,8 +368,7 @@ def _names(schema: pa.Schema, paths: list[str]) -> list[str]:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    known = inspect.signature(pq.ParquetFile).parameters
     for name in options:
-        if name not in known:
+        if name not in _OPTIONS:
             message = f"ParquetFile() got an unexpected keyword argument {name!r}"
             raise TypeError(message)
