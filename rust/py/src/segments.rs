@@ -146,7 +146,9 @@ impl Survey {
             exception(Error::Incomplete)
         })?;
         let tag = message.tag.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let segments = message.opener.finish(&tag).and_then(|()| message.opener.into_segments(SEGMENT_BYTES));
+        let opener = message.opener;
+        // A million segments at the limit of the format.
+        let segments = py.detach(|| opener.finish(&tag).and_then(|()| opener.into_segments(SEGMENT_BYTES)));
         let opener = Arc::new(segments.map_err(exception)?);
         let id = message_id_of(self.suite_id, &self.message_id)?;
         Ok(SegmentOpener { opener, data_key: self.data_key.clone_ref(py), id })
