@@ -324,6 +324,31 @@ def test_categories_of_some_files_are_values_beside_those_of_others(
     assert whole["kind"].isna().tolist() == [missing for frame in frames for missing in frame["kind"].isna()]
 
 
+UUIDS = pa.array([b"0123456789abcdef"], pa.binary(16))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pa.array(["x"]), pa.array(["y"], pa.string_view())),
+        (pa.array(["x"], pa.large_string()), pa.array(["y"], pa.string_view())),
+        (pa.array([b"x"]), pa.array([b"y"], pa.binary_view())),
+        (pa.array([{"q": "x"}]), pa.array([{"q": "y"}], pa.struct({"q": pa.string_view()}))),
+        (UUIDS, UUIDS.cast(pa.uuid())),
+        (pa.array(["1"]), pa.array(["2"]).cast(pa.json_())),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_views_and_extensions_go_together_with_what_they_are_made_of_as_in_pandas(
+    lake: Lake, tmp_path: Path, one: pa.Array, other: pa.Array, swapped: bool
+) -> None:
+    for at, values in enumerate((other, one) if swapped else (one, other)):
+        pq.write_table(pa.table({"v": values}), tmp_path / f"{at}.parquet")
+    lake.seal(tmp_path, "k/")
+    pdt.assert_frame_equal(spd.read_parquet("s3://lake/k/"), pd.read_parquet(tmp_path))
+
+
 def test_categories_beside_other_values_do_not_go_together(lake: Lake) -> None:
     lake.put({f"k/{at}.parquet": frame_bytes(column) for at, column in enumerate((pd.Categorical(["x"]), [1]))})
     with pytest.raises(SchemaMismatchError, match="Field kind"):

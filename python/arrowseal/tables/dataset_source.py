@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, SchemaMismatchError
 from arrowseal.fork_lock import ForkLock
-from arrowseal.tables.arrow_files import no_rows
+from arrowseal.tables.arrow_files import no_rows, without_views
 from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_files import Files, Strict
 from arrowseal.tables.dataset_flow import in_order, threads_of
@@ -200,15 +200,26 @@ def _promoted(schemas: list[pa.Schema]) -> pa.Schema:
 
 
 def _decoded(schemas: list[pa.Schema]) -> list[pa.Schema]:
-    """The schemas with the values of dictionaries in place of those columns that are no such dictionaries elsewhere."""
-    forms: dict[str, set[bool | None]] = {}
+    """The schemas with the values of dictionaries in place of those columns that are no such dictionaries elsewhere,
+    without views in columns of other types elsewhere, and with extensions where the first file has them: pyarrow
+    promotes none of these.
+    """
+    found: dict[str, dict[pa.DataType, None]] = {}
     for column in chain.from_iterable(schemas):
         if not pa.types.is_null(column.type):
-            forms.setdefault(column.name, set()).add(_ordered(column.type))
+            found.setdefault(column.name, {})[column.type] = None
 
     def decoded(column: pa.Field) -> pa.Field:
-        differs = _ordered(column.type) is not None and len(forms[column.name]) > 1
-        return column.with_type(column.type.value_type) if differs else column
+        kinds = [*found.get(column.name, ())]
+        if len(kinds) < 2 or pa.types.is_null(column.type):
+            return column
+        if _ordered(column.type) is not None and len({_ordered(kind) for kind in kinds}) > 1:
+            column = column.with_type(column.type.value_type)
+        if isinstance(kinds[0], pa.BaseExtensionType) and column.type == kinds[0].storage_type:
+            column = column.with_type(kinds[0])
+        elif isinstance(column.type, pa.BaseExtensionType) and column.type != kinds[0]:
+            column = column.with_type(column.type.storage_type)
+        return without_views(pa.schema([column])).field(0)
 
     return [pa.schema(map(decoded, schema), schema.metadata) for schema in schemas]
 
