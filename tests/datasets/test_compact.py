@@ -264,6 +264,18 @@ def test_hidden_files_are_left_alone(lake: Lake, small_files: pa.Table) -> None:
     assert rows(lake).filter(pc.field("year") == 2013).num_rows == 100
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("log", ["_delta_log/0.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+def test_a_table_with_a_log_that_names_its_files_is_refused(
+    lake: Lake, small_files: pa.Table, log: str, dry_run: bool
+) -> None:
+    lake.put({f"t/{log}": b"{}"})
+    keys = lake.keys
+    with pytest.raises(ConfigurationError, match=r"table s3://lake/t has a log that names its files"):
+        compact("s3://lake/", dry_run=dry_run, client=lake.client)
+    assert lake.keys == keys
+
+
 def test_what_cannot_be_is_refused_before_any_object_is_touched(lake: Lake, small_files: pa.Table) -> None:
     with pytest.raises(ConfigurationError, match="target_bytes"):
         compact("s3://lake/t", target_bytes=0, client=lake.client)

@@ -209,6 +209,34 @@ def test_prefixes_patterns_and_lists(lake: Lake, source: Any, expected: list[str
     assert found.files == [f"s3://lake/{key}" for key in expected]
 
 
+LOGS = {
+    "Delta": "_delta_log/00000000000000000000.json",
+    "Hudi": ".hoodie/hoodie.properties",
+    "Iceberg": "metadata/00000-0a1b.metadata.json",
+}
+
+
+@pytest.mark.parametrize("source", ["s3://lake/t/**/*.parquet", "s3://lake/t/x/**/*.parquet", "s3://lake/"])
+@pytest.mark.parametrize("kind", LOGS)
+def test_files_of_a_table_with_a_log_are_read_with_a_warning_that_names_it(lake: Lake, kind: str, source: str) -> None:
+    lake.put(dict.fromkeys(("t/x/y=1/a.parquet", "t/x/y=2/b.parquet"), pq_bytes(pa.table({"n": [1]}))))
+    lake.put({f"t/x/{LOGS[kind]}": b"{}"})
+    with pytest.warns(RuntimeWarning, match=f"the {kind} table s3://lake/t/x has a log"):
+        found = sa.dataset(source, path_suffix=".parquet", client=lake.client)
+    assert found.to_table().to_pydict() == {"n": [1, 1], "y": [1, 2]}
+
+
+def test_files_of_a_table_with_a_log_that_are_named_are_read_as_they_are(
+    lake: Lake, recwarn: pytest.WarningsRecorder
+) -> None:
+    lake.put({"t/a.parquet": pq_bytes(pa.table({"n": [1]})), f"t/{LOGS['Delta']}": b"{}"})
+    lake.put({"t/not_delta_log/b.parquet": b"", "t/metadata/c.json": b"", "t/hoodie/d.parquet": b""})
+    assert sa.dataset(["s3://lake/t/a.parquet"], client=lake.client).to_table().num_rows == 1
+    lake.client.delete(f"s3://lake/t/{LOGS['Delta']}")
+    assert len(sa.dataset("s3://lake/t/", format="parquet", client=lake.client).files) == 4
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
 def test_a_file_that_is_named_twice_is_read_twice_as_by_pyarrow(lake: Lake, tmp_path: Path) -> None:
     write(pa.table({"n": [1, 2]}), tmp_path / "a.parquet")
     lake.seal(tmp_path, "t/")

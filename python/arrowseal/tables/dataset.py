@@ -169,7 +169,8 @@ def dataset(
     _operation: str = "dataset",
     **options: Any,
 ) -> EncryptedDataset:
-    """Tables in many objects, to be read as one. What the objects are is listed now, none of them is opened.
+    """Tables in many objects, to be read as one. What the objects are is listed now, none of them is opened. Logs of
+    Delta, Hudi and Iceberg tables are not read, but warned of: files that no longer count are among those listed.
 
     Args:
         source: a prefix (`s3://lake/trips/`), a pattern (`s3://lake/trips/**/*.parquet`; `*`, `?` and `[...]` stay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,10 @@ HIDDEN: Final = ("_", ".")
 _BESIDE: Final = ".instruction"
 """Objects that hold the encryption metadata of others."""
 _SPECIAL: Final = re.compile(r"[*?\[]")
+_LOGS: Final = re.compile(
+    r"(?:^|/)(?:(?P<Delta>_delta_log)/|(?P<Hudi>\.hoodie)/|metadata/(?P<Iceberg>[^/]+\.metadata\.json)$)"
+)
+"""What says that a table is no more than some of the files that lie there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,15 @@ def _several(texts: str | Sequence[str]) -> tuple[str, ...]:
     return (texts,) if isinstance(texts, str) else tuple(texts)
 
 
+def table_with_log(locations: Iterable[ObjectLocation]) -> str | None:
+    """The first Delta, Hudi or Iceberg table whose log is among these, for messages."""
+    for location in locations:
+        log = _LOGS.search(location.key)
+        if log is not None:
+            return f"the {log.lastgroup} table {ObjectLocation(location.bucket, location.key[: log.start()])}"
+    return None
+
+
 def find(
     client: Client, source: Url | Sequence[Url], base_dir: str | None = None, selection: Selection | None = None
 ) -> tuple[list[Found], str]:
@@ -97,7 +111,8 @@ def find(
     before the first special character of a pattern, and at the bucket in a list; `base_dir` says otherwise. What a list
     names twice is there twice; what several of its prefixes and patterns find is there once.
 
-    Raises `ObjectNotFoundError` if there are none, `LocationError` for what is no location.
+    Raises `ObjectNotFoundError` if there are none, `LocationError` for what is no location. Warns where the log of a
+    Delta, Hudi or Iceberg table comes up: which of its files count is not asked.
     """
     chosen = selection or Selection()
     if isinstance(source, Sequence) and not isinstance(source, str):
@@ -162,8 +177,22 @@ def _itself(client: Client, location: ObjectLocation) -> list[Found]:
 
 
 def _under(client: Client, prefix: ObjectLocation, selection: Selection) -> list[Found]:
-    listed = ((entry, entry.location.key[len(prefix.key) :]) for entry in client.list(prefix))
+    listed = ((entry, entry.location.key[len(prefix.key) :]) for entry in _listed(client, prefix))
     return [_found(entry, path) for entry, path in listed if selection.takes(path, entry)]
+
+
+def _listed(client: Client, prefix: ObjectLocation) -> Iterable[ListedObject]:
+    """What is there, with a warning where not all of it counts: no listing tells files that were deleted there."""
+    listed = [*client.list(prefix)]
+    table = table_with_log(entry.location for entry in listed)
+    if table is not None:
+        warnings.warn(
+            f"{prefix}: {table} has a log that says which files count, and it is not read: rows that were deleted or "
+            "replaced there come along. Give a list of the files that count",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return listed
 
 
 def _of_pattern(client: Client, location: ObjectLocation, selection: Selection) -> list[Found]:
@@ -175,7 +204,7 @@ def _of_pattern(client: Client, location: ObjectLocation, selection: Selection) 
     except re.error as error:
         message = f"{location} is no pattern ({error}): give an ObjectLocation for an object of that name"
         raise LocationError(message) from None
-    listed: Iterable[ListedObject] = client.list(ObjectLocation(location.bucket, literal))
+    listed = _listed(client, ObjectLocation(location.bucket, literal))
     return [
         _found(entry, path)
         for entry in listed
