@@ -9,7 +9,13 @@ import pytest
 from broken_bodies import Fault
 from fault_rules import always, on
 
-from arrowseal.exceptions import KmsUnavailableError, ObjectNotFoundError, StoreUnavailableError, TransferError
+from arrowseal.exceptions import (
+    KmsUnavailableError,
+    ObjectNotFoundError,
+    StoreUnansweredError,
+    StoreUnavailableError,
+    TransferError,
+)
 
 if TYPE_CHECKING:
     from broken_servers import BrokenServers
@@ -66,7 +72,7 @@ def test_a_listing_that_breaks_off_is_asked_for_again_and_never_an_empty_one(
 
 def test_listings_that_all_break_off_are_an_error(servers: BrokenServers, client: Client) -> None:
     servers.s3.rule = always("ListObjectsV2", Fault("truncate", 0))
-    with pytest.raises(TransferError, match="broke off"):
+    with pytest.raises((TransferError, StoreUnansweredError), match="broke off"):  # by the version of botocore
         client.list("s3://bucket")
 
 

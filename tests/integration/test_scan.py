@@ -50,7 +50,7 @@ CONSUMERS: dict[str, Callable[[Any], Any]] = {
     "reader": lambda scan: pa.RecordBatchReader.from_stream(scan).read_all(),
     "polars": pl.DataFrame,
     "polars lazy": lambda scan: pl.scan_arrow_c_stream(scan).select("n", "x").collect(),
-    "pandas": pd.DataFrame.from_arrow,
+    "pandas": getattr(pd.DataFrame, "from_arrow", lambda scan: pa.table(scan).to_pandas()),  # of pandas 3
     "duckdb": by_duckdb,
 }
 

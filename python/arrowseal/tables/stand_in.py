@@ -251,8 +251,9 @@ class _StandIn:
         except TypeError as error:
             wrong = TypeError(f"{self.name}() {error}")
         else:
-            self._check(arguments)
-            return arguments.pop(self.where, None), self._flat(arguments), own
+            where, flat = arguments.pop(self.where, None), self._flat(arguments)
+            self._check(flat)
+            return where, flat, own
         raise wrong
 
     def dress(self, face: Callable[..., Table]) -> Callable[..., Table]:
@@ -281,7 +282,8 @@ class _StandIn:
             value = arguments.get(name)
             if value is None or value is False:
                 continue
-            default = self.library.parameters[name].default
+            known = self.library.parameters.get(name)  # not if it is among those that the library passes on
+            default = None if known is None else known.default
             if value is not default and not (isinstance(value, str) and value == default):
                 raise ConfigurationError(f"{self.name}() takes no {name}= here: {reason}")
 
