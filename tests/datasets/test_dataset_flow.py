@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import threading
 import time
 from contextvars import ContextVar, copy_context
@@ -15,7 +17,7 @@ import pytest
 import arrowseal.aio as sealed
 import arrowseal.arrow as sa
 from arrowseal.cancellation import CancelledWork, cancellation
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, TransferError
 from arrowseal.tables.dataset_flow import in_order, threads_of
 from arrowseal.tables.dataset_lanes import Lane, Lanes
 from lake import Lake, pq_bytes
@@ -168,6 +170,33 @@ def test_who_waits_for_rows_when_the_work_is_called_off_gets_an_error_not_an_end
     rows.gi_frame.f_locals["at_exit"]()  # as the end of the interpreter calls it, from another thread
     taker.join(5)
     assert came == [0, CancelledWork]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_in_a_forked_child_rows_on_their_way_are_an_error_and_the_parent_gets_them_all() -> None:
+    go = threading.Event()
+
+    def run(task: int) -> Iterator[Rows]:
+        if task:
+            go.wait(10)
+        yield Rows(task)
+
+    rows: Any = ordered(range(6), run, threads=2)
+    assert next(rows).name == 0
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(10)
+        failed = 1
+        try:
+            next(rows)
+        except TransferError:
+            failed = 0
+        finally:
+            os._exit(failed)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    go.set()
+    assert [row.name for row in rows] == [1, 2, 3, 4, 5]
 
 
 def test_tasks_see_the_context_they_were_given() -> None:

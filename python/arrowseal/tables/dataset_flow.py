@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import weakref
@@ -10,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from arrowseal.cancellation import Cancellation, cancellation, cancelled_by
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,7 +69,8 @@ def in_order(
 
     A task begins, and its rows wait, within `bytes_ahead`; the first one that is not taken yet may exceed them. Each
     runs in a copy of `context`. What a task raises comes out in its place, and nothing behind it begins any more.
-    Closing the iterator calls off what is at work.
+    Closing the iterator calls off what is at work. Raises `TransferError` in a forked child, where none of the tasks
+    goes on.
     """
     if threads == 1:
         for task in tasks:
@@ -135,6 +137,7 @@ class _State(Generic[Task, Rows]):
         """The task whose rows are taken."""
         self._held = 0
         self._stopped = False
+        self._process = os.getpid()
 
     def work(self) -> None:
         """One thread: a task after the other."""
@@ -192,6 +195,8 @@ class _State(Generic[Task, Rows]):
 
     def take(self) -> list[Rows]:
         """The next rows, several that are small; none after the last. Raises what the task raised whose turn it is."""
+        if self._forked():
+            raise TransferError("these rows were on their way before the process was forked: read them anew there")
         with self._lock:
             while self._taken < len(self._tasks):
                 if self._stopped:
@@ -229,6 +234,8 @@ class _State(Generic[Task, Rows]):
         """Call off what is at work, and wait for it as long as that does no harm: who calls may be the garbage
         collector, or the interpreter that ends.
         """
+        if self._forked():
+            return  # the connections are those of the parent too, and the lock may be held by a thread that is not here
         self._cancel.cancel()
         if threading.current_thread() in self.threads:  # the collector, perhaps under the lock, or as it begins to wait
             threading.Thread(target=self.stop, daemon=True, name="arrowseal-dataset").start()
@@ -241,6 +248,9 @@ class _State(Generic[Task, Rows]):
         for thread in self.threads:
             with contextlib.suppress(RuntimeError):  # the caller's own, or not started yet
                 thread.join(max(0.0, until - time.monotonic()))
+
+    def _forked(self) -> bool:
+        return os.getpid() != self._process
 
     def _size(self, at: int) -> int:
         size: Any = self._size_of(self._tasks[at])
