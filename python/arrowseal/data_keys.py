@@ -49,6 +49,20 @@ class DataKeyCache:
             )
 
 
+def failed_for(error: Exception, asked_for: object, wanted_by: object) -> Exception:
+    """What a call raised that was made for one object, for another one that shares it: a copy where there is one, so
+    that tracebacks stay apart, and an error of ours says which object it is for.
+    """
+    try:
+        own = copy.copy(error)
+    except Exception:  # of somebody else's class, which is made in another way
+        return error
+    named = f"{asked_for}: "
+    if isinstance(own, ArrowSealError) and str(own).startswith(named):
+        own.args = (f"{wanted_by}: {str(own).removeprefix(named)}", *own.args[1:])
+    return own
+
+
 class _Flight(Generic[Value]):
     """A call that one thread makes and others wait for; `subject` is the object that it is made for."""
 
@@ -59,19 +73,8 @@ class _Flight(Generic[Value]):
         self.error: Exception | None = None
 
     def failed(self, subject: object) -> Exception | None:
-        """What the call raised, for one more thread: a copy where there is one, so that tracebacks stay apart, and an
-        error of ours says which object that thread wants.
-        """
-        if self.error is None:
-            return None
-        try:
-            error = copy.copy(self.error)
-        except Exception:  # of somebody else's class, which is made in another way
-            return self.error
-        named = f"{self._subject}: "
-        if isinstance(error, ArrowSealError) and str(error).startswith(named):
-            error.args = (f"{subject}: {str(error).removeprefix(named)}", *error.args[1:])
-        return error
+        """What the call raised, for one more thread."""
+        return None if self.error is None else failed_for(self.error, self._subject, subject)
 
 
 class UnwrappedKeys(Generic[Value]):

@@ -123,6 +123,21 @@ def test_one_kms_call_serves_all_objects_that_share_a_data_key(lake: Lake, new_k
     assert lake.kms_calls("Decrypt") == 1, "they share one under the new key as well"
 
 
+def test_objects_that_share_a_data_key_that_is_refused_are_each_refused_by_their_own_names(
+    lake: Lake, new_key: str
+) -> None:
+    with lake.client.data_key_reuse():
+        lake.put({f"shared/{number}": b"x" for number in range(5)})
+    lake.forget()
+    lake.kms.engine.find(lake.key_arn).state = "Disabled"
+    try:
+        report = rewrap("s3://lake/", to_key=new_key, client=lake.make_client())
+    finally:
+        lake.kms.engine.find(lake.key_arn).state = "Enabled"
+    assert lake.kms_calls("ReEncrypt") == 2, "one by each key, for all of them"
+    assert [row.reason.partition(": ")[0] for row in report.results] == [str(row.location) for row in report.results]
+
+
 def test_the_context_is_the_same_on_both_sides_and_is_compared_before_kms_is_asked(lake: Lake, new_key: str) -> None:
     lake.client.put(URL, b"x", encryption_context={"team": "weather"})
     lake.forget()

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from arrowseal.data_keys import failed_for
 from arrowseal.encryption import check_key_id
 from arrowseal.exceptions import (
     ArrowSealError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from arrowseal.counters import Operation
     from arrowseal.keyring import Keyring
     from arrowseal.keyrings import Keyrings
+    from arrowseal.location import ObjectLocation
     from arrowseal.metadata import EncryptedMetadata
     from arrowseal.reading import ReadRequest
 
@@ -67,7 +69,8 @@ class RewrappedKeys:
         self._keyrings = keyrings
         self._to_key = to_key
         self._operation = operation
-        self._flights: OrderedDict[tuple[Any, ...], Future[Rewrapped]] = OrderedDict()
+        self._flights: OrderedDict[tuple[Any, ...], tuple[ObjectLocation, Future[Rewrapped]]] = OrderedDict()
+        """Each with the object that it began for."""
         self._arn: str | None = None
         self._lock = threading.Lock()
 
@@ -91,18 +94,20 @@ class RewrappedKeys:
         told = encrypted.format, encrypted.content_algorithm, encrypted.wrap, encrypted.encrypted_data_key
         key = (*told, frozenset(encrypted.context.items()))
         with self._lock:
-            flight, ours = self._flights.get(key), False
-            if flight is None:
-                flight, ours = Future(), True
-                self._flights[key] = flight
-                while len(self._flights) > _REMEMBERED:
-                    self._flights.popitem(last=False)
-        if ours:
+            began = key not in self._flights
+            first, flight = self._flights.setdefault(key, (request.location, Future()))
+            while len(self._flights) > _REMEMBERED:
+                self._flights.popitem(last=False)
+        if began:
             try:
                 flight.set_result(self._wrapped(encrypted, request))
             except BaseException as error:
                 flight.set_exception(error)
-        return flight.result()
+                raise
+        try:
+            return flight.result()
+        except Exception as error:
+            raise failed_for(error, first, request.location) from None
 
     def _wrapped(self, encrypted: EncryptedMetadata, request: ReadRequest) -> Rewrapped:
         if isinstance(self._to_key, str) and encrypted.wrap in KMS_WRAPS:
