@@ -197,6 +197,9 @@ class _Ahead:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="arrowseal-ahead")
         try:
             self._next = begin, [self._pool.submit(copy_context().run, self._source.read_at, begin, self._step)]
+        except RuntimeError:  # no thread is to be had: what comes next is read when it is asked for
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
         except BaseException:
             self.close()  # interrupted while it starts its thread, a pool ends that only when it is shut down
             raise

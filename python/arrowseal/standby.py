@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
     from types import TracebackType
 
 Asked = ParamSpec("Asked")
@@ -73,35 +72,37 @@ class _Process:
 os.register_at_fork(after_in_child=_Process.forked)
 
 
-class _Call(Generic[Result]):
-    """A call on its way to a thread: who is interrupted while it is handed over has no future of it."""
+class Call(Generic[Result]):
+    """A call on its way to a thread, with a future of its own: who is interrupted while it is handed over, or finds
+    that there is no thread to be had, has none of the pool.
+    """
 
-    def __init__(self, call: Callable[[], Result]) -> None:
-        self._pending = deque([call])  # whoever takes it decides
-        self._ended = threading.Event()
+    def __init__(self, future: Future[Result], call: Callable[[], Result]) -> None:
+        self._pending = deque([(future, call)])  # whoever takes it does it
 
-    def __call__(self) -> Result:
+    def __call__(self) -> None:
         try:
-            call = self._pending.pop()
+            future, call = self._pending.pop()
         except IndexError:
-            raise CancelledError from None
+            return
         try:
-            return call()
+            if future.set_running_or_notify_cancel():
+                future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+            if not isinstance(error, Exception):  # Ctrl-C, where the caller does it
+                raise
         finally:
-            self._ended.set()
-
-    def withdraw(self) -> None:
-        """Leave it out; wait for its end if it has begun."""
-        try:
-            self._pending.pop()
-        except IndexError:
-            self._ended.wait()
+            del future, call  # which the error would hold, and they it
 
 
 class Threads:
     """So many threads for a block: of those that stand by, or under a `name` its own. At its end all that was submitted
     has ended, also what an interrupt came upon as it was handed over; what had not begun when the block raised is left
     out.
+
+    Where no more threads are to be had, for there are as many as the process may have or the interpreter is ending, who
+    submits a call does it himself.
     """
 
     def __init__(self, count: int, name: str | None = None) -> None:
@@ -109,7 +110,8 @@ class Threads:
         self._name = name
         self._futures: set[Future[object]] = set()
         """Those that have not ended."""
-        self._handed_over: set[_Call[object]] = set()
+        self._handed_over: set[Future[object]] = set()
+        """Those that nobody may ever do."""
         self._mark: Final = object()
 
     def submit(
@@ -118,17 +120,20 @@ class Threads:
         """The future of a call in a copy of the present context."""
         context = copy_context()
         context.run(_WORKS_FOR.set, _WORKS_FOR.get() | {self._mark})
-        alone = _Call(partial(call, *arguments, **keywords))
-        self._handed_over.add(alone)  # type: ignore[arg-type]
+        future: Future[Result] = Future()
+        alone = Call(future, partial(call, *arguments, **keywords))
+        self._handed_over.add(future)  # type: ignore[arg-type]
+        future.add_done_callback(self._futures.discard)
+        self._futures.add(future)  # type: ignore[arg-type]
         try:
-            future = self._pool.submit(context.run, alone)
+            self._pool.submit(context.run, alone)
+        except RuntimeError:  # of the thread that was to be started: the pool is as it was
+            context.copy().run(alone)  # a thread that there is may have it already, and be in the context
         except BaseException:
             if self._standby is not None:
                 self._standby.retire()
             raise
-        self._futures.add(future)  # type: ignore[arg-type]
-        self._handed_over.discard(alone)
-        future.add_done_callback(self._futures.discard)
+        self._handed_over.discard(future)
         return future
 
     @property
@@ -158,14 +163,17 @@ class Threads:
         if self._mark in _WORKS_FOR.get():
             # The garbage collector ends the generator that the block is in, and runs on one of its own threads, which
             # would wait for itself.
-            threading.Thread(target=self._end, name=self._name or _NAME, daemon=True).start()
+            try:
+                threading.Thread(target=self._end, name=self._name or _NAME, daemon=True).start()
+            except RuntimeError:  # none is to be had: what is under way ends by itself
+                self._leave()
         else:
             self._end()
 
     def _end(self) -> None:
         try:
-            for call in self._handed_over:
-                call.withdraw()
+            for future in self._handed_over:
+                future.cancel()
             wait(list(self._futures))
         finally:
             self._handed_over.clear()
@@ -174,3 +182,10 @@ class Threads:
                 self._pool.shutdown()
             else:
                 self._standby.give(self._count)
+
+    def _leave(self) -> None:
+        if self._standby is None:
+            self._pool.shutdown(wait=False)
+        else:
+            self._standby.retire()
+            self._standby.give(self._count)

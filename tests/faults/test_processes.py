@@ -335,3 +335,81 @@ def test_a_writer_that_is_dropped_when_no_more_threads_are_to_be_had_is_aborted_
     finished(run(code))
     assert not servers.s3.server.objects
     assert not servers.s3.server.open_uploads
+
+
+def test_where_no_more_threads_are_to_be_had_all_goes_on_with_those_that_there_are(
+    servers: BrokenServers, run: Run
+) -> None:
+    servers.client().put("s3://bucket/large", bytes(LARGE))
+    code = """
+        import asyncio, threading
+        import pandas as pd, polars as pl, pyarrow as pa
+        import arrowseal.aio, arrowseal.fs
+
+        content, columns = bytes(11 * 2**20), {"a": list(range(200)), "b": [str(n) * 9 for n in range(200)]}
+        started, start, most = [], threading.Thread.start, int(os.environ["MOST"])
+
+        def refused(thread):
+            ours = thread.name.startswith("arrowseal")  # polars' own are its affair
+            if ours and len(started) >= most:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+            started.extend([thread] * ours)
+
+        def all_faces():
+            assert client.get("s3://bucket/large") == content
+            assert client.object("s3://bucket/large").read_ranges([(at, 9) for at in range(0, 2**23, 2**20)])
+            with client.open("s3://bucket/large", "rb") as file:
+                assert b"".join(iter(lambda: bytes(file.read(300_000)), b"")) == content
+            client.put("s3://bucket/new", content)
+            with client.open("s3://bucket/written", "wb") as file:
+                file.write(content)
+                file.commit()
+            assert client.get("s3://bucket/written") == content
+            for ending in ("parquet", "arrow", "csv", "orc"):
+                url = f"s3://bucket/t.{ending}"
+                arrowseal.arrow.write_table(pa.table(columns), url, client=client)
+                assert arrowseal.arrow.read_table(url, columns=["a"], client=client)["a"].to_pylist() == columns["a"]
+            arrowseal.arrow.write_dataset(
+                pa.table(columns | {"p": [n % 3 for n in range(200)]}), "s3://bucket/d/", partitioning=["p"],
+                client=client, mode="overwrite",
+            )
+            found = arrowseal.arrow.dataset("s3://bucket/d/", client=client).to_table()
+            assert sorted(found["a"].to_pylist()) == columns["a"]
+            assert arrowseal.polars.scan_parquet("s3://bucket/l.parquet", client=client).collect().height == 200
+            assert len(arrowseal.pandas.read_parquet("s3://bucket/l.parquet", client=client)) == 200
+            assert len(client.list("s3://bucket/", encryption=True)) > 5
+
+        arrowseal.polars.write_parquet(pl.DataFrame(columns), "s3://bucket/l.parquet", client=client)
+        threading.Thread.start = refused
+        all_faces()
+        awaited = arrowseal.aio.AsyncClient(client).get("s3://bucket/new")
+        try:
+            print(len(asyncio.run(awaited)))
+        except arrowseal.exceptions.UnavailableError as error:
+            print(error)
+    """
+    for most in (0, 3):
+        assert "no thread is to be had" in finished(run(code, MOST=str(most)))
+    assert not servers.s3.server.open_uploads
+
+
+def test_what_runs_as_the_interpreter_ends_reads_and_writes_as_ever(servers: BrokenServers, run: Run) -> None:
+    code = """
+        import atexit
+
+        content = bytes(11 * 2**20)
+
+        def last():
+            client.put("s3://bucket/o", content)
+            with client.open("s3://bucket/written", "wb") as file:
+                file.write(content)
+                file.commit()
+            assert client.get("s3://bucket/o") == content
+            with client.open("s3://bucket/o", "rb") as file:
+                assert b"".join(iter(lambda: bytes(file.read(300_000)), b"")) == content
+            print("all of it")
+
+        atexit.register(last)
+    """
+    assert finished(run(code)) == "all of it\n"

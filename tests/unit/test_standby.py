@@ -135,6 +135,43 @@ def test_a_block_that_ends_on_one_of_its_own_threads_gives_them_back() -> None:
     assert len(who_stay(on_all_of(2))) == 2
 
 
+@pytest.mark.parametrize("name", [None, "its-own"])
+def test_such_a_block_goes_back_also_where_no_thread_is_to_be_had(
+    monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    def block() -> Generator[Threads]:
+        with Threads(STANDING_BY, name) as beside:
+            yield beside
+
+    def close() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        held.close()
+
+    monkeypatch.setattr("arrowseal.standby._Process.standby", _Standby())
+    held = block()
+    next(held).submit(close).result(10)
+    monkeypatch.undo()
+    assert len(who_stay(on_all_of(2))) == 2
+
+
+def test_who_is_given_no_thread_does_it_alone_and_ctrl_c_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arrowseal.standby._Process.standby", _Standby())
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with Threads(2) as beside:
+        assert beside.submit(threading.get_ident).result(10) == threading.get_ident()
+        with pytest.raises(ZeroDivisionError):
+            beside.submit(lambda: 1 // 0).result(10)
+    with pytest.raises(KeyboardInterrupt), Threads(2) as beside:
+        beside.submit(interrupted)
+
+
+def refused(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_has_threads_of_its_own() -> None:
     with Threads(STANDING_BY) as beside:  # all taken while it is forked

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import functools
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from arrowseal.cancellation import Cancellation, cancelled_by
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, UnavailableError
 from arrowseal.fork_lock import ForkLock
+from arrowseal.standby import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -39,6 +41,7 @@ class Threads:
         self._concurrency = concurrency
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
+        self._has_threads = False
         self._lock = ForkLock()
 
     async def run(
@@ -50,7 +53,9 @@ class Threads:
         """
         cancel = Cancellation()
         try:
-            task = self._submitted(copy_context().run, _call, cancel, functools.partial(function, *args, **kwargs))
+            task = self._submitted(
+                functools.partial(copy_context().run, _call, cancel, functools.partial(function, *args, **kwargs))
+            )
         except BaseException:
             cancel.cancel()
             raise
@@ -69,18 +74,29 @@ class Threads:
         if pool is not None:
             pool.shutdown(wait=False)
 
-    def _submitted(self, *call: Any) -> Future[Any]:
+    def _submitted(self, call: Callable[[], Result]) -> Future[Result]:
+        future: Future[Result] = Future()
         with self._lock:  # or another loop's `close` comes before the call, which the pool then does not take
             if self._pool is None or self._process != os.getpid():
                 self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="arrowseal-aio")
                 self._process = os.getpid()
+                self._has_threads = False
             try:
-                return self._pool.submit(*call)
+                self._pool.submit(Call(future, call))
+                self._has_threads = True
+            except RuntimeError:
+                # Of a thread that was to be started: it waits for those that there are, unless the interpreter ends.
+                if not self._has_threads or not threading.main_thread().is_alive():
+                    raise UnavailableError(
+                        "no thread is to be had for an awaited call: there are as many as a process may have (`ulimit "
+                        "-u`, the limit of its container), or it is ending. The same call without `await` needs none"
+                    ) from None
             except BaseException:
                 # Interrupted while it starts a thread, a pool does not know that one: shut down, it ends it too.
                 self._pool.shutdown(wait=False)
                 self._pool = None
                 raise
+        return future
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Threads, (self._concurrency,)

@@ -85,7 +85,15 @@ def in_order(
             work = context.copy().run
             thread = threading.Thread(target=work, args=(state.work,), daemon=True, name="arrowseal-dataset")
             state.threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # there are as many as the process may have, or it is ending: those do that there are
+                state.threads.remove(thread)
+                break
+        if not state.threads:
+            for task in tasks:
+                yield from _within(context.copy(), run, task)
+            return
         while rows := state.take():
             yield from rows
     finally:

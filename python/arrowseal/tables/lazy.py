@@ -8,7 +8,6 @@ for each kind of format.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
 from functools import partial
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 from arrowseal.exceptions import ObjectChangedError
 from arrowseal.extras import require
 from arrowseal.fork_lock import ForkLock
+from arrowseal.standby import Threads
 from arrowseal.tables.polars_frames import by_name, has_patterns, rows_alone
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
@@ -323,7 +323,7 @@ def _apart(frames: Frames) -> Frames:
         return next(frames, None)
 
     context = copy_context()
-    with ThreadPoolExecutor(1, thread_name_prefix="arrowseal-lazy") as pool, closing(frames):
+    with Threads(1, "arrowseal-lazy") as pool, closing(frames):
         while (frame := pool.submit(context.run, following).result()) is not None:
             yield frame
 
