@@ -27,7 +27,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.fork_lock import ForkLock
 from arrowseal.materials import KEY_ARN
-from arrowseal.no_connection import no_connection
+from arrowseal.no_connection import no_connection, no_files
 from arrowseal.retries import call_kms
 from arrowseal.server_clock import clock_skew, seconds_ahead
 from arrowseal.wirelog import withheld
@@ -221,7 +221,9 @@ def _translated(error: Exception, subject: str, action: str) -> ArrowSealError |
     if isinstance(error, ClientError):
         return _translate(error, subject, action)
     if isinstance(error, BotoCoreError):
-        return KmsUnavailableError(f"{subject}: KMS cannot be reached ({type(error).__name__}): {error}")
+        return KmsUnavailableError(
+            f"{subject}: KMS cannot be reached ({type(error).__name__}): {error}{no_files(error)}"
+        )
     if isinstance(error, (KeyError, ResponseParserError)) or _of_an_answer(error):
         # What is left of an answer that broke off is no JSON, or for botocore one without content. One that was
         # damaged, or compressed on its way, is no base64 or no text.

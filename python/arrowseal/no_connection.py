@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import ssl
 from typing import TYPE_CHECKING, Any, Final
@@ -69,6 +71,17 @@ def not_again(caught_exception: BaseException | None = None, **_: Any) -> None:
     """A handler of botocore's `needs-retry`: ends its attempts to connect where no connection can be."""
     if caught_exception is not None and no_connection(caught_exception):
         raise caught_exception
+
+
+def no_files(error: BaseException | None) -> str:
+    """What helps where a connection did not come about since no more files may be open, as the end of a message."""
+    told = any(too_many_files(str(one)) for one in within(error))
+    return ". There are as many files open as may be (`ulimit -n`): close some, or allow more of them" if told else ""
+
+
+def too_many_files(text: str) -> bool:
+    """Whether it says that a file or a socket could not be opened since too many are."""
+    return any(os.strerror(code) in text for code in (errno.EMFILE, errno.ENFILE))
 
 
 def within(error: BaseException | None) -> Iterator[BaseException]:

@@ -22,7 +22,7 @@ from arrowseal.exceptions import (
     StoreUnansweredError,
 )
 from arrowseal.location import ObjectLocation
-from arrowseal.no_connection import no_connection, within
+from arrowseal.no_connection import no_connection, no_files, within
 from arrowseal.s3_errors import RangeError, store_error
 from arrowseal.store import COPY_LIMIT, NOTHING, Body, ListedObject, StoredObject, StoredRange, WrittenObject
 from arrowseal.store_boto3_attributes import HEADERS, Boto3Attributes, stored_object
@@ -241,7 +241,9 @@ class Boto3Store(Boto3Attributes):
         if isinstance(error, BotoCoreError):
             if problem := no_connection(error):
                 return StoreError(f"{location}: {action} failed: {problem}")
-            return StoreUnansweredError(f"{location}: {action} failed ({type(error).__name__}): {error}")
+            return StoreUnansweredError(
+                f"{location}: {action} failed ({type(error).__name__}): {error}{no_files(error)}"
+            )
         of_answer = isinstance(error, (ValueError, LookupError)) and _of_an_answer(error)
         if of_answer or isinstance(error, (HTTPError, ResponseParserError)):
             # Where an answer that refuses breaks off itself, a date in one is none, or its XML is of an encoding that

@@ -24,6 +24,7 @@ from arrowseal.etags import etag_of
 from arrowseal.exceptions import StoreUnansweredError, TransferError
 from arrowseal.fork_lock import ForkLock
 from arrowseal.metadata import RESERVED_NAMES
+from arrowseal.no_connection import too_many_files
 from arrowseal.s3_errors import PASSING_STATUSES, store_error
 from arrowseal.store import Body, StoredObject, in_lower_case
 from arrowseal.store_lean import LeanStore
@@ -66,7 +67,7 @@ _NOT_BOTO3S: Final = {"AWS_PROXY_URL", "AWS_DEFAULT_HEADERS", "AWS_SERVER_SIDE_E
 
 class _Runtime:
     """The threads that run obstore, started once a process. A forked child has not inherited them, and would wait for
-    them for ever: it goes on with boto3.
+    them for ever: it goes on with boto3. So does a process that may have no more threads or files.
     """
 
     lost = False
@@ -124,7 +125,7 @@ class ObstoreStore(LeanStore):
         """What obstore store for the bucket; None if boto3 has to carry the request."""
         endpoints = self._endpoints()
         endpoint = endpoints.of(location.bucket)
-        if endpoint is None or _Runtime.lost or not _carries(location.key):
+        if endpoint is None or _Runtime.lost or not _carries(location.key) or not _importable():
             return None
         made = self._stores.get(location.bucket)
         if made is None or made[0] is not endpoint:  # learnt anew, with the credentials of then
@@ -159,6 +160,11 @@ class ObstoreStore(LeanStore):
         except failures as error:
             if _refused(location, str(error)):
                 self._stores[location.bucket] = self._stores[location.bucket][0], None
+            return None
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # which is no `Exception`, and has no name to import
+                raise
+            _Runtime.lost = True
             return None
         return _stored_object(location, result), ObstoreBody(location, result)
 
@@ -212,9 +218,18 @@ class _Neighbours:
 def _obstore() -> tuple[Any, tuple[type[Exception], ...]]:
     """What gets an object, and what its failures are; imported when the first one is asked for."""
     import obstore
+    import obstore.store
     from obstore.exceptions import BaseError
 
     return obstore.get, (BaseError, OSError)
+
+
+def _importable() -> bool:
+    try:
+        _obstore()
+    except (ImportError, OSError):  # for now: there are as many files open as may be
+        return False
+    return True
 
 
 def _places(location: ObjectLocation) -> Iterator[tuple[str, str]]:
@@ -313,7 +328,7 @@ def _refused(location: ObjectLocation, text: str) -> bool:
     refusal = _REFUSAL.search(text)
     if refusal is None:
         stricter = _STRICTER.search(source)
-        if "HTTP error" in text and stricter is None:
+        if "HTTP error" in text and stricter is None and not too_many_files(source):
             raise StoreUnansweredError(f"{location}: GetObject failed: no answer, or a broken one") from None
         return stricter is not None and stricter[1] is not None
     status = int(refusal[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from children import finished
 
 from arrowseal import PLAIN
@@ -413,3 +414,43 @@ def test_what_runs_as_the_interpreter_ends_reads_and_writes_as_ever(servers: Bro
         atexit.register(last)
     """
     assert finished(run(code)) == "all of it\n"
+
+
+@pytest.mark.parametrize("imported", [False, True])
+def test_where_no_more_files_may_be_open_all_goes_on_over_the_connections_that_there_are_or_says_so(
+    servers: BrokenServers, run: Run, *, imported: bool
+) -> None:
+    servers.client().put("s3://bucket/large", bytes(LARGE))
+    code = """
+        import resource
+
+        def told(client, room):
+            most = max(map(int, os.listdir("/proc/self/fd"))) + room
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, 4096))
+            try:
+                found = client.object("s3://bucket/large").read_ranges([(at, 9) for at in range(0, 2**23, 2**20)])
+                assert [bytes(each) for each in found] == [bytes(9)] * 8
+                client.put("s3://bucket/new", bytes(11 * 2**20))
+            except ArrowSealError as error:
+                print(error)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+
+        client.get("s3://bucket/large"), client.put("s3://bucket/new", b"")  # all else is imported
+        if os.environ["IMPORTED"]:
+            import obstore.store  # of which only the threads have to be started
+        for lane in ("obstore", "boto3"):
+            for room in range(6):
+                client = client.replace(lane=lane)
+                client.get("s3://bucket/large")
+                told(client, room)
+        client = client.replace(lane="boto3")
+        client._connections.s3(), client._connections.kms()  # which have no connection yet
+        told(client, 0)
+    """
+    lines = finished(run(code, IMPORTED="1" * imported)).splitlines()
+    assert lines
+    for line in lines:
+        assert line.startswith("s3://bucket/"), line
+        assert "as many files open as may be (`ulimit -n`)" in line
+    assert not servers.s3.server.open_uploads
