@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from arrowseal.boto3_bodies import Boto3Body, PayloadBody
 from arrowseal.exceptions import TransferError
-from arrowseal.idle_connections import _FIELD, Answer, IdleConnections
+from arrowseal.idle_connections import _FIELD, Answer, IdleConnections, _Measured
 from arrowseal.location import ObjectLocation
 from arrowseal.store_lean import _in_botocores_words
 from faults.certificates import self_signed
@@ -319,6 +319,76 @@ def test_of_a_body_that_breaks_off_what_was_received_counts(idle: IdleConnection
         assert left() is None, "what broke off is gone at once"
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ConnectionResetError])
+def test_an_error_ends_the_connection_and_leaves_its_place_in_the_pool(
+    monkeypatch: pytest.MonkeyPatch, idle: IdleConnections, server: ScriptedServer, error: type[BaseException]
+) -> None:
+    taken: list[Any] = []
+
+    def interrupted(connection: Any, *_: Any) -> None:
+        taken.append(connection)
+        raise error
+
+    pool = idle._client._endpoint.http_session._manager.connection_from_url(server.url).pool
+    places = pool.qsize()
+    monkeypatch.setattr("arrowseal.idle_connections._answer", interrupted)
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else ConnectionClosedError):
+        ask(idle, server, OK)
+    assert pool.qsize() == places
+    assert taken[0].sock is None
+
+
+def test_where_a_url_names_a_user_nothing_is_sent(idle: IdleConnections, server: ScriptedServer) -> None:
+    base = server.url.replace("://", "://user:password@")
+    assert idle.send(AskedFor(f"{base}/key"), base) is None
+    assert server.requests == []
+
+
+def test_after_a_client_was_closed_the_connections_that_it_opens_anew_serve(
+    idle: IdleConnections, server: ScriptedServer
+) -> None:
+    assert ask(idle, server, OK).content(server.url) == b"ok"
+    [(pool, _)] = idle._pools.values()
+    idle._client.close()
+    pool.close()  # which urllib3 before 2.0 does by itself
+    server.answers.append(OK)
+    idle._client.get_object(Bucket="bucket", Key="first")["Body"].read()
+    assert ask(idle, server, OK).content(server.url) == b"ok"
+    assert server.connections == 2
+
+
+def test_who_ends_an_answer_that_was_closed_ends_nothing(idle: IdleConnections, server: ScriptedServer) -> None:
+    answer = ask(idle, server, OK)
+    answer.content(server.url)
+    answer.interrupt()
+    assert ask(idle, server, OK).content(server.url) == b"ok"
+    assert server.connections == 1
+
+
+def test_an_answer_that_ends_before_its_length_is_none(idle: IdleConnections, server: ScriptedServer) -> None:
+    answer = ask(idle, server, OK.replace(b": 2", b": 5"), CLOSE)
+    with pytest.raises(ConnectionClosedError):
+        answer.content(server.url)
+
+
+def test_a_body_that_timed_out_is_not_waited_for_a_second_time() -> None:
+    connection = Mock()
+    connection.recv_into.side_effect = [2, TimeoutError]
+    body = _Measured(connection, memoryview(b"ab"), 9)
+    target = memoryview(bytearray(9))
+    assert body.readinto(target) == 4
+    with pytest.raises(TimeoutError):
+        body.readinto(target)
+    assert connection.recv_into.call_count == 2
+
+
+def test_a_body_that_times_out_under_one_read_is_no_shorter_one() -> None:
+    connection = Mock()
+    connection.recv_into.side_effect = [2, TimeoutError]
+    with pytest.raises(TimeoutError):
+        _Measured(connection, memoryview(b"ab"), 9).read(9)
 
 
 @pytest.fixture

@@ -268,6 +268,35 @@ def test_in_a_forked_child_what_was_under_way_is_neither_waited_for_nor_ended() 
     is_closed.close()
 
 
+def test_a_body_that_is_opened_as_all_ends_is_ended_too() -> None:
+    interrupted: list[str] = []
+    body: Any = MemoryBody(b"")
+    body.interrupt = lambda: interrupted.append("interrupted")
+    ending = Ending()
+    ending.receives(body)
+    assert not interrupted
+    ending.left(body)
+    ending.say()
+    assert not interrupted
+    ending.receives(body)
+    assert interrupted == ["interrupted"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_in_a_forked_child_a_block_ends_though_what_it_began_does_not() -> None:
+    go = threading.Event()
+    with InFlight(1) as flight:
+        flight.start([lambda _: go.wait(10)], 1)
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)
+            flight.__exit__(None, None, None)
+            os._exit(0)
+        go.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_an_error_in_the_block_ends_what_is_under_way() -> None:
     ended = threading.Event()
 
