@@ -19,7 +19,7 @@ from conformance_servers import LANES, Server, lane_over
 from arrowseal import Client
 from arrowseal.connections import Connections
 from arrowseal.counters import Operation
-from arrowseal.exceptions import ConfigurationError
+from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.lanes import store_of
 from arrowseal.location import ObjectLocation
 from arrowseal.options import ClientOptions
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SHORT_WAYS = ["boto3", "obstore"]
 CONTENT = b"content of the object"
+LISTING = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 
 def read(store: Store, location: ObjectLocation, operation: Operation | None = None) -> bytes:
@@ -213,11 +214,11 @@ class _Regions(BaseHTTPRequestHandler):
             )
             self.answer(400, body, {} if type(self).tersely else {"x-amz-bucket-region": "eu-west-1"})
         else:
-            size = len(CONTENT)
+            size, content = len(CONTENT), LISTING if "list-type=2" in self.path else CONTENT
             headers = {"Content-Range": f"bytes 0-{size - 1}/{size}", "ETag": '"etag"', "x-amz-meta-x-amz-key-v2": "AA"}
             self.answer(
                 206,
-                b"" if self.command == "PUT" else CONTENT,
+                b"" if self.command == "PUT" else content,
                 headers | {"Last-Modified": "Tue, 17 Nov 2026 10:00:00 GMT"},
             )
 
@@ -293,6 +294,36 @@ def test_a_bucket_in_another_region_is_written_to_there(regions: tuple[str, type
     handler.asked.clear()
     assert [write(), write()] == ["etag"] * 2
     assert handler.asked == ["eu-west-1"] * 2
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_bucket_in_another_region_is_listed_there(regions: tuple[str, type[_Regions]], lane: str) -> None:
+    endpoint, handler = regions
+    store = Server("", endpoint, lambda: boto3.Session("access", "secret", region_name="us-east-1")).store(lane)
+    operation = Operation("list", ObjectLocation("bucket", ""))
+
+    def listed() -> object:
+        return store.list_page("bucket", "", operation, delimiter=None, token=None)
+
+    assert [listed(), listed()] == [([], None)] * 2
+    handler.moved = True
+    assert listed() == ([], None)
+    handler.asked.clear()
+    assert [listed(), listed()] == [([], None)] * 2
+    assert handler.asked == ["eu-west-1"] * 2
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_refusal_is_asked_for_once(moto: Server, lane: str, sealed: ObjectLocation) -> None:
+    store, missing = moto.store(lane), ObjectLocation(sealed.bucket, "missing")
+    assert read(store, sealed) == CONTENT
+    operation = Operation("get", missing)
+    with pytest.raises(ObjectNotFoundError):
+        read(store, missing, operation)
+    assert operation.requests == 1
+    with pytest.raises(ObjectNotFoundError):
+        store.head(missing, operation, arguments={})
+    assert operation.requests == 2
 
 
 @pytest.mark.parametrize("lane", LANES)
