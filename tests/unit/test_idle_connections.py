@@ -286,9 +286,12 @@ def test_a_host_is_sent_as_it_is_signed(server: ScriptedServer) -> None:
 
 def test_a_body_that_was_not_read_to_its_end_ends_its_connection(idle: IdleConnections, server: ScriptedServer) -> None:
     answer = ask(idle, server, OK)
+    [(pool, _)], connection = idle._pools.values(), answer._connection
+    places = pool.pool.qsize()
     assert bytes(answer.read(1)) == b"o"
     answer.close()
     assert idle.send(AskedFor(f"{server.url}/key"), server.url) is None
+    assert (connection.sock, pool.pool.qsize()) == (None, places + 1)  # closed, and its place is left for another
 
 
 def test_no_answer_is_the_error_of_botocores_own_session(idle: IdleConnections, server: ScriptedServer) -> None:
