@@ -278,6 +278,41 @@ def test_a_part_is_sealed_or_handed_over_as_it_was_made_to_be_and_none_follows_t
         sealer.seal_part(16, PartBuffer(16))
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="not Linux")
+@pytest.mark.parametrize("end", ["sealer.seal_part(0, part, last=True)", "del part"])
+def test_of_a_part_that_grew_nothing_is_left_in_memory(end: str) -> None:
+    done = run(
+        f"""
+        from arrowseal._core import DataKey, PartBuffer, Sealer
+
+        piece, look = 2**19, bytearray(2**20)
+
+        def there():
+            found = 0
+            with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", buffering=0) as memory:
+                for line in maps.read().splitlines():
+                    if " rw-p " in line and line.endswith(" 0 "):
+                        begin, end = (int(bound, 16) for bound in line.split()[0].split("-"))
+                        for at in range(begin, end, len(look)):
+                            memory.seek(at)
+                            count = memory.readinto(memoryview(look)[:end - at])
+                            found += look.count(0xA7, 0, count) >= piece // 2
+                            look[:] = bytes(len(look))
+            return found
+
+        source, sealer, part = bytearray(piece), Sealer(DataKey.generate(), 0x73), PartBuffer(2**22)
+        source[:] = map(lambda _: 0xA7, range(piece))
+        for _ in range(3):
+            part.append(source)
+        source[:] = bytes(piece)
+        print(there() > 0)
+        {end}
+        print(there())
+        """
+    )
+    assert done.split() == ["True", "0"]
+
+
 def test_a_buffer_with_gaps_is_refused_and_the_sealer_stays_usable() -> None:
     sealer = Sealer(DataKey(KEY), V3)
     table = np.arange(100).reshape(10, 10)
