@@ -43,7 +43,7 @@ from arrowseal.extras import require
 from arrowseal.tables.dataset_faces import READ_KEYWORDS, reads_datasets, writes_datasets
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
-from arrowseal.tables.lazy_objects import OF_MANY, scans_objects
+from arrowseal.tables.lazy_objects import OF_MANY, reads_objects, scans_objects
 from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns, reads_columns
 from arrowseal.tables.lazy_whole import LazyWhole
 from arrowseal.tables.parquet import ParquetFooter
@@ -124,14 +124,17 @@ def read_parquet(source: Ranges, arguments: Arguments) -> pl.DataFrame:
     return read_columns(source, arguments)
 
 
+@reads_datasets(reads_objects(pl.scan_csv, TableFormat.CSV), OF_MANY)
 @reads(pl.read_csv, TableFormat.CSV, columns=_COLUMNS, columns_there=_csv_columns)
 def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) -> pl.DataFrame:
     """`polars.read_csv` of an encrypted object. polars tells gzip, zlib and zstd by the content, whatever the key
-    says; with `use_pyarrow`, gzip, bzip2 and zstd are told by the extension of the key.
+    says; with `use_pyarrow`, gzip, bzip2 and zstd are told by the extension of the key. Many objects, in a prefix, a
+    pattern or a list, are read as `scan_csv` does.
     """
     return pl.read_csv(_csv_of(content, location, arguments), **arguments)
 
 
+@reads_datasets(reads_objects(pl.scan_ipc, TableFormat.IPC), OF_MANY)
 @reads_parts(
     pl.read_ipc,
     TableFormat.IPC,
@@ -140,7 +143,9 @@ def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) ->
     columns_there=lambda source: IpcReader({}).names(source),
 )
 def read_ipc(source: Ranges, arguments: Arguments) -> pl.DataFrame:
-    """`polars.read_ipc` of an encrypted object. With `columns`, only their buffers are fetched."""
+    """`polars.read_ipc` of an encrypted object. With `columns`, only their buffers are fetched. Many objects, in a
+    prefix, a pattern or a list, are read as `scan_ipc` does.
+    """
     columns = arguments["columns"] if _names_columns(arguments) else None
     try:
         file = ipc_of_columns(source, columns)
@@ -154,9 +159,12 @@ def _names_columns(arguments: Arguments) -> bool:
     return isinstance(columns, list) and bool(columns) and all(isinstance(name, str) for name in columns)
 
 
+@reads_datasets(reads_objects(pl.scan_ndjson, TableFormat.JSON), OF_MANY)
 @reads(pl.read_ndjson, TableFormat.JSON)
 def read_ndjson(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pl.DataFrame:
-    """`polars.read_ndjson` of an encrypted object. polars tells gzip, zlib and zstd by the content."""
+    """`polars.read_ndjson` of an encrypted object. polars tells gzip, zlib and zstd by the content. Many objects, in a
+    prefix, a pattern or a list, are read as `scan_ndjson` does.
+    """
     return pl.read_ndjson(bytes(content), **arguments)
 
 

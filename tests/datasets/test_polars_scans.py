@@ -145,3 +145,28 @@ def test_columns_of_paths_are_refused_where_polars_would_read_them(lake: Lake, h
     assert kind.ours("s3://lake/h/", hive_partitioning=False).collect().columns == ["n", "city"]
     with pytest.raises(ConfigurationError, match="takes no hive_partitioning= for many objects"):
         kind.ours("s3://lake/h/", hive_partitioning=True)
+
+
+def test_to_read_them_at_once_is_to_collect_their_scan(lake: Lake, here: Path, kind: Kind) -> None:
+    read, plain = getattr(spl, f"read_{kind.suffix}"), getattr(pl, f"read_{kind.suffix}")
+    name = f"*.{kind.suffix}"
+    plt.assert_frame_equal(read(f"s3://lake/t/{name}"), plain(here / name))
+    plt.assert_frame_equal(read("s3://lake/t/", n_rows=13), kind.plain(here, n_rows=13).collect())
+    listed = [f"s3://lake/t/{name}.{kind.suffix}" for name in ("b", "a")]
+    numbered = {"row_index_name": "i", "row_index_offset": 5}
+    plt.assert_frame_equal(read(listed, **numbered), kind.ours(listed, **numbered).collect())
+    lake.client.put(f"s3://lake/t/none.{kind.suffix}", b"n,city\n1,more,than,two\n")
+    with pytest.raises(NotATableError, match=r"s3://lake/t/none"):
+        read(f"s3://lake/t/{name}")
+
+
+@pytest.mark.parametrize("columns", [["city"], ["city", "n"], [1], "n"], ids=str)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.suffix != "ndjson"], ids=lambda kind: kind.suffix)
+def test_columns_of_many_are_those_that_polars_reads(lake: Lake, here: Path, kind: Kind, columns: Any) -> None:
+    read, plain = getattr(spl, f"read_{kind.suffix}"), getattr(pl, f"read_{kind.suffix}")
+    name, numbered = f"*.{kind.suffix}", {"row_index_name": "i"}
+    plt.assert_frame_equal(read(f"s3://lake/t/{name}", columns=columns), plain(here / name, columns=columns))
+    ours = read(f"s3://lake/t/{name}", columns=columns, **numbered)
+    plt.assert_frame_equal(ours, plain(here / name, columns=columns, **numbered))
+    with pytest.raises(ConfigurationError, match="takes no use_pyarrow= for many objects"):
+        read(f"s3://lake/t/{name}", use_pyarrow=True)

@@ -1,4 +1,4 @@
-"""Many objects as one lazy frame of polars, of formats that are fetched as a whole: CSV, JSON lines and IPC.
+"""Many objects as one frame of polars, of formats that are fetched as a whole: CSV, JSON lines and IPC.
 
 polars itself scans them, of one piece of memory each: their order, schemas, `n_rows` and row numbers are its own.
 """
@@ -6,7 +6,8 @@ polars itself scans them, of one piece of memory each: their order, schemas, `n_
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from arrowseal.defaults import client_of
 from arrowseal.exceptions import ConfigurationError
@@ -15,6 +16,7 @@ from arrowseal.outcomes import results
 from arrowseal.standby import Threads
 from arrowseal.tables.dataset_listing import Selection, find
 from arrowseal.tables.lazy_whole import LazyWhole, OpenedWhole
+from arrowseal.tables.polars_frames import collected
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
 from arrowseal.tables.table_object import TableObject
@@ -66,10 +68,27 @@ def scans_objects(
     return many
 
 
-class _Contents(NamedTuple):
+def reads_objects(
+    scan: Callable[..., pl.LazyFrame], table_format: TableFormat
+) -> Callable[[Any, Any, Arguments, Arguments], pl.DataFrame]:
+    """The same for a face that reads at once what `scan` is of: its arguments but for those below."""
+    scanned = scans_objects(scan, table_format)
+
+    def many(face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments) -> pl.DataFrame:
+        if arguments.pop("use_pyarrow", False):
+            raise ConfigurationError(f"{face.__name__}() takes no use_pyarrow= for many objects")
+        columns = arguments.pop("columns", None)
+        row_index = arguments.pop("row_index_name", None), arguments.pop("row_index_offset", 0)
+        return collected(scanned(face, source, arguments, own), columns, row_index)
+
+    return many
+
+
+@dataclass(frozen=True)
+class _Contents:
     """The contents of objects, of which all are needed."""
 
-    each: list[bytes]
+    each: list[bytes] = field(repr=False)
 
 
 class LazyObjects(LazyWhole):

@@ -18,7 +18,7 @@ from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_parquet import pruning
-from arrowseal.tables.polars_frames import frame_of, rows_alone
+from arrowseal.tables.polars_frames import collected, frame_of, rows_alone
 from arrowseal.tables.polars_partitions import PathTypes, TypedSource, as_text
 
 if TYPE_CHECKING:
@@ -75,14 +75,8 @@ def scan_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, o
 def read_parquets(face: Callable[..., Any], source: Any, arguments: Arguments, own: Arguments) -> pl.DataFrame:
     """`read_parquet` of many objects."""
     columns = arguments.pop("columns", None)
-    index, offset = arguments.pop("row_index_name", None), arguments.pop("row_index_offset", 0)
-    frame = scan_parquets(face, source, arguments, own)
-    if columns is not None:
-        numbered = not isinstance(columns, str) and all(isinstance(column, int) for column in columns)
-        frame = frame.select(require("polars", "polars").nth(*columns) if numbered and columns else columns)
-    if index is not None:  # it comes first, and is none of the columns that are asked for
-        frame = frame.with_row_index(index, offset)
-    return frame.collect()
+    row_index = arguments.pop("row_index_name", None), arguments.pop("row_index_offset", 0)
+    return collected(scan_parquets(face, source, arguments, own), columns, row_index)
 
 
 def write_parquets(frame: Any, base_dir: Any, arguments: Arguments, own: Arguments) -> WrittenDataset:

@@ -38,6 +38,17 @@ def has_patterns(names: Iterable[str]) -> bool:
     return any(name == "*" or (name.startswith("^") and name.endswith("$")) for name in names)
 
 
+def collected(frame: pl.LazyFrame, columns: Any, row_index: tuple[str | None, int]) -> pl.DataFrame:
+    """The frame that a `read_` function of polars makes of a scan: of these columns, by name or place, None being all;
+    rows are numbered from the second of `row_index` on, in a column before them, where the first names one.
+    """
+    if columns is not None:
+        numbered = not isinstance(columns, str) and all(isinstance(column, int) for column in columns)
+        frame = frame.select(require("polars", "polars").nth(*columns) if numbered and columns else columns)
+    name, offset = row_index
+    return (frame if name is None else frame.with_row_index(name, offset)).collect()
+
+
 def rows_alone(count: int) -> pl.DataFrame:
     """So many rows without a column, for a query that needs to know of them and of nothing in them."""
     frame: pl.DataFrame = require("polars", "polars").DataFrame(height=count)
