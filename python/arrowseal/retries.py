@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 _jitter: Final = random.SystemRandom()
+_DOUBLINGS: Final = 64
+"""Beyond any cap by then; a thousand more and no float holds it."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Budget:
                 return None
             self._renewed = True
         self._failed += 1
-        longest = min(self._options.cap_seconds, self._options.base_seconds * 2 ** (self._failed - 1))
+        doubled = min(self._failed - 1, _DOUBLINGS)
+        longest = min(self._options.cap_seconds, self._options.base_seconds * 2**doubled)
         seconds = _jitter.uniform(0, longest)
         if self._failed >= self._options.attempts or time.monotonic() + seconds > self._deadline:
             return None

@@ -16,7 +16,7 @@ from arrowseal.cancellation import (
     shielded,
 )
 from arrowseal.exceptions import StoreUnavailableError
-from arrowseal.retries import Budget, RetryOptions
+from arrowseal.retries import Budget, Circuit, RetryOptions
 
 
 def test_work_that_was_called_off_ends_at_its_next_look_and_its_cleaning_up_does_not() -> None:
@@ -38,6 +38,16 @@ def test_threads_are_called_off_through_a_copy_of_the_context() -> None:
     thread.start()
     thread.join()
     assert seen == [cancel]
+
+
+def test_an_outage_of_many_attempts_ends_in_its_own_error() -> None:
+    circuit = Circuit()
+    budget = Budget(RetryOptions(attempts=1_100, cap_seconds=0.0), circuit)
+    for _ in range(1_099):
+        budget.pause(StoreUnavailableError("503"))
+        circuit.give()  # something else succeeds
+    with pytest.raises(StoreUnavailableError, match="503"):
+        budget.pause(StoreUnavailableError("503"))
 
 
 def test_a_pause_before_a_retry_ends_when_the_work_is_called_off() -> None:
