@@ -185,6 +185,8 @@ class SharedDataKeys:
     MAX_OBJECTS: Final = 10_000
     MAX_BYTES: Final = 2**40
     MAX_SECONDS: Final = 900.0
+    MAX_KEYS: Final = 10_000
+    """Held at a time: objects that each have a context of their own never ask for theirs again."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -194,7 +196,7 @@ class SharedDataKeys:
     def _forget(self) -> None:
         """Start empty, with a new lock: a forked child counts for itself, so the bounds hold for its own keys only."""
         self._lock = threading.Lock()
-        self._shared: dict[Hashable, _Shared] = {}
+        self._shared: OrderedDict[Hashable, _Shared] = OrderedDict()
 
     def materials(
         self,
@@ -209,27 +211,39 @@ class SharedDataKeys:
                 "a data key is never reused under format V2: it would encrypt every object itself, and two random IVs "
                 "that meet would give both away. V3 derives a key of its own for each object"
             )
-        with self._lock:  # held while KMS is asked: whoever waits needs the same key
-            shared = self._shared.get(key)
-            if shared is None or not shared.has_room(size, self._clock()):
-                shared = self._shared[key] = _Shared(generate(), self._clock())
-            shared.objects += 1
-            shared.bytes += size
-            return shared.materials
+        with self._lock:
+            shared = self._shared.setdefault(key, _Shared())
+            self._shared.move_to_end(key)
+            if len(self._shared) > self.MAX_KEYS:
+                self._shared.popitem(last=False)
+        return shared.taken(size, generate, self._clock)
 
 
-@dataclass
 class _Shared:
-    materials: EncryptionMaterials
-    since: float
-    objects: int = 0
-    bytes: int = 0
+    """The present one of the data keys that are shared under one key and context."""
 
-    def has_room(self, size: int, now: float) -> bool:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._materials: EncryptionMaterials | None = None
+        self._since = 0.0
+        self._objects = 0
+        self._bytes = 0
+
+    def taken(
+        self, size: int, generate: Callable[[], EncryptionMaterials], clock: Callable[[], float]
+    ) -> EncryptionMaterials:
+        with self._lock:  # held while KMS is asked: whoever waits needs the same key
+            if self._materials is None or not self._has_room(size, clock()):
+                self._materials, self._since, self._objects, self._bytes = generate(), clock(), 0, 0
+            self._objects += 1
+            self._bytes += size
+            return self._materials
+
+    def _has_room(self, size: int, now: float) -> bool:
         return (
-            self.objects < SharedDataKeys.MAX_OBJECTS
-            and self.bytes + size <= SharedDataKeys.MAX_BYTES
-            and now - self.since < SharedDataKeys.MAX_SECONDS
+            self._objects < SharedDataKeys.MAX_OBJECTS
+            and self._bytes + size <= SharedDataKeys.MAX_BYTES
+            and now - self._since < SharedDataKeys.MAX_SECONDS
         )
 
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,31 @@ def test_a_shared_key_ends_with_its_number_of_objects_its_bytes_or_its_time() ->
     assert len(made) == 4
     shared.materials("another key or context", V3, 1, generate)
     assert len(made) == 5
+
+
+def test_who_waits_for_a_shared_key_waits_for_no_other_one() -> None:
+    shared = SharedDataKeys()
+    both = threading.Barrier(2)
+
+    def generate() -> Any:
+        both.wait(10)  # breaks unless both keys are asked for at once
+        return object()
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(shared.materials, context, V3, 1, generate) for context in "ab"]
+        assert len({id(one.result()) for one in asked}) == 2
+
+
+def test_objects_with_contexts_of_their_own_do_not_add_up_to_more_shared_keys_than_a_bound() -> None:
+    shared, made = SharedDataKeys(), []
+
+    class Materials:
+        def __init__(self) -> None:
+            made.append(weakref.ref(self))
+
+    for context in range(SharedDataKeys.MAX_KEYS + 5):
+        shared.materials(context, V3, 1, Materials)  # type: ignore[arg-type]
+    assert [one() is None for one in made] == [True] * 5 + [False] * SharedDataKeys.MAX_KEYS
 
 
 def test_blocks_of_reuse_nest_and_the_last_one_forgets() -> None:
