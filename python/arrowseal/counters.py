@@ -98,7 +98,7 @@ COLUMNS = tuple(field.name for field in fields(OperationRecord) if field.name !=
 
 
 class Operation:
-    """An operation under way. Its fields end up in its `OperationRecord`; `timed` may be used from several threads."""
+    """An operation under way. Its fields end up in its `OperationRecord`; its methods are for however many threads."""
 
     def __init__(
         self,
@@ -163,10 +163,16 @@ class Operation:
         with self._lock:
             self._kms[action, key] = self._kms.get((action, key), 0) + 1
 
-    def count_retry(self) -> None:
-        """A request or KMS call is about to be repeated."""
+    def count_request(self, count: int = 1) -> None:
+        """S3 is asked, or with -1 was not after all."""
+        with self._lock:
+            self.requests += count
+
+    def count_retry(self, resumed_bytes: int = 0) -> None:
+        """A request or KMS call is about to be repeated, after so many bytes that are kept."""
         with self._lock:
             self.retries += 1
+            self.resumed_bytes += resumed_bytes
 
     def hold(self, count: int) -> None:
         """A buffer of so many bytes was taken for content; on any thread."""

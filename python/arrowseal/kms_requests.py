@@ -167,10 +167,7 @@ class KmsRequests:
                 self._renew(error, begun)
                 raise
 
-        def retried() -> None:
-            operation.retries += 1
-
-        return call_kms(once, retried)
+        return call_kms(once, operation.count_retry)
 
 
 def _once(

@@ -199,7 +199,7 @@ class Reader:
             return self._read_once(request, operation, verify_checksum, most)
         except (AuthenticationError, ChecksumMismatchError, PreconditionFailedError):
             # Once more from the wire: bytes may flip on their way, and an object may be overwritten under a read.
-            operation.retries += 1
+            operation.count_retry()
         try:
             return self._read_once(request, operation, verify_checksum, most)
         except PreconditionFailedError:
@@ -227,7 +227,7 @@ class Reader:
                 with unlocked.authenticating(), operation.timed("crypto"):
                     buffer = unlocked.opener().receive(content)
         except AuthenticationError:
-            operation.retries += 1
+            operation.count_retry()
             return self._read_once(request, operation, verify_checksum=False)
         operation.plaintext_bytes += len(buffer)
         operation.stored_bytes += stored.stored_bytes

@@ -208,7 +208,7 @@ class Boto3Store(Boto3Attributes):
         """One request: counted, timed, its errors translated, its wire log withheld where it carries a key."""
         keyed = "SSECustomerKey" in arguments
         quiet = withheld(f"{location}: {action} with a customer key") if keyed else None
-        operation.requests += 1
+        operation.count_request()
         translate = partial(self._translated, location=location, action=action, begun=time.monotonic(), keyed=keyed)
         return Boto3Request(self._s3, translate, quiet, operation.timed("s3"))
 

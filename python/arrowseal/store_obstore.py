@@ -150,12 +150,12 @@ class ObstoreStore(LeanStore):
             options["if_match"] = arguments["IfMatch"]
         if "VersionId" in arguments:
             options["version"] = arguments["VersionId"]
-        operation.requests += 1
+        operation.count_request()
         try:
             with operation.timed("s3"):
                 result = get(store, location.key, options=options)
         except ValueError:
-            operation.requests -= 1  # a key that obstore cannot write was not asked for
+            operation.count_request(-1)  # a key that obstore cannot write was not asked for
             return None
         except failures as error:
             if _refused(location, str(error)):

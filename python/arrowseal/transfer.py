@@ -350,8 +350,7 @@ class _Source:
                 if self.ending.said:
                     raise  # another range has failed, or who waits for them was interrupted: it is not asked again
                 self._budget.pause(error)
-                operation.retries += 1
-                operation.resumed_bytes += self._position - self._begun
+                operation.count_retry(self._position - self._begun)
                 self._begun = self._position
             else:
                 filled += count

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
-from arrowseal.counters import COLUMNS, Counters
+from arrowseal.counters import COLUMNS, Counters, Operation
 from arrowseal.exceptions import MissingExtraError
 from arrowseal.location import ObjectLocation
+from arrowseal.store_boto3 import Boto3Store
+from arrowseal.tables.lazy import _Current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,6 +225,21 @@ def test_counts_of_rows_stay_integers_in_pandas_where_some_are_missing() -> None
     assert str(rows.dtype) == "Int64"
     assert rows.isna().tolist() == [True, False]
     assert rows[1] == 336_776
+
+
+def test_requests_of_many_threads_all_count_also_through_what_stands_for_an_operation() -> None:
+    operation, often = Operation("scan_parquet", HERE), 5_000
+    store: Any = Boto3Store(lambda: None)  # type: ignore[arg-type, return-value]
+    stand_in: Any = _Current(operation)  # whose fields are read and set by functions, between which threads change
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(4):
+                pool.submit(lambda: [store.request(HERE, stand_in, "GetObject", {}) for _ in range(often)])
+    finally:
+        sys.setswitchinterval(before)
+    assert operation.requests == 4 * often
 
 
 def test_the_peak_is_the_most_that_was_held_at_a_time_by_all_threads() -> None:
