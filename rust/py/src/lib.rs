@@ -1,6 +1,9 @@
 //! The Python module `arrowseal._core`: extract, detach, call, wrap. What it offers is described in `_core.pyi`.
 #![deny(unsafe_code)]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("offsets of objects become `usize` here, and below 64 bits would wrap around");
+
 mod buffer;
 mod checksum;
 mod content;
