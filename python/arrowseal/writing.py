@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from arrowseal.client import Client
     from arrowseal.counters import Operation
     from arrowseal.data_keys import Reuse
     from arrowseal.instruction_file import Beside
@@ -232,6 +233,14 @@ class Writer:
     def part_bytes(self, number: int) -> int:
         """The length of part `number` of a stream, from 1."""
         return part_bytes(self._options.transfer.part_bytes, number)
+
+
+def sharing_data_keys(client: Client, encryption: Encryption | None) -> contextlib.AbstractContextManager[None]:
+    """One data key for the many objects of a call, where their format has a content key of its own for each."""
+    if isinstance(encryption, Plain):
+        return contextlib.nullcontext()
+    given = encryption.format if isinstance(encryption, CSE) else None
+    return client.data_key_reuse() if Format.of(given or client.options.format) is V3 else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -13,7 +12,6 @@ import pyarrow as pa
 
 from arrowseal.companions import belongs_to_another
 from arrowseal.defaults import client_of
-from arrowseal.encryption import CSE
 from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
@@ -27,12 +25,12 @@ from arrowseal.operations.compacted_directory import CompactedDirectory, Outcome
 from arrowseal.operations.compaction_files import AT_A_TIME, NewFiles
 from arrowseal.operations.compaction_manifest import Manifests
 from arrowseal.operations.compaction_plan import TEXT, Flavor, Merge, State, directory_of, planned
-from arrowseal.suites import V3, Format
 from arrowseal.tables.arrow_files import file_writer
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_lanes import Lanes
 from arrowseal.tables.dataset_listing import HIDDEN, Found, Selection, table_with_log
 from arrowseal.tables.formats import TableFormat
+from arrowseal.writing import sharing_data_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,7 +162,7 @@ def compact(
     _check(files, merges)
     if dry_run or not (merges or there.begun):
         return CompactionReport(tuple(merges))
-    with chosen.counters.operation("compact", base) as counted, _sharing_data_keys(chosen, encryption):
+    with chosen.counters.operation("compact", base) as counted, sharing_data_keys(chosen, encryption):
         run = _Run(files, base.bucket, counted, s3_additional_kwargs or {})
         if there.begun:
             run.settle(there.begun)
@@ -289,10 +287,3 @@ def _stopped(outcomes: Sequence[Outcome], asked: int, failure: ArrowSealError | 
     )
     error.written, error.left = written, left
     return error
-
-
-def _sharing_data_keys(client: Client, encryption: Encryption | None) -> AbstractContextManager[None]:
-    given = encryption.format if isinstance(encryption, CSE) else None
-    if encryption is not None and not isinstance(encryption, CSE):
-        return nullcontext()
-    return client.data_key_reuse() if Format.of(given or client.options.format) is V3 else nullcontext()

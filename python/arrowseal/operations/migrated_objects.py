@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +32,8 @@ from arrowseal.operations.staging import remove_staged, staging_of
 from arrowseal.sealing import WRITE_MARK
 from arrowseal.segment_index import companion, copy_index, delete_index
 from arrowseal.store import COPY_LIMIT
-from arrowseal.suites import ANY, V3, AnyContext, Format
+from arrowseal.suites import ANY, AnyContext, Format
+from arrowseal.writing import sharing_data_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,8 +105,7 @@ class Migration:
 
     def sharing_data_keys(self) -> AbstractContextManager[None]:
         """One data key for many objects, where the format has a key of its own for each."""
-        wanted = isinstance(self.to, CSE) and Format.of(self.to.format or self.client.options.format) is V3
-        return self.writer.data_key_reuse() if wanted else nullcontext()
+        return sharing_data_keys(self.writer, self.to)
 
     def look(self, listed: ListedObject) -> tuple[ObjectAttributes, EncryptedMetadata | None, ObjectResult]:
         """An object, its encryption if it may be read, and its row so far. Raises what a read would."""

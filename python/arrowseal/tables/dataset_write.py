@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import pyarrow.dataset as ds
 
 from arrowseal.defaults import client_of
-from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, DatasetWriteError, NoKeyError, ObjectExistsError
 from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.progress import check_progress, object_progress
-from arrowseal.suites import V3, Format
 from arrowseal.tables.arrow_files import file_writer
 from arrowseal.tables.dataset_appending import EXTENSIONS, DatasetFileWriter
 from arrowseal.tables.dataset_counting import TogetherProgress
@@ -26,6 +23,7 @@ from arrowseal.tables.dataset_split import rows_of
 from arrowseal.tables.dataset_writer import GROUP_ROWS, OPEN_FILES, PARTITIONS, DatasetWriter, WritePlan
 from arrowseal.tables.dataset_written import WrittenDataset, WrittenFile
 from arrowseal.tables.formats import TableFormat
+from arrowseal.writing import sharing_data_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,7 +158,7 @@ def write_dataset(
             counted.progress = TogetherProgress(shown)
         try:
             replaced = _replaced(chosen, base, existing)
-            with _sharing_data_keys(chosen, encryption):
+            with sharing_data_keys(chosen, encryption):
                 written, places = _written(plan, rows)
             deleted = _deleted(plan, replaced, written, None if existing == "overwrite" else places)
         finally:
@@ -274,14 +272,6 @@ def _replaced(client: Client, base: ObjectLocation, existing: ExistingData | Wri
             )
         return []
     return [entry.location for entry in client.list(base)]
-
-
-def _sharing_data_keys(client: Client, encryption: Encryption | None) -> AbstractContextManager[None]:
-    """One data key for the files, where the format allows it."""
-    if isinstance(encryption, Plain):
-        return nullcontext()
-    given = encryption.format if isinstance(encryption, CSE) else None
-    return client.data_key_reuse() if Format.of(given or client.options.format) is V3 else nullcontext()
 
 
 def _check(plan: WritePlan) -> None:

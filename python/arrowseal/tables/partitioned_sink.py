@@ -5,25 +5,22 @@ from __future__ import annotations
 import copy
 import threading
 from concurrent.futures import wait
-from contextlib import nullcontext
 from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from arrowseal.cancellation import Cancellation, also_cancelled_by
-from arrowseal.encryption import CSE, Plain
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.location import locate, locate_prefix
 from arrowseal.standby import Threads
-from arrowseal.suites import V3, Format
 from arrowseal.tables.sink import Sink, told_as_raised
 from arrowseal.tables.table_object import TableObject
+from arrowseal.writing import sharing_data_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
 
     import polars as pl
 
@@ -61,7 +58,8 @@ def sink_partitioned(
     place = replace(TableObject.at(f"{base}/_", keywords), location=locate_prefix(f"{base}/"))
     writers = _Writers(place, base, _EXTENSIONS.get(table_format.value, table_format.value), where)
     counters = place.client.counters
-    with counters.operation(operation, place.location, file_type=table_format.value), _sharing_data_keys(place):
+    sharing = sharing_data_keys(place.client, place.keywords.get("encryption"))
+    with counters.operation(operation, place.location, file_type=table_format.value), sharing:
         writers.context = copy_context()
         try:
             with told_as_raised(writers.sinks):
@@ -162,13 +160,3 @@ def _text_of(values: pl.Series) -> str:
     except polars.exceptions.PolarsError:
         value = str(values.item())
     return _HIVE_NULL if value is None else quote(value, safe=_KEPT)
-
-
-def _sharing_data_keys(place: TableObject) -> AbstractContextManager[None]:
-    """One data key for the objects, where the format allows it."""
-    encryption = place.keywords.get("encryption")
-    if isinstance(encryption, Plain):
-        return nullcontext()
-    given = encryption.format if isinstance(encryption, CSE) else None
-    reusable = Format.of(given or place.client.options.format) is V3
-    return place.client.data_key_reuse() if reusable else nullcontext()
