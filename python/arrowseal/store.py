@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -187,6 +188,16 @@ class OpenUpload:
     location: ObjectLocation
     upload_id: str
     initiated: dt.datetime
+
+
+def warn_of_parts(location: ObjectLocation, upload_id: str, error: Exception) -> None:
+    """Warn of an upload that could not be given up, and say what removes it."""
+    warnings.warn(
+        f"{location}: the parts of the upload {upload_id} may still be stored ({error}). "
+        "`arrowseal uploads --abort` or a lifecycle rule of the bucket removes them",
+        ResourceWarning,
+        stacklevel=3,
+    )
 
 
 AT_ONCE_BYTES: Final = 2**18

@@ -6,10 +6,12 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.boto3_bodies import PayloadBody
+from arrowseal.cancellation import shielded
 from arrowseal.etags import etag_of
-from arrowseal.exceptions import TransferError, UploadNotFoundError
+from arrowseal.exceptions import ArrowSealError, TransferError, UnavailableError, UploadNotFoundError
 from arrowseal.location import ObjectLocation
-from arrowseal.store import OpenUpload, StoredRange, WrittenObject, WrittenPart
+from arrowseal.retries import STORE_RETRIES, Budget
+from arrowseal.store import OpenUpload, StoredRange, WrittenObject, WrittenPart, warn_of_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -171,8 +173,23 @@ class Boto3Uploads:
             ]
             self.complete_upload(target, operation, upload_id, parts, arguments=arguments)
         except BaseException:
-            self.abort_upload(target, operation, upload_id)
+            self._give_up(target, operation, upload_id)
             raise
+
+    def _give_up(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
+        """Abort an upload, or warn of it: what is raised is why it came to that."""
+        budget = Budget(STORE_RETRIES)
+        try:
+            with shielded():
+                while True:
+                    try:
+                        self.abort_upload(location, operation, upload_id)
+                        return
+                    except UnavailableError as error:
+                        budget.pause(error)
+                        operation.count_retry()
+        except ArrowSealError as error:
+            warn_of_parts(location, upload_id, error)
 
 
 def copied_ranges(size: int, part_bytes: int = _COPY_PART) -> list[tuple[int, int]]:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import threading
 import time
-import warnings
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,7 +25,7 @@ from arrowseal.exceptions import (
 from arrowseal.instruction_file import in_step
 from arrowseal.outcomes import results
 from arrowseal.standby import Threads
-from arrowseal.store import WrittenObject
+from arrowseal.store import WrittenObject, warn_of_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -195,12 +194,7 @@ class Upload:
                 self._store.abort_upload(self._location, self._operation, upload_id)
             _open_here.discard(upload_id)
         except ArrowSealError as error:
-            warnings.warn(
-                f"{self._location}: the parts of the upload {upload_id} may still be stored ({error}). "
-                "`arrowseal uploads --abort` or a lifecycle rule of the bucket removes them",
-                ResourceWarning,
-                stacklevel=2,
-            )
+            warn_of_parts(self._location, upload_id, error)
 
     def _begin(self) -> str:
         since: float | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from broken_bodies import Fault, operation_of
-from fault_rules import always, on
+from fault_rules import always, either, on
 
 from arrowseal import CSE, store_boto3
 from arrowseal.exceptions import ObjectChangedError, ObjectNotFoundError, StoreError
@@ -122,3 +122,34 @@ def test_an_instruction_file_that_comes_in_part_is_asked_for_again(servers: Brok
     )
     assert client.get(SOURCE) == b"content"
     assert servers.s3.struck
+
+
+def test_a_copy_in_parts_that_is_begun_anew_leaves_nothing_of_its_first_attempt(
+    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_boto3, "_COPY_LIMIT", 0)
+    client, busy = servers.client(), Fault("status", 503, "SlowDown")
+    client.put(SOURCE, b"content")
+    servers.s3.rule = either(on("UploadPartCopy", busy), on("AbortMultipartUpload", busy))
+    client.copy(SOURCE, TARGET)
+    assert client.get(TARGET) == b"content"
+    assert client.uploads("s3://bucket") == []
+
+
+def test_a_copy_in_parts_says_why_it_failed_and_warns_of_what_it_could_not_take_back(
+    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_boto3, "_COPY_LIMIT", 0)
+    client, others = servers.client(), servers.client()
+    client.put(SOURCE, b"before")
+    servers.s3.rule = either(
+        before("UploadPartCopy", lambda: others.put(SOURCE, b"after")),
+        always("AbortMultipartUpload", Fault("status", 403, "AccessDenied")),
+    )
+    with (
+        pytest.warns(ResourceWarning, match="may still be stored .* `arrowseal uploads --abort`"),
+        pytest.raises(ObjectChangedError, match="overwritten while it was copied"),
+    ):
+        client.copy(SOURCE, TARGET)
+    servers.s3.reset()
+    assert len(client.uploads("s3://bucket")) == 1
