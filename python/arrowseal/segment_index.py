@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.exceptions import ObjectNotFoundError, StoreAccessDeniedError
+from arrowseal.exceptions import ObjectNotFoundError, StoreAccessDeniedError, TransferError
 from arrowseal.location import INDEX_BEFORE, INDEX_BEHIND, MAX_KEY_BYTES, ObjectLocation
 from arrowseal.store import Payload
 
@@ -55,9 +55,12 @@ def fetch_index(
             if stored.stored_bytes > _LONGEST:
                 return None
             with operation.timed("s3"):
-                return bytes(body.take(stored.stored_bytes))
+                index = bytes(body.take(stored.stored_bytes))
         finally:
             body.close()
+        if len(index) < stored.stored_bytes:
+            raise TransferError(f"{beside}: the body ended after {len(index):,} of {stored.stored_bytes:,} bytes")
+        return index
 
     try:
         return store.repeat(operation, call)

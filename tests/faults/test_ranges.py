@@ -13,7 +13,7 @@ from broken_bodies import Fault
 from fault_rules import on
 from indexed_object import CONTENT, INDEX, MIB, PATH, SIZE, URL, S, with_object
 
-from arrowseal import PLAIN, Client, CommitmentPolicy
+from arrowseal import PLAIN, Client, CommitmentPolicy, TransferOptions
 from arrowseal.exceptions import (
     AuthenticationError,
     NoIndexError,
@@ -446,3 +446,22 @@ def test_objects_about_as_long_as_the_first_part_are_read_whole(servers: BrokenS
     client.put("s3://bucket/dir/size", CONTENT[:size])
     assert client.get("s3://bucket/dir/size") == CONTENT[:size]
     assert client.get("s3://bucket/dir/size") == CONTENT[:size]
+
+
+@pytest.mark.parametrize("lane", ["obstore", "boto3"])
+@pytest.mark.parametrize("kind", ["truncate", "reset"])
+def test_an_index_whose_body_broke_off_is_asked_for_again(servers: BrokenServers, kind: str, lane: Any) -> None:
+    client = servers.client(lane=lane, transfer=TransferOptions(max_unindexed_bytes=0))
+    client.exists(URL)  # what obstore sends it learns from boto3
+    served: list[str] = []
+
+    def rule(method: str, path: str, _: object) -> Fault | None:
+        if method == "GET" and path == INDEX:
+            served.append(path)
+            return Fault(kind, at=100) if len(served) == 1 else None
+        return None
+
+    servers.s3.rule = rule
+    with client.object(URL) as source:
+        assert source.read_at(S, 5) == CONTENT[S : S + 5]
+    assert len(served) == 2
