@@ -21,7 +21,6 @@ from arrowseal.exceptions import (
     MetadataError,
     ObjectExistsError,
     ObjectNotFoundError,
-    TransferError,
 )
 from arrowseal.flat_json import parse_flat
 from arrowseal.location import MAX_KEY_BYTES, ObjectLocation, version_arguments
@@ -35,6 +34,7 @@ from arrowseal.metadata import (
     UNENCRYPTED_LENGTH,
 )
 from arrowseal.store import Payload
+from arrowseal.transfer import exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -314,13 +314,9 @@ def _content(store: RetryingStore, file: ObjectLocation, operation: Operation, a
     def call() -> bytes:
         stored, body = store.get(file, operation, byte_range=(0, MAX_BYTES + 1), arguments=arguments)
         try:
-            wanted = min(stored.stored_bytes, MAX_BYTES + 1)
             with operation.timed("s3"):
-                content = bytes(body.take(wanted))
+                return bytes(exactly(body, min(stored.stored_bytes, MAX_BYTES + 1), file))
         finally:
             body.close()
-        if len(content) < wanted:
-            raise TransferError(f"{file}: the body ended after {len(content):,} of {wanted:,} bytes")
-        return content
 
     return store.repeat(operation, call)

@@ -29,7 +29,7 @@ from arrowseal.reading import LargerError
 from arrowseal.segment_index import fetch_index, publish_index
 from arrowseal.standby import Threads
 from arrowseal.suites import TAG_BYTES
-from arrowseal.transfer import PIECE_BYTES, Download, Transfer
+from arrowseal.transfer import PIECE_BYTES, Download, Transfer, exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +205,7 @@ def _taken(transfer: Transfer, stored: StoredObject, body: Body) -> bytes:
         if not stored.ranged and stored.stored_bytes > size:
             return b""  # a server that knows no ranges
         with transfer.operation.timed("s3"):
-            return bytes(transfer.exactly(body, size))
+            return bytes(exactly(body, size, transfer.location))
     finally:
         body.close()
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.exceptions import ObjectNotFoundError, StoreAccessDeniedError, TransferError
+from arrowseal.exceptions import ObjectNotFoundError, StoreAccessDeniedError
 from arrowseal.location import INDEX_BEFORE, INDEX_BEHIND, MAX_KEY_BYTES, ObjectLocation
 from arrowseal.store import Payload
+from arrowseal.transfer import exactly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,12 +56,9 @@ def fetch_index(
             if stored.stored_bytes > _LONGEST:
                 return None
             with operation.timed("s3"):
-                index = bytes(body.take(stored.stored_bytes))
+                return bytes(exactly(body, stored.stored_bytes, beside))
         finally:
             body.close()
-        if len(index) < stored.stored_bytes:
-            raise TransferError(f"{beside}: the body ended after {len(index):,} of {stored.stored_bytes:,} bytes")
-        return index
 
     try:
         return store.repeat(operation, call)

@@ -116,6 +116,15 @@ def ranges(size: int, options: TransferOptions, *, ranged: bool = True) -> list[
     return [(0, part), *shares[1:workers], *rest, *shares[workers:]]
 
 
+def exactly(body: Body, size: int, location: ObjectLocation) -> Buffer:
+    """That many bytes of a body in one piece. Raises `TransferError` where it ends before."""
+    content = body.take(size)
+    taken = len(memoryview(content))
+    if taken < size:
+        raise TransferError(f"{location}: the body ended after {taken:,} of {size:,} bytes")
+    return content
+
+
 class Receiver(Protocol[Buffer_co]):
     """What takes an object in: `_core.Opener` proves it, `_core.PlainReceiver` does not."""
 
@@ -167,7 +176,7 @@ class Transfer:
                     source = self.matching(start, end)
                 if ending is not None:  # a small object is one request, beside no others
                     ending.receives(source)
-                content = self.exactly(source, end - start)
+                content = exactly(source, end - start, self.location)
             budget.progressed()
         except UnavailableError as error:
             if ending is not None and ending.said:
@@ -181,13 +190,6 @@ class Transfer:
                     ending.left(source)
                 source.close()
         self.operation.progress.advance(end - start)
-        return content
-
-    def exactly(self, body: Body, size: int) -> Buffer:
-        """That many bytes of a body. Raises `TransferError` where it ends before."""
-        content = body.take(size)
-        if len(memoryview(content)) < size:
-            raise TransferError(f"{self.location}: the body ended before its {size:,} bytes")
         return content
 
     def matching(self, start: int, end: int) -> Body:

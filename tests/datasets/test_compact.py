@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 from broken_bodies import Fault
+from fault_rules import on
 
 import arrowseal.arrow as sa
 from arrowseal import PLAIN, ObjectLocation
@@ -21,6 +22,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.location import COMPACTING
 from arrowseal.operations import compact
+from arrowseal.operations.compaction_manifest import Manifest, Manifests, Replacement
 from arrowseal.operations.compaction_plan import planned
 from arrowseal.tables.dataset_listing import Found
 from lake import Lake, pq_bytes, trips
@@ -245,6 +247,20 @@ def test_a_new_file_that_does_not_read_back_is_taken_back(lake: Lake, small_file
     assert isinstance(stopped.value.__cause__, AuthenticationError)
     assert sum("2013" in key for key in lake.keys) == 8
     assert rows(lake).sort_by("n").equals(small_files.sort_by("n"))
+
+
+def test_notes_of_a_run_whose_body_ends_early_are_asked_for_again(lake: Lake) -> None:
+    client = lake.client.replace(lane="boto3")
+    notes = ObjectLocation("lake", f"t/{COMPACTING}")
+    with client.counters.operation("compact", notes) as operation:
+        manifests = Manifests(client._store, operation, {})
+        manifest = Manifest("run", "writing", (Replacement("new", {"old": "etag"}),))
+        manifests.create(notes, manifest)
+        assert manifests.read(notes) is not None  # and how the bucket is asked is known
+        lake.s3.rule = on("GetObject", Fault("truncate", 20))
+        held = manifests.read(notes)
+    assert held is not None
+    assert held.manifest == manifest
 
 
 def test_plain_sources_have_to_be_allowed_and_become_sealed(lake: Lake) -> None:

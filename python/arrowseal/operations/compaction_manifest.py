@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from arrowseal.exceptions import NotATableError, ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
 from arrowseal.store import Payload
+from arrowseal.transfer import exactly
 from arrowseal.upload import Outgoing, Upload
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Manifests:
         def call() -> tuple[str, bytes]:
             stored, body = self._store.get(location, self._operation, byte_range=(0, _LONGEST), arguments={})
             try:
-                return stored.etag, bytes(body.take(min(stored.stored_bytes, _LONGEST)))
+                return stored.etag, bytes(exactly(body, min(stored.stored_bytes, _LONGEST), location))
             finally:
                 body.close()
 
