@@ -33,6 +33,7 @@ from arrowseal.metadata import (
     TAG_LEN,
     UNENCRYPTED_LENGTH,
 )
+from arrowseal.outgoing import shared_arguments
 from arrowseal.store import Payload
 from arrowseal.transfer import exactly
 
@@ -46,10 +47,6 @@ MAX_BYTES: Final = 2**16
 """Larger ones are refused before they are read: RSA-4096 and 8 KB of encryption context take a seventh of it."""
 _NUMBERS: Final = {TAG_LEN, UNENCRYPTED_LENGTH}  # which the Go client takes either way
 _NULLABLE: Final = {MATDESC, CONTEXT, MATERIAL_DESCRIPTION, UNENCRYPTED_LENGTH}  # null for none, as .NET writes
-_SHARED: Final = frozenset(
-    {"ACL", "ExpectedBucketOwner", "RequestPayer", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
-)
-"""Arguments of the object's write that the file is written with too, since a bucket may demand them."""
 
 
 def beside(location: ObjectLocation, suffix: str) -> ObjectLocation | None:
@@ -222,7 +219,7 @@ class Replacement:
         self._suffix = suffix
         self._content = content
         self._operation = operation
-        self._arguments = {name: value for name, value in arguments.items() if name in _SHARED}
+        self._arguments = shared_arguments(arguments)
         self._before: bytes | None = None
         self._sent = False
 

@@ -24,6 +24,10 @@ _PIECE_BYTES: Final = 2**20  # of a file, read at a time
 # Given elsewhere in the call, or a function of the plaintext: a checksum of it would leak what it says.
 _NOT_THE_CALLERS: Final = {"Bucket", "Key", "Body", "ContentLength", "ContentMD5", "WriteOffsetBytes"}
 
+_SHARED: Final = frozenset(
+    {"ACL", "ExpectedBucketOwner", "RequestPayer", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
+)
+
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -121,6 +125,11 @@ def check_put_arguments(
                 f"s3_additional_kwargs must not have {name!r}: say encryption=SSE_S3(), SSE_KMS(...) or SSE_C(...)"
             )
     return arguments
+
+
+def shared_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those arguments of an object's write that what lies beside it is written with too: a bucket may demand them."""
+    return {name: value for name, value in arguments.items() if name in _SHARED}
 
 
 def copy_arguments(encryption: Encryption | None, *, reading: bool = False) -> dict[str, Any]:

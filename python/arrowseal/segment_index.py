@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import ObjectNotFoundError, StoreAccessDeniedError
 from arrowseal.location import INDEX_BEFORE, INDEX_BEHIND, MAX_KEY_BYTES, ObjectLocation
+from arrowseal.outgoing import shared_arguments
 from arrowseal.store import Payload
 from arrowseal.transfer import exactly
 
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from arrowseal.retrying import RetryingStore
 
 _LONGEST: Final = 64 + 16 * 2**21  # of 64 GiB in segments of 32 KiB
-_SHARED: Final = frozenset(
-    {"ACL", "ExpectedBucketOwner", "RequestPayer", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
-)
-"""Arguments of the object's write that its index is written with too, since a bucket may demand them."""
 
 
 def companion(location: ObjectLocation) -> ObjectLocation | None:
@@ -48,7 +45,7 @@ def fetch_index(
     beside = companion(location)
     if beside is None:
         return None
-    shared = {name: value for name, value in arguments.items() if name in _SHARED}
+    shared = shared_arguments(arguments)
 
     def call() -> bytes | None:
         stored, body = store.get(beside, operation, byte_range=(0, _LONGEST), arguments=shared)
@@ -73,7 +70,7 @@ def publish_index(
     beside = companion(location)
     if beside is None:
         return
-    shared = {name: value for name, value in arguments.items() if name in _SHARED}
+    shared = shared_arguments(arguments)
     payload = Payload(index)
     store.repeat(operation, lambda: store.put(beside, operation, payload, metadata={}, arguments=shared))
 
@@ -89,7 +86,7 @@ def copy_index(
     origin, goal = companion(source), companion(target)
     if origin is None or goal is None:
         return
-    shared = {name: value for name, value in arguments.items() if name in _SHARED}
+    shared = shared_arguments(arguments)
     try:
         store.copy(origin, goal, operation, arguments=shared)
     except (ObjectNotFoundError, StoreAccessDeniedError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from arrowseal.exceptions import NotATableError, ObjectChangedError, ObjectNotFoundError, PreconditionFailedError
+from arrowseal.outgoing import shared_arguments
 from arrowseal.store import Payload
 from arrowseal.transfer import exactly
 from arrowseal.upload import Outgoing, Upload
@@ -28,10 +29,6 @@ Phase = Literal["writing", "deleting"]
 _LONGEST: Final = 2**28
 _MARK: Final = "arrowseal-compaction"
 """The entry of the metadata that tells one write from another."""
-_SHARED: Final = frozenset(
-    {"ACL", "ExpectedBucketOwner", "RequestPayer", "ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
-)
-"""Arguments of the new files that a manifest is written with too, since a bucket may demand them."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class Manifests:
     def __init__(self, store: RetryingStore, operation: Operation, arguments: Mapping[str, Any]) -> None:
         self._store = store
         self._operation = operation
-        self._arguments = {name: value for name, value in arguments.items() if name in _SHARED}
+        self._arguments = shared_arguments(arguments)
 
     def read(self, location: ObjectLocation) -> Held | None:
         """The one that is there; None for none. Raises `NotATableError` for anything else, `StoreError`s."""
