@@ -165,18 +165,22 @@ def write(table: pa.Table, path: Path) -> None:
 def test_what_names_hide_is_not_read(lake: Lake) -> None:
     table = pq_bytes(pa.table({"n": [1]}))
     lake.put(
-        dict.fromkeys(("t/a.parquet", "t/_b.parquet", "t/.c.parquet", "t/_d/e.parquet", "t/f/.g/h.parquet"), table)
+        dict.fromkeys(
+            ("t/a.parquet", "t/_b.parquet", "t/.c.parquet", "t/_d/e.parquet", "t/_k=1/e.parquet", "t/f/.g/h.parquet"),
+            table,
+        )
     )
     lake.client._store.put  # noqa: B018 - a marker of a directory has no name that the client would take
     lake.s3.server.objects["/lake/t/folder/"] = lake.s3.server.objects["/lake/t/a.parquet"]
     assert sa.dataset("s3://lake/t/", client=lake.client).files == ["s3://lake/t/a.parquet"]
     chosen = sa.dataset("s3://lake/t/", ignore_prefixes=["."], client=lake.client).files
-    assert chosen == ["s3://lake/t/_b.parquet", "s3://lake/t/_d/e.parquet", "s3://lake/t/a.parquet"]
+    assert chosen == [f"s3://lake/t/{name}.parquet" for name in ("_b", "_d/e", "_k=1/e", "a")]
     one = sa.dataset("s3://lake/t/", ignore_prefixes="_d", client=lake.client).files
     assert one == sa.dataset("s3://lake/t/", ignore_prefixes=["_d"], client=lake.client).files
     assert [url.removeprefix("s3://lake/t/") for url in one] == [
         ".c.parquet",
         "_b.parquet",
+        "_k=1/e.parquet",
         "a.parquet",
         "f/.g/h.parquet",
     ]

@@ -180,6 +180,9 @@ def test_what_cannot_be_is_refused_before_any_request(lake: Lake) -> None:
         sa.dataset("s3://lake/t/", use_threads=0, client=lake.client)
     with pytest.raises(ConfigurationError, match="Client"):
         sa.dataset("s3://lake/t/", client=object())  # type: ignore[arg-type]
+    for partitioning in (3, "other", ["k", 3], b"hive", {"k": 1}):
+        with pytest.raises(ConfigurationError, match="partitioning="):
+            sa.dataset("s3://lake/t/", partitioning=partitioning, client=lake.client)
     assert lake.s3.log == []
 
 

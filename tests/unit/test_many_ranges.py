@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from arrowseal.objects import HOLE_BYTES, EncryptedObject
 
 STEP = 2 * HOLE_BYTES  # apart, so that each range is a request
@@ -50,3 +52,9 @@ def test_the_work_for_thousands_of_ranges_grows_as_their_number() -> None:
     again = source.read_ranges(list(reversed(wanted)))
     assert first == again[::-1] == [(3, 100)] * RANGES
     assert Counted.looks < 40 * RANGES
+
+
+@pytest.mark.parametrize("asked", [(-1, 3), (3, -1)])
+def test_a_negative_offset_or_length_is_refused(asked: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="neither negative"):
+        elsewhere(STEP).read_at(*asked)

@@ -12,7 +12,7 @@ from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.tables.dataset_files import Files
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_listing import HIDDEN, Selection, find
-from arrowseal.tables.dataset_partitions import Partitions, accepted, arrow_type, partitions_of
+from arrowseal.tables.dataset_partitions import Partitions, accepted, arrow_type, check_partitioning, partitions_of
 from arrowseal.tables.dataset_scan import BATCH_ROWS, Columns, DatasetScan
 from arrowseal.tables.dataset_source import DatasetFile, DatasetSource, as_expression
 
@@ -222,6 +222,7 @@ def dataset(
         )
     if not isinstance(partition_base_dir, str | None):
         raise ConfigurationError(f"partition_base_dir= is a string, not {type(partition_base_dir).__name__}")
+    check_partitioning(partitioning)
     selection = Selection(
         ignore_prefixes=ignore_prefixes,
         shows_keys=_shows_keys,

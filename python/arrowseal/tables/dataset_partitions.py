@@ -118,6 +118,16 @@ class _Types(NamedTuple):
         return self.of_values(values) if values else pa.string()
 
 
+def check_partitioning(given: Any) -> None:
+    """Raise `ConfigurationError` for what says nothing of how paths are read."""
+    if given is None or given == "hive" or isinstance(given, ds.Partitioning | ds.PartitioningFactory):
+        return
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise ConfigurationError(
+            'partitioning= is "hive", a list of names, pyarrow.dataset.partitioning(...), or None for none'
+        )
+
+
 def _partitioning(given: Any, paths: Sequence[str], types: _Types) -> ds.Partitioning | None:
     if given is None or isinstance(given, ds.Partitioning):
         return given
@@ -125,10 +135,6 @@ def _partitioning(given: Any, paths: Sequence[str], types: _Types) -> ds.Partiti
         return _of_factory(given, paths, types)
     if given == "hive":
         return ds.HivePartitioning(types.inferred(_hive_values(paths)))
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
-        raise ConfigurationError(
-            'partitioning= is "hive", a list of names, pyarrow.dataset.partitioning(...), or None for none'
-        )
     return ds.DirectoryPartitioning(types.inferred(_directory_values(list(given), paths)))
 
 
