@@ -292,6 +292,35 @@ def test_a_table_with_a_log_that_names_its_files_is_refused(
     assert lake.keys == keys
 
 
+@pytest.mark.parametrize("log", ["_delta_log/0.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+@pytest.mark.parametrize("above", ["t/", ""])
+def test_so_is_a_part_of_such_a_table(lake: Lake, small_files: pa.Table, above: str, log: str) -> None:
+    lake.put({above + log: b"{}"})
+    keys = lake.keys
+    with pytest.raises(ConfigurationError, match=rf"s3://lake/t/year=2013/: .* table s3://lake/{above[:-1]} has a log"):
+        compact("s3://lake/t/year=2013", client=lake.client)
+    assert lake.keys == keys
+
+
+@pytest.mark.parametrize("at", ["_metadata", "t/_metadata", "t/year=2013/_metadata"])
+def test_files_that_a_summary_names_are_not_taken_away_from_under_it(
+    lake: Lake, small_files: pa.Table, at: str
+) -> None:
+    lake.put({at: b"", "t/_common_metadata": b""})
+    keys = lake.keys
+    with pytest.raises(ConfigurationError, match=f"s3://lake/{at} names the row groups .* delete it"):
+        compact("s3://lake/t", client=lake.client)
+    assert lake.keys == keys
+    lake.client.delete(f"s3://lake/{at}")
+    assert compact("s3://lake/t", client=lake.client).merges
+
+
+def test_directories_above_that_may_not_be_listed_stop_nothing(lake: Lake, small_files: pa.Table) -> None:
+    denied = Fault("status", 403, "AccessDenied")
+    lake.s3.rule = lambda _, path, __: None if "prefix=t" in path or "list-type" not in path else denied
+    assert compact("s3://lake/t", client=lake.client).merges
+
+
 def test_what_cannot_be_is_refused_before_any_object_is_touched(lake: Lake, small_files: pa.Table) -> None:
     with pytest.raises(ConfigurationError, match="target_bytes"):
         compact("s3://lake/t", target_bytes=0, client=lake.client)

@@ -25,10 +25,11 @@ from arrowseal.operations.compacted_directory import CompactedDirectory, Outcome
 from arrowseal.operations.compaction_files import AT_A_TIME, NewFiles
 from arrowseal.operations.compaction_manifest import Manifests
 from arrowseal.operations.compaction_plan import TEXT, Flavor, Merge, State, directory_of, planned
+from arrowseal.operations.compaction_refusals import refuse_named_files
 from arrowseal.tables.arrow_files import file_writer
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_lanes import Lanes
-from arrowseal.tables.dataset_listing import HIDDEN, Found, Selection, table_with_log
+from arrowseal.tables.dataset_listing import HIDDEN, Found, Selection
 from arrowseal.tables.formats import TableFormat
 from arrowseal.writing import sharing_data_keys
 
@@ -126,7 +127,7 @@ def compact(
 
     Raises:
         ConfigurationError, ObjectNotFoundError: nothing was done. The first one also where the log of a Delta, Hudi or
-            Iceberg table is there, which names files.
+            Iceberg table, or a `_metadata` of Parquet files, names files, there or in a directory above.
         DatasetWriteError: not everything was done, and no row is lost; `written` are the new files that are complete,
             and `left` names sources of them that could not be deleted: until a second run, which deletes those and goes
             on, their rows are there twice. CSV files whose headers differ, or are none, and the like, are left alone.
@@ -188,12 +189,7 @@ class _There:
         with client.counters.operation("list", base) as operation:
             store, suffix = client._store, client.options.instruction_files  # noqa: SLF001 - shows what `list` hides
             rows = [*store.list(base.bucket, base.key, operation, delimiter=None)]
-        table = table_with_log(row.location for row in rows)
-        if table is not None:
-            raise ConfigurationError(
-                f"{base}: {table} has a log that names its files: these would be gone, and rows that were deleted "
-                "there back. Nothing was done: compact it by what writes it"
-            )
+            refuse_named_files(base, rows, store, operation)
         found, begun = [], []
         for row in rows:
             path = row.location.key[len(base.key) :]
