@@ -173,10 +173,17 @@ def test_names_that_look_like_patterns_are_names_of_columns(
         )
 
 
+HINT = "a prefix is read with a slash at its end, or with dataset=True"
+
+
 def test_errors_of_a_scan_are_those_of_a_read(lake: str, resident: Client) -> None:
     for name, (_, scan, _) in TEXTS.items():
-        with pytest.raises(ObjectNotFoundError):
+        with pytest.raises(ObjectNotFoundError, match=f"no such object; {HINT}$"):
             scan(f"s3://{lake}/{name}", client=resident).collect()
+        with pytest.raises(ObjectNotFoundError, match=r"no such version$|no such object$"):
+            scan(f"s3://{lake}/{name}", client=resident, version_id="0" * 32).collect()
+    with pytest.raises(ObjectNotFoundError, match=f"no such object; {HINT}$"):
+        spl.read_parquet(f"s3://{lake}/a", columns=["n"], client=resident)
     resident.put(f"s3://{lake}/a", b"no table at all\xff\n,,,\n")
     for scan in (spl.scan_ipc, spl.scan_ndjson, spl.scan_parquet):
         with pytest.raises(NotATableError):
@@ -202,7 +209,7 @@ def test_a_filter_that_fails_is_the_error_of_polars_and_not_one_of_the_object(
 def test_an_error_of_a_scan_says_nothing_of_the_plan_that_it_stands_in(lake: str, resident: Client) -> None:
     scan = spl.scan_parquet(f"s3://{lake}/a", client=resident)
     for asks in (scan.collect, scan.collect_schema, scan.select("n").collect, scan.join(scan, on="n").collect):
-        with pytest.raises(ObjectNotFoundError, match=f"^s3://{lake}/a: no such object$"):
+        with pytest.raises(ObjectNotFoundError, match=f"^s3://{lake}/a: no such object; {HINT}$"):
             asks()
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
+from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import locate_prefix
+from arrowseal.tables.dataset_listing import telling_of_prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 Face = TypeVar("Face", bound=Callable[..., Any])
 Arguments = dict[str, Any]
@@ -42,8 +45,6 @@ _OF_BOTH: Final = {"use_threads"}
 _CLIENT: Final = frozenset({"client", "encryption", "encryption_context", "kms_key_id", "progress"})
 _OF_READS: Final = _CLIENT | {"allow_plaintext", "version_id"}
 _OF_WRITES: Final = _CLIENT | {"s3_additional_kwargs"}
-_IF_MISSING: Final = "; a prefix is read with a slash at its end, or with dataset=True"
-"""Whether it is one, a request would have to ask."""
 _PAST_THE_CLIENT: Final = ("storage_options", "credential_provider", "filesystem")
 
 
@@ -59,7 +60,7 @@ def reads_datasets(
         def many(source: Any, arguments: Arguments, given: Arguments) -> Any:
             return read(face, source, arguments, given | _taken(face.__name__, arguments, _OF_READS))
 
-        return _taught(face, many, keywords, at=0, is_many=_reads_many, if_missing=_IF_MISSING)
+        return _taught(face, many, keywords, at=0, is_many=_reads_many, if_missing=telling_of_prefixes)
 
     return decorate
 
@@ -98,7 +99,7 @@ def _taught(
     *,
     at: int,
     is_many: Callable[[Any, Arguments], bool],
-    if_missing: str = "",
+    if_missing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Face:
     signature = inspect.signature(face)
     parameters = list(signature.parameters.values())
@@ -117,12 +118,9 @@ def _taught(
         wanted = given.pop("dataset", None)
         says_so = wanted or (wanted is None and (given.keys() - _OF_BOTH or is_many(source, arguments)))
         if not says_so:
-            try:
+            may_be_many = wanted is None and arguments.get("version_id") is None
+            with if_missing() if may_be_many else nullcontext():
                 return face(*args, **kwargs, **given)
-            except ObjectNotFoundError as error:
-                if wanted is None and arguments.get("version_id") is None:
-                    error.args = (f"{error}{if_missing}",)
-                raise
         arguments.pop(where, None)
         for parameter in signature.parameters.values():
             if parameter.kind is Parameter.VAR_KEYWORD:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from arrowseal.location import ObjectLocation, locate, locate_prefix
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from arrowseal.client import Client
     from arrowseal.location import Url
@@ -28,6 +29,7 @@ _LOGS: Final = re.compile(
     r"(?:^|/)(?:(?P<Delta>_delta_log)/|(?P<Hudi>\.hoodie)/|metadata/(?P<Iceberg>[^/]+\.metadata\.json)$)"
 )
 """What says that a table is no more than some of the files that lie there."""
+_IF_MISSING: Final = "; a prefix is read with a slash at its end, or with dataset=True"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,16 @@ def table_with_log(locations: Iterable[ObjectLocation]) -> str | None:
         if log is not None:
             return f"the {log.lastgroup} table {ObjectLocation(location.bucket, location.key[: log.start()])}"
     return None
+
+
+@contextmanager
+def telling_of_prefixes() -> Iterator[None]:
+    """Of an object that is not there, the error says how a prefix is read: a request would have to ask if it is one."""
+    try:
+        yield
+    except ObjectNotFoundError as error:
+        error.args = (f"{error}{_IF_MISSING}",)
+        raise
 
 
 def find(

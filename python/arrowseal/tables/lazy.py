@@ -8,7 +8,7 @@ for each kind of format.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import closing
+from contextlib import closing, nullcontext
 from contextvars import copy_context
 from functools import partial
 from importlib import import_module
@@ -18,6 +18,7 @@ from arrowseal.exceptions import ObjectChangedError
 from arrowseal.extras import require
 from arrowseal.fork_lock import ForkLock
 from arrowseal.standby import Threads
+from arrowseal.tables.dataset_listing import telling_of_prefixes
 from arrowseal.tables.polars_frames import by_name, has_patterns, rows_alone
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
@@ -216,10 +217,12 @@ class LazyTable(ABC):
         return opened, current
 
     def _source(self, counted: Operation) -> Ranges:
-        if not self.whole:
-            return self._table_object.opened(counted)
-        with self._table_object.source(counted, whole=True) as content:
-            return content
+        may_be_many = self._table_object.keywords.get("version_id") is None
+        with telling_of_prefixes() if may_be_many else nullcontext():
+            if not self.whole:
+                return self._table_object.opened(counted)
+            with self._table_object.source(counted, whole=True) as content:
+                return content
 
     def _guarded(self, source: Ranges, step: Callable[[], Any]) -> Any:
         def parse(other: Ranges) -> Any:
