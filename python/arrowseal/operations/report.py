@@ -149,22 +149,26 @@ _BEGINNING: Final = b'{"path": "s3://'
 class Journal:
     """A file to which each row is appended when it is known, as a line of JSON; with no path it keeps nothing.
 
-    A line goes out in one write, so that a killed process leaves at most a torn last line, which readers pass over.
-    Safe to share between threads.
+    A line goes out in one write, so that a killed process leaves at most a torn last line, which readers pass over. A
+    file system that runs full may take a part of it: the rest is tried, which raises `OSError`, and what comes later
+    begins a line of its own. Safe to share between threads.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self._lock = threading.Lock()
         self._file = None if path is None else Path(path).open("ab", buffering=0)  # noqa: SIM115
-        if self._file is not None and self._file.tell() and not _ends_a_line(Path(path or "")):
-            self._file.write(b"\n")
+        self._is_torn = self._file is not None and self._file.tell() > 0 and not _ends_a_line(Path(path or ""))
 
     def add(self, result: ObjectResult) -> None:
         """Append a row."""
         if self._file is not None:
-            line = json.dumps(result.as_dict(), default=_text, ensure_ascii=False) + "\n"
+            text = json.dumps(result.as_dict(), default=_text, ensure_ascii=False) + "\n"
             with self._lock:
-                self._file.write(line.encode())
+                line = ("\n" + text if self._is_torn else text).encode()
+                self._is_torn = True
+                while line:
+                    line = line[self._file.write(line) :]
+                self._is_torn = False
 
     def __enter__(self) -> Self:
         return self
