@@ -176,6 +176,18 @@ def test_files_and_directories_are_moved_and_copied(fs: SealedFileSystem, lake: 
     assert kinds(fs, f"{lake}/copy") == ["NotFound"]
 
 
+def test_a_directory_that_is_moved_onto_or_into_itself_stays(fs: SealedFileSystem, lake: str, resident: Client) -> None:
+    for key in ("a/1", "a/b/2", "ab/3"):
+        resident.put(f"s3://{lake}/{key}", b"")
+    fs.move(f"{lake}/a", f"s3cse://{lake}/a/")
+    for inside in ("a/new", "a/b/2"):
+        with pytest.raises(ConfigurationError, match="into itself"):
+            fs.move(f"{lake}/a", f"{lake}/{inside}")
+    assert below(fs, lake) == ["a/1", "a/b/2", "ab/3"]
+    fs.move(f"{lake}/a", f"{lake}/ab2")
+    assert below(fs, lake) == ["ab/3", "ab2/1", "ab2/b/2"]
+
+
 def test_files_are_copied_between_file_systems(fs: SealedFileSystem, lake: str, tmp_path: Any) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()

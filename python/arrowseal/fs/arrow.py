@@ -144,10 +144,14 @@ class SealedHandler(FileSystemHandler):  # type: ignore[misc]
         if not entry.is_directory:
             self._tree.move(src, dest)
             return
+        old, new = bare(src), bare(dest)
+        if new == old:
+            return
+        if new.startswith(f"{old}/"):
+            raise ConfigurationError(f"s3://{old}/ is not moved into itself: name a place outside of it")
         if self._tree.children(dest):
             raise ConfigurationError(f"s3://{bare(dest)} is a directory that is not empty: nothing is moved there")
         files = [found.path for found in self._below(src) if not found.is_directory]
-        old, new = bare(src), bare(dest)
         side_by_side(lambda path: self._tree.move(path, new + path.removeprefix(old)), files)
         self._tree.forget_directory(src)
         self._tree.make_directory(dest)
