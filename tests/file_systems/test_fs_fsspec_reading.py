@@ -117,6 +117,22 @@ def test_a_file_reads_as_a_file(resident: Client, text_path: str, steps: list[An
                 assert getattr(file, name)(*arguments) == getattr(expected, name)(*arguments)
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("encoding", ["utf-16", "U32", "utf-8-sig", "utf-16-le", "latin-1"])
+def test_text_is_written_as_its_encoding_begins(
+    fs: S3CseFileSystem, lake: str, encoding: str, compression: str | None
+) -> None:
+    with fs.open(f"{lake}/t", "w", encoding=encoding, compression=compression, newline="\r\n") as file:
+        file.write("é\n")
+        file.write("n")
+    with fs.open(f"{lake}/t", "rb", compression=compression) as file:
+        assert file.read() == "é\r\nn".encode(encoding)
+    with fs.open(f"{lake}/t", "r", encoding=encoding, compression=compression) as file:
+        assert file.read() == "é\nn"
+    fs.write_text(f"{lake}/w", "ü", encoding=encoding)
+    assert fs.cat_file(f"{lake}/w") == "ü".encode(encoding)
+
+
 def test_lines_are_read_and_counted_in_few_requests(
     fs: S3CseFileSystem, text_path: str, servers: BrokenServers
 ) -> None:

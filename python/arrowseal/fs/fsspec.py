@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 import json
 import os
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from fsspec.utils import isfilelike
 
 from arrowseal.exceptions import ConfigurationError, ObjectNotFoundError
 from arrowseal.fs.access import Access, is_below_a_bucket, reference
-from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile
+from arrowseal.fs.fsspec_files import CompressedFile, SealedBufferedFile, text_into
 from arrowseal.fs.many_files import ManyFiles
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.fs.storage_options import client_of, storage_options_of
@@ -239,12 +238,12 @@ class S3CseFileSystem(ManyFiles):
         `Client.open`, to write: `encryption_context`, `version_id`, `s3_additional_kwargs`, ...
         """
         codec = get_compression(path, compression)
-        if codec is None or "r" in mode:
+        if "r" in mode or ("b" in mode and codec is None):
             return super().open(path, mode, block_size, cache_options, compression, **keywords)
         texts = {name: keywords.pop(name) for name in ("encoding", "errors", "newline") if name in keywords}
         below = super().open(path, mode.replace("t", "").replace("b", "") + "b", block_size, cache_options, **keywords)
-        file = CompressedFile(compr[codec](below, mode="w"), below)
-        return file if "b" in mode else io.TextIOWrapper(file, **texts)
+        file = below if codec is None else CompressedFile(compr[codec](below, mode="w"), below)
+        return file if "b" in mode else text_into(file, **texts)
 
     def _open(
         self,

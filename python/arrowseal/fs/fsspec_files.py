@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from contextlib import suppress
 from threading import RLock
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _LINES: Final = 2**16
 """What is read at a time in search of the end of a line."""
+
+_MARKED: Final = {"utf-16", "utf-32"}
+"""Encodings of texts that begin with a byte order mark. `io.TextIOWrapper` leaves it out over a file without seek."""
 
 
 class SealedBufferedFile(AbstractBufferedFile):  # type: ignore[misc]
@@ -177,3 +181,11 @@ class CompressedFile(io.RawIOBase):
 
     def _dealloc_warn(self, source: Any) -> None:
         self._below._dealloc_warn(source)  # noqa: SLF001 - passed on to what asks for it
+
+
+def text_into(file: Any, encoding: str | None = None, **keywords: Any) -> io.TextIOWrapper:
+    """A new file as one to write text into, with the byte order mark that readers of its encoding want."""
+    text = io.TextIOWrapper(file, encoding=encoding, **keywords)
+    if codecs.lookup(text.encoding).name in _MARKED:
+        file.write("".encode(text.encoding))
+    return text
