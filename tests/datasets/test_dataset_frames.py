@@ -15,6 +15,7 @@ import arrowseal.arrow as sa
 import arrowseal.polars as spl
 from arrowseal import using
 from arrowseal.exceptions import NotATableError, SchemaMismatchError
+from arrowseal.objects import EncryptedObject
 from lake import Lake, pq_bytes
 
 if TYPE_CHECKING:
@@ -133,6 +134,47 @@ def test_filters_leave_the_rows_that_pass_them(lake: Lake, condition: pl.Expr) -
     for columns in (whole.columns, ["n"], ["day", "n"], ["day"]):
         kept = spl.scan_parquet("s3://lake/t/").filter(condition).select(columns).collect()
         plt.assert_frame_equal(kept, whole.filter(condition).select(columns))
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files too, as if they were not held: pyarrow decodes those for polars."""
+    monkeypatch.setattr(EncryptedObject, "in_memory", False)
+
+
+@pytest.mark.usefixtures("large")
+def test_decimals_of_256_bits_become_those_that_polars_has(lake: Lake) -> None:
+    wide = pa.decimal256(20, 2)
+    values = {"alone": Decimal(1), "list": [Decimal(1)], "struct": {"a": Decimal(1)}, "text": "a"}
+    kinds = [wide, pa.list_(wide), pa.struct([("a", wide)]), pa.string()]
+    fields = pa.schema(list(zip(values, kinds, strict=True)))
+    content = pq_bytes(pa.Table.from_pylist([values, dict.fromkeys(values)], schema=fields))
+    lake.put({"t/a.parquet": content, "t/b.parquet": content})
+    read = spl.scan_parquet("s3://lake/t/").collect()
+    assert read.to_dicts() == [values, dict.fromkeys(values)] * 2
+    narrow = pl.Decimal(20, 2)
+    assert read.dtypes == [narrow, pl.List(narrow), pl.Struct({"a": narrow}), pl.String]
+
+
+@pytest.mark.usefixtures("large")
+def test_decimals_of_more_digits_than_polars_has_are_its_error_and_no_panic(lake: Lake) -> None:
+    content = pq_bytes(pa.table({"x": pa.array([Decimal(1)], pa.decimal256(50, 2))}))
+    lake.put({"t/a.parquet": content, "t/b.parquet": content})
+    with pytest.raises(pl.exceptions.InvalidOperationError, match="between 1 and 38"):
+        spl.scan_parquet("s3://lake/t/").collect()
+
+
+@pytest.mark.parametrize("condition", [pl.col("n") > 1, pl.col("text") == "b", pl.col("n").is_null()], ids=str)
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("choice", [["n"], ["text"], ["n", "text"]], ids=str)
+def test_filters_beside_a_column_of_views_leave_the_rows_that_pass_them(
+    lake: Lake, condition: pl.Expr, choice: list[str]
+) -> None:
+    rows = pa.table({"n": [1, 2], "text": pa.array(["a", "b"], pa.string_view())})
+    lake.put({f"t/{name}.parquet": pq_bytes(rows) for name in "ab"})
+    expected = pl.concat([pl.DataFrame({"n": [1, 2], "text": ["a", "b"]})] * 2)
+    read = spl.scan_parquet("s3://lake/t/").filter(condition).select(choice).collect()
+    plt.assert_frame_equal(read, expected.filter(condition).select(choice))
 
 
 @pytest.mark.parametrize("partition", ["2012", "2012-02-29", "__HIVE_DEFAULT_PARTITION__", "S%C3%A3o%20Paulo"])

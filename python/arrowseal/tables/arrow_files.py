@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pyarrow import orc
 
 from arrowseal.exceptions import ConfigurationError
+from arrowseal.tables.arrow_types import without_views
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
 from arrowseal.tables.orc import OrcReader
@@ -275,11 +276,6 @@ def no_rows(schema: pa.Schema) -> pa.Table:
     return pa.Table.from_batches([], schema)
 
 
-def without_views(schema: pa.Schema) -> pa.Schema:
-    """The schema that `as_table` gives a table of this one."""
-    return pa.schema([column.with_type(_without_views(column.type)) for column in schema], schema.metadata)
-
-
 def cast_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table.cast(schema)`, which breaks lists of nothing but nulls where they are of their type already."""
     columns = []
@@ -309,25 +305,3 @@ def columns_expected() -> Iterator[None]:
         if not of_type:
             raise
         raise ConfigurationError(f"a table is expected, not a column of type {kind}: give it a name first") from None
-
-
-def _without_views(kind: pa.DataType) -> pa.DataType:
-    def inner(column: pa.Field) -> pa.Field:
-        return column.with_type(_without_views(column.type))
-
-    types = pa.types
-    if types.is_string_view(kind):
-        return pa.large_string()
-    if types.is_binary_view(kind):
-        return pa.large_binary()
-    if types.is_dictionary(kind):
-        return pa.dictionary(kind.index_type, _without_views(kind.value_type), kind.ordered)
-    if types.is_list(kind):
-        return pa.list_(inner(kind.value_field))
-    if types.is_large_list(kind):
-        return pa.large_list(inner(kind.value_field))
-    if types.is_fixed_size_list(kind):
-        return pa.list_(inner(kind.value_field), kind.list_size)
-    if types.is_struct(kind):
-        return pa.struct([inner(column) for column in kind])
-    return kind

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ColumnNotFoundError, ConfigurationError, SchemaMismatchError
 from arrowseal.fork_lock import ForkLock
-from arrowseal.tables.arrow_files import no_rows, without_views
+from arrowseal.tables.arrow_files import no_rows
+from arrowseal.tables.arrow_types import without_views
 from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_files import Files, Strict
 from arrowseal.tables.dataset_flow import in_order, threads_of

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.tables.arrow_files import as_table, cast_columns, columns_expected, no_rows, without_views
+from arrowseal.tables.arrow_files import as_table, cast_columns, columns_expected, no_rows
+from arrowseal.tables.arrow_types import without_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable

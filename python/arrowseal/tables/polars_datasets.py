@@ -170,10 +170,15 @@ def _pruning(filters: Sequence[Filter], schema: pl.Schema, of_arrow: pa.Schema) 
     expression = pruning(filters, schema)
     try:
         if expression is not None:
-            no_rows(of_arrow).filter(expression)
+            _one_row(of_arrow).filter(expression)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
         return None
     return expression
+
+
+def _one_row(schema: pa.Schema) -> pa.Table:
+    """Of nulls: of no rows at all pyarrow compares and filters nothing, and says nothing of what it cannot."""
+    return pa.table([pa.nulls(1, field.type) for field in schema], schema=schema)
 
 
 def _waited_for(frames: Frames) -> Iterator[pl.DataFrame]:

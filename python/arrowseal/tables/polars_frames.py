@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.extras import require
+from arrowseal.tables.arrow_types import with_narrow_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def frame_of(table: pa.Table) -> pl.DataFrame:
-    """The table as a frame, of the same names and chunks."""
+    """The table as a frame, of the same names and chunks. Raises polars' `InvalidOperationError` for decimals of more
+    than 38 digits.
+    """
+    if any("decimal256" in str(kind) for kind in table.schema.types):  # of which polars panics
+        try:
+            table = table.cast(with_narrow_decimals(table.schema))
+        except ValueError as error:
+            raise require("polars", "polars").exceptions.InvalidOperationError(str(error)) from None
     from_arrow = require("polars", "polars").from_arrow
     frame: pl.DataFrame
     if "" not in table.column_names:
