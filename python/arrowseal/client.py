@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from arrowseal import metadata as content_metadata
 from arrowseal.companions import belongs_to_another, copied_along, delete_along
 from arrowseal.configured import Configured
+from arrowseal.copying import copy_object
 from arrowseal.encryption import Encryption, read_arguments
 from arrowseal.exceptions import ConfigurationError, ObjectChangedError, ObjectNotFoundError
 from arrowseal.head import ObjectHead
@@ -400,7 +401,8 @@ class Client(Configured):
             self.counters.operation("copy", goal) as operation,
             copied_along(self._store, origin, goal, suffix, operation, arguments, version_id),
         ):
-            self._store.copy(origin, goal, operation, arguments=arguments, source_arguments=reading)
+            at_once = self._options.transfer.concurrency
+            copy_object(self._store, origin, goal, operation, at_once, arguments=arguments, source_arguments=reading)
 
     def move(
         self,

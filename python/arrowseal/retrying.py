@@ -71,8 +71,8 @@ class RetryingStore:
     ) -> ObjectAttributes:
         return self.repeat(operation, lambda: self._store.attributes(location, operation, arguments=arguments))
 
-    def tags(self, location: ObjectLocation, operation: Operation) -> str:
-        return self.repeat(operation, lambda: self._store.tags(location, operation))
+    def tags(self, location: ObjectLocation, operation: Operation, version_id: str | None = None) -> str:
+        return self.repeat(operation, lambda: self._store.tags(location, operation, version_id))
 
     def grants(self, location: ObjectLocation, operation: Operation) -> dict[str, str]:
         return self.repeat(operation, lambda: self._store.grants(location, operation))
@@ -106,11 +106,11 @@ class RetryingStore:
         *,
         arguments: Mapping[str, Any] = NOTHING,
         source_arguments: Mapping[str, Any] = NOTHING,
-    ) -> None:
-        def call() -> None:
-            self._store.copy(source, target, operation, arguments=arguments, source_arguments=source_arguments)
+    ) -> bool:
+        def call() -> bool:
+            return self._store.copy(source, target, operation, arguments=arguments, source_arguments=source_arguments)
 
-        self.repeat(operation, call)
+        return self.repeat(operation, call)
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:
         self.repeat(operation, lambda: self._store.delete(location, operation, arguments=arguments))

@@ -25,6 +25,15 @@ NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 """No arguments."""
 COPY_LIMIT: Final = 5 * 2**30
 """The largest object that one CopyObject copies."""
+HEADERS: Final = (
+    "ContentType",
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "Expires",
+)
+"""The headers that S3 takes with an object and gives back with it."""
 
 
 @dataclass(slots=True)  # not frozen, which takes four times as long, for each object that is read
@@ -257,7 +266,7 @@ class Store(Protocol):
     ) -> ObjectAttributes:
         """What `head` says, and all else that a HEAD tells."""
 
-    def tags(self, location: ObjectLocation, operation: Operation) -> str:
+    def tags(self, location: ObjectLocation, operation: Operation, version_id: str | None = None) -> str:
         """The tags of an object as the argument `Tagging` has them; empty where there are none."""
 
     def grants(self, location: ObjectLocation, operation: Operation) -> dict[str, str]:
@@ -335,9 +344,10 @@ class Store(Protocol):
         *,
         arguments: Mapping[str, Any] = NOTHING,
         source_arguments: Mapping[str, Any] = NOTHING,
-    ) -> None:
+    ) -> bool:
         """Copy inside the server, with metadata. `arguments` say how the server encrypts the copy, `source_arguments`,
-        those of a read, what it needs to read the source, and which version of it.
+        those of a read, what it needs to read the source, and which version of it. False where the source is longer
+        than `COPY_LIMIT`: nothing was done then.
         """
 
     def delete(self, location: ObjectLocation, operation: Operation, *, arguments: Mapping[str, Any]) -> None:

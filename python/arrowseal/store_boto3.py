@@ -15,9 +15,7 @@ from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
     CredentialsError,
-    ObjectChangedError,
     ObjectNotFoundError,
-    PreconditionFailedError,
     StoreError,
     StoreUnansweredError,
 )
@@ -25,7 +23,7 @@ from arrowseal.location import ObjectLocation
 from arrowseal.no_connection import no_connection, no_files, within
 from arrowseal.s3_errors import RangeError, store_error
 from arrowseal.store import COPY_LIMIT, NOTHING, Body, ListedObject, StoredObject, StoredRange, WrittenObject
-from arrowseal.store_boto3_attributes import HEADERS, Boto3Attributes, stored_object
+from arrowseal.store_boto3_attributes import Boto3Attributes, stored_object
 from arrowseal.store_boto3_uploads import answered, known, payload_arguments, written
 from arrowseal.wirelog import withheld
 
@@ -132,26 +130,19 @@ class Boto3Store(Boto3Attributes):
         *,
         arguments: Mapping[str, Any] = NOTHING,
         source_arguments: Mapping[str, Any] = NOTHING,
-    ) -> None:
+    ) -> bool:
         stored = self.head(source, operation, arguments=source_arguments)
+        if stored.stored_bytes > _COPY_LIMIT:
+            return False
+        # Whatever is there by now, whole: only parts would have to be those of one version.
+        origin = StoredRange(stored, 0, stored.stored_bytes, source_arguments).arguments
+        del origin["CopySourceIfMatch"]
         try:
-            if stored.stored_bytes > _COPY_LIMIT:
-                kept = self.attributes(source, operation, arguments=source_arguments)
-                headers = {name: value for name, value in kept.arguments.items() if name in HEADERS}
-                tags = {"Tagging": self.tags(source, operation, source_arguments.get("VersionId"))} if kept.tags else {}
-                given = {**headers, **tags, **arguments}
-                self.copy_in_parts(kept.stored, target, operation, arguments=given, source_arguments=source_arguments)
-                return
-            # Whatever is there by now, whole: only parts would have to be those of one version.
-            origin = StoredRange(stored, 0, stored.stored_bytes, source_arguments).arguments
-            del origin["CopySourceIfMatch"]
             with self.request(target, operation, "PutObject", {**arguments, **source_arguments}) as s3:
                 s3.copy_object(Bucket=target.bucket, Key=target.key, MetadataDirective="COPY", **origin, **arguments)
         except ObjectNotFoundError:
             raise ObjectNotFoundError(f"{source}: deleted before it was copied to {target}") from None
-        except PreconditionFailedError:
-            message = f"{source}: overwritten while it was copied to {target}: copy it again"
-            raise ObjectChangedError(message) from None
+        return True
 
     def _copied(
         self,

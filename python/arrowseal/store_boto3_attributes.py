@@ -12,7 +12,7 @@ from arrowseal.etags import etag_of
 from arrowseal.exceptions import StoreError, TransferError
 from arrowseal.location import version_arguments
 from arrowseal.s3_errors import RangeError, UnexplainedError
-from arrowseal.store import ObjectAttributes, StoredObject, in_lower_case
+from arrowseal.store import HEADERS, ObjectAttributes, StoredObject, in_lower_case
 from arrowseal.store_boto3_uploads import Boto3Uploads, answered
 
 if TYPE_CHECKING:
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _PARTIAL: Final = 206
 _SSE_LABELS: Final = {"AES256": "SSE-S3", "aws:kms": "SSE-KMS", "aws:kms:dsse": "SSE-KMS"}
-HEADERS: Final = (
-    "ContentType",
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "Expires",
-)
-"""The headers that S3 takes with an object and gives back with it."""
 _ATTRIBUTES: Final = (
     *HEADERS,
     "StorageClass",

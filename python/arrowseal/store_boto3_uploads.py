@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from arrowseal.boto3_bodies import PayloadBody
-from arrowseal.cancellation import shielded
 from arrowseal.etags import etag_of
-from arrowseal.exceptions import ArrowSealError, TransferError, UnavailableError, UploadNotFoundError
+from arrowseal.exceptions import TransferError, UploadNotFoundError
 from arrowseal.location import ObjectLocation
-from arrowseal.retries import STORE_RETRIES, Budget
-from arrowseal.store import OpenUpload, StoredRange, WrittenObject, WrittenPart, warn_of_parts
+from arrowseal.store import OpenUpload, StoredRange, WrittenObject, WrittenPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from arrowseal.counters import Operation
-    from arrowseal.store import Payload, StoredObject
-
-_COPY_PART: Final = 2**30
+    from arrowseal.store import Payload
 
 
 class Boto3Uploads:
@@ -151,50 +147,6 @@ class Boto3Uploads:
             )
         part = answered(answer, "CopyPartResult", location)
         return WrittenPart(number, answered(part, "ETag", location), part.get("ChecksumCRC32"))
-
-    def copy_in_parts(
-        self,
-        stored: StoredObject,
-        target: ObjectLocation,
-        operation: Operation,
-        *,
-        arguments: Mapping[str, Any],
-        source_arguments: Mapping[str, Any],
-    ) -> None:
-        """As CopyObject, for what is too large for it: a copy by parts keeps nothing, so all is given again."""
-        upload_id = self.create_upload(
-            target, operation, metadata=stored.metadata, arguments={**arguments, "ChecksumAlgorithm": None}
-        )
-        try:
-            ranges = [StoredRange(stored, *cut, source_arguments) for cut in copied_ranges(stored.stored_bytes)]
-            parts = [
-                self.put_part(target, operation, upload_id, number, source, arguments=arguments)
-                for number, source in enumerate(ranges, 1)
-            ]
-            self.complete_upload(target, operation, upload_id, parts, arguments=arguments)
-        except BaseException:
-            self._give_up(target, operation, upload_id)
-            raise
-
-    def _give_up(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
-        """Abort an upload, or warn of it: what is raised is why it came to that."""
-        budget = Budget(STORE_RETRIES)
-        try:
-            with shielded():
-                while True:
-                    try:
-                        self.abort_upload(location, operation, upload_id)
-                        return
-                    except UnavailableError as error:
-                        budget.pause(error)
-                        operation.count_retry()
-        except ArrowSealError as error:
-            warn_of_parts(location, upload_id, error)
-
-
-def copied_ranges(size: int, part_bytes: int = _COPY_PART) -> list[tuple[int, int]]:
-    """Where an object of that size is cut to be copied in parts."""
-    return [(begin, min(begin + part_bytes, size)) for begin in range(0, size, part_bytes)]
 
 
 def sends_checksums(s3: S3Client) -> bool:

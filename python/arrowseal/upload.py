@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from arrowseal.instruction_file import Beside
     from arrowseal.location import ObjectLocation
     from arrowseal.retrying import RetryingStore
-    from arrowseal.store import OpenUpload, Payload, StoredRange, WrittenPart
+    from arrowseal.store import OpenUpload, Payload, StoredObject, StoredRange, WrittenPart
 
 MIN_PART_BYTES: Final = 5 * 2**20
 MAX_PARTS: Final = 10_000
@@ -295,12 +295,16 @@ class Upload:
             raise
 
     def _written_by_us(self) -> WrittenObject | None:
+        """The object, where it is seen to be that of this write."""
         if self._outgoing.token is None:
             return None
         name, value = self._outgoing.token
-        customer_key = {key: value for key, value in self._outgoing.arguments.items() if key.startswith("SSECustomer")}
         with contextlib.suppress(ArrowSealError):
-            stored = self._store.head(self._location, self._operation, arguments=customer_key)
+            stored = self._head()
             if stored.metadata.get(name) == value:
                 return WrittenObject(stored.etag, stored.version_id)
         return None
+
+    def _head(self) -> StoredObject:
+        customer_key = {key: value for key, value in self._outgoing.arguments.items() if key.startswith("SSECustomer")}
+        return self._store.head(self._location, self._operation, arguments=customer_key)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from broken_bodies import Fault, operation_of
 from fault_rules import always, either, on
 
-from arrowseal import CSE, store_boto3
-from arrowseal.exceptions import ObjectChangedError, ObjectNotFoundError, StoreError
+from arrowseal import CSE, PLAIN, TransferOptions, copying, store_boto3
+from arrowseal.exceptions import ObjectChangedError, ObjectNotFoundError, StoreError, UploadNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broken_bodies import Rule
     from broken_servers import BrokenServers
+
+    from arrowseal import Encryption
 
 SOURCE, TARGET = "s3://bucket/source", "s3://bucket/target"
 LARGE = 9 * 2**20
@@ -124,16 +128,54 @@ def test_an_instruction_file_that_comes_in_part_is_asked_for_again(servers: Brok
     assert servers.s3.struck
 
 
-def test_a_copy_in_parts_that_is_begun_anew_leaves_nothing_of_its_first_attempt(
-    servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every copy takes parts, of 5 MiB."""
     monkeypatch.setattr(store_boto3, "_COPY_LIMIT", 0)
-    client, busy = servers.client(), Fault("status", 503, "SlowDown")
-    client.put(SOURCE, b"content")
-    servers.s3.rule = either(on("UploadPartCopy", busy), on("AbortMultipartUpload", busy))
+    monkeypatch.setattr(copying, "COPIED_PART", 5 * 2**20)
+
+
+@pytest.mark.usefixtures("in_parts")
+@pytest.mark.parametrize("fault", [Fault("status", 503), Fault("lost-answer"), Fault("reset-before")], ids=repr)
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPartCopy", "CompleteMultipartUpload"])
+@pytest.mark.parametrize("encryption", [None, PLAIN], ids=repr)
+def test_a_fault_costs_a_copy_in_parts_the_request_that_it_struck(
+    servers: BrokenServers, operation: str, fault: Fault, encryption: Encryption | None
+) -> None:
+    client = servers.client(transfer=TransferOptions(part_bytes=2**24))  # without an index, which is copied too
+    content = random.Random(1).randbytes(12 * 2**20)
+    client.put(SOURCE, content, encryption=encryption)
+    servers.s3.reset()
+    servers.s3.rule = on(operation, fault)
     client.copy(SOURCE, TARGET)
-    assert client.get(TARGET) == b"content"
+    assert servers.s3.struck
+    assert servers.s3.count(operation) == {"UploadPartCopy": 3}.get(operation, 1) + 1
+    assert sum(map(servers.s3.count, ("CreateMultipartUpload", "UploadPartCopy", "CompleteMultipartUpload"))) == 6
+    assert client.get(TARGET, allow_plaintext=True) == content
     assert client.uploads("s3://bucket") == []
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_what_lay_there_before_is_not_taken_for_a_copy_that_was_not_made(servers: BrokenServers) -> None:
+    client = servers.client()
+    client.put(SOURCE, b"before", encryption=PLAIN)
+    client.copy(SOURCE, TARGET)
+    client.put(SOURCE, b"after.", encryption=PLAIN)
+    servers.s3.rule = always("CompleteMultipartUpload", Fault("status", 404, "NoSuchUpload"))
+    with pytest.raises(UploadNotFoundError):
+        client.copy(SOURCE, TARGET)
+    assert client.get(TARGET, allow_plaintext=True) == b"before"
+
+
+@pytest.mark.usefixtures("in_parts")
+def test_parts_are_copied_side_by_side(servers: BrokenServers) -> None:
+    client, barrier = servers.client(), threading.Barrier(3, timeout=30)
+    client.put(SOURCE, bytes(12 * 2**20))
+    servers.s3.rule = lambda method, path, headers: (
+        barrier.wait() and None if operation_of(method, path, headers) == "UploadPartCopy" else None
+    )
+    client.copy(SOURCE, TARGET)
+    assert client.get(TARGET) == bytes(12 * 2**20)
 
 
 def test_a_copy_in_parts_says_why_it_failed_and_warns_of_what_it_could_not_take_back(

@@ -138,10 +138,11 @@ class MemoryStore:
         *,
         arguments: Mapping[str, Any] | None = None,
         source_arguments: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> bool:
         self.calls["copy"] += 1
         _, body = self._found(source, {})
         self._write("copy", target.key, body, self.objects[source.key][1], {})
+        return True
 
     def delete(self, location: ObjectLocation, operation: Any, *, arguments: Mapping[str, Any]) -> None:
         self.calls["delete"] += 1

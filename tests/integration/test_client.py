@@ -209,10 +209,10 @@ def test_listing_goes_past_the_first_page(local_servers: LocalServers, bucket: s
 def test_a_large_object_is_copied_in_parts_with_its_metadata(
     client: Client, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from arrowseal import store_boto3, store_boto3_uploads
+    from arrowseal import copying, store_boto3
 
     monkeypatch.setattr(store_boto3, "_COPY_LIMIT", 2**20)
-    monkeypatch.setattr(store_boto3_uploads, "_COPY_PART", 5 * 2**20)
+    monkeypatch.setattr(copying, "COPIED_PART", 5 * 2**20)
     data = os.urandom(11 * 2**20)
     client.put(bucket=bucket, key="o", data=data, s3_additional_kwargs={"ContentType": "application/x-table"})
     client.copy(f"s3://{bucket}/o", f"s3://{bucket}/p")

@@ -33,6 +33,7 @@ LAYERS = [
     {"objects"},
     {"companions"},
     {"segment_index"},
+    {"copying"},
     {"sealing", "upload", "instruction_file"},
     {"aws_services"},
     {"lanes"},

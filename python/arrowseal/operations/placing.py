@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from arrowseal.copying import COPIED_PART, copied_ranges
 from arrowseal.exceptions import ConditionsIgnoredError, ObjectChangedError, PreconditionFailedError
 from arrowseal.store import COPY_LIMIT, Payload, StoredRange
 from arrowseal.transfer import Transfer
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 COPIED, COPIED_IN_PARTS, SENT = "copied", "copied in parts", "sent again"
 """How bytes get to their place: inside the server, or through here, still sealed."""
-_COPIED_PART: Final = 2**30
 _AT_ONCE: Final = 2**28
 """What is held in memory to be sent at once where a server honours conditions only then, as moto does."""
 
@@ -113,8 +113,7 @@ class Placer:
         tags = {}
         if "Tagging" not in placing.arguments and (tagging := self._store.tags(source.location, self._operation)):
             tags = {"Tagging": tagging}
-        cuts = range(0, source.stored_bytes, min(_COPIED_PART, self._copy_limit))
-        ranges = [(begin, min(begin + cuts.step, source.stored_bytes)) for begin in cuts]
+        ranges = copied_ranges(source.stored_bytes, min(COPIED_PART, self._copy_limit))
         return self._in_parts(
             self._upload(placing, ChecksumAlgorithm=None, **tags),
             (StoredRange(source, begin, end) for begin, end in ranges),
@@ -126,10 +125,8 @@ class Placer:
         if "Tagging" not in placing.arguments and (tagging := self._store.tags(source.location, self._operation)):
             tags = {"Tagging": tagging}
         in_parts = self._sent_in_parts(source.stored_bytes, placing.target)
-        length = part_bytes(self._transfer.part_bytes, 1, source.stored_bytes) if in_parts else source.stored_bytes or 1
-        ranges = [
-            (begin, min(begin + length, source.stored_bytes)) for begin in range(0, source.stored_bytes, length)
-        ] or [(0, 0)]
+        size = source.stored_bytes
+        ranges = [*copied_ranges(size, self._transfer.part_bytes)] if in_parts and size else [(0, size)]
         upload, payloads = self._upload(placing, **tags), self._fetched(source, ranges)
         return upload.put(next(payloads)) if len(ranges) == 1 else self._in_parts(upload, payloads)
 
