@@ -59,11 +59,11 @@ class Manifest:
     @classmethod
     def parse(cls, content: bytes) -> Manifest:
         """Raises `ValueError` for what is none. Names stay within their directory, whoever wrote them."""
-        told = json.loads(content)
         try:
+            told = json.loads(content)
             rows = tuple(Replacement(row["target"], dict(row["sources"]), row["etag"]) for row in told["merges"])
             run, phase = told["run"], told["state"]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError from error
         texts = [text for row in rows for text in (row.target, row.etag, *row.sources, *row.sources.values())]
         names = [name for row in rows for name in (row.target, *row.sources)]
