@@ -357,6 +357,22 @@ def test_what_is_noted_down_is_hidden_and_holds_names_and_etags_only(lake: Lake,
     assert "/" not in content
 
 
+def test_a_source_that_is_overwritten_before_the_run_is_finished_stays_also_where_deletes_know_no_conditions(
+    lake: Lake, before: dict[str, Stored]
+) -> None:
+    lake.s3.rule = lambda method, *_: Fault("status", 403, "AccessDenied") if method == "DELETE" else None
+    with pytest.raises(DatasetWriteError):
+        compact("s3://lake/t", client=lake.client)
+    lake.s3.reset()
+    lake.put({"t/part=0/0.parquet": pq_bytes(pa.table({"n": [77]}))})
+    lake.s3.server.ignored.add("DeleteObject")
+    try:
+        compact("s3://lake/t", client=lake.client)
+    finally:
+        lake.s3.server.ignored.clear()
+    assert 77 in numbers(lake)
+
+
 def test_what_is_no_note_of_a_compaction_stops_it_before_anything_is_touched(
     lake: Lake, before: dict[str, Stored]
 ) -> None:
