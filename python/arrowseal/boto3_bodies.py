@@ -6,8 +6,10 @@ import io
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from arrowseal.awaited_answers import shut
+from arrowseal.cancellation import Awaited
 from arrowseal.exceptions import TransferError
-from arrowseal.idle_connections import Answer, shut
+from arrowseal.idle_connections import Answer
 from arrowseal.store import AT_ONCE_BYTES
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ class Boto3Body:
 
     def _received(self, receive: Callable[[Any], Any], wanted: Any) -> Any:
         try:
-            return receive(wanted)
+            with Awaited(self.interrupt):
+                return receive(wanted)
         except _breaks() as error:
             raise TransferError(f"{self._location}: the body broke off ({type(error).__name__})") from None
 

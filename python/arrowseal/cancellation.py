@@ -1,4 +1,5 @@
-"""Work that another thread may call off: between requests and pieces it looks whether it should go on.
+"""Work that another thread may call off: between requests and pieces it looks whether it should go on, and what it
+waits for a server to send is not waited for any more.
 
 Whoever starts the work (`arrowseal.aio`) sets a `Cancellation` in the context in which the work runs; the work takes it
 from there once, and hands it to its threads.
@@ -13,7 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 _LOOK_SECONDS: Final = 0.05
@@ -28,6 +29,8 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
+        self._answers: set[Awaited] = set()
+        self._lock = threading.RLock()  # the garbage collector may end a block anywhere, also within it
 
     @property
     def cancelled(self) -> bool:
@@ -35,8 +38,12 @@ class Cancellation:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """Call the work off; it ends at its next `check`."""
-        self._cancelled.set()
+        """Call the work off; it ends at its next `check`. Answers that it waits for do not come any more."""
+        with self._lock:  # an answer that is not awaited any more may have given its connection back: it serves others
+            self._cancelled.set()
+            for answer in list(self._answers):
+                if answer in self._answers:
+                    answer.interrupt()
 
     def check(self) -> None:
         """Raise `CancelledWork` if the work was called off."""
@@ -47,6 +54,23 @@ class Cancellation:
         """Wait, or raise `CancelledWork` as soon as the work is called off."""
         self._cancelled.wait(seconds)
         self.check()
+
+    def wait(self, event: threading.Event) -> None:
+        """Wait for what other work brings about, or raise `CancelledWork` soon after this one is called off."""
+        self.check()
+        while not event.wait(_LOOK_SECONDS):  # no thread can wait for both
+            self.check()
+
+    def awaits(self, answer: Awaited) -> None:
+        """Note an answer that is waited for from now on, or raise `CancelledWork` if the work was called off."""
+        with self._lock:
+            self.check()
+            self._answers.add(answer)
+
+    def awaits_no_more(self, answer: Awaited) -> None:
+        """Forget an answer, before its connection is given back."""
+        with self._lock:
+            self._answers.discard(answer)
 
 
 class _Either(Cancellation):
@@ -78,6 +102,20 @@ class _Either(Cancellation):
             self._first.sleep(min(left, _LOOK_SECONDS))  # no thread can wait for both
             self._second.check()
 
+    def awaits(self, answer: Awaited) -> None:
+        """Note it with both."""
+        self._first.awaits(answer)
+        try:
+            self._second.awaits(answer)
+        except BaseException:
+            self._first.awaits_no_more(answer)
+            raise
+
+    def awaits_no_more(self, answer: Awaited) -> None:
+        """Forget it with both."""
+        self._first.awaits_no_more(answer)
+        self._second.awaits_no_more(answer)
+
 
 class _Never(Cancellation):
     """Work that nobody can call off."""
@@ -91,6 +129,36 @@ class _Never(Cancellation):
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def wait(self, event: threading.Event) -> None:
+        """Wait."""
+        event.wait()
+
+    def awaits(self, answer: Awaited) -> None:
+        """Nobody interrupts it."""
+
+    def awaits_no_more(self, answer: Awaited) -> None:
+        """Nobody would have."""
+
+
+class Awaited:
+    """A block that waits for what a server sends: `interrupt` ends the wait, from another thread, when the work is
+    called off. What the block raises then is a `CancelledWork`.
+    """
+
+    __slots__ = ("_work", "interrupt")
+
+    def __init__(self, interrupt: Callable[[], None]) -> None:
+        self.interrupt = interrupt
+
+    def __enter__(self) -> None:
+        self._work = _current.get()
+        self._work.awaits(self)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._work.awaits_no_more(self)
+        if isinstance(error, Exception):
+            self._work.check()
 
 
 _NEVER = _Never()
@@ -116,7 +184,17 @@ def cancelled_by(cancel: Cancellation) -> Iterator[None]:
 
 def also_cancelled_by(cancel: Cancellation) -> contextlib.AbstractContextManager[None]:
     """Inside this block, `cancel` calls the work off, and so does who could before."""
-    return cancelled_by(_Either(cancel, cancellation()))
+    return cancelled_by(_joined(cancel))
+
+
+def join(cancel: Cancellation) -> None:
+    """From now on `cancel` calls off what runs in this context, and so does who could before."""
+    _current.set(_joined(cancel))
+
+
+def _joined(cancel: Cancellation) -> Cancellation:
+    before = cancellation()
+    return cancel if before is _NEVER else _Either(cancel, before)
 
 
 def shielded() -> contextlib.AbstractContextManager[None]:

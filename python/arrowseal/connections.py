@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from arrowseal.authorities import read_once
+from arrowseal.awaited_answers import end_waits
 from arrowseal.credentials import credentials_error, refresh
 from arrowseal.exceptions import (
     ClockSkewError,
@@ -146,6 +147,7 @@ class Connections:
             subject = f"no {service.upper()} client"
             raise credentials_error(error, subject) or ConfigurationError(f"{subject}: {error}") from None
         read_once(client)
+        end_waits(client)
         if service == "s3" and (endpoint := getattr(client, "_endpoint", None)) is not None:
             endpoint._response_parser_factory = _parsers()  # noqa: SLF001 - of this client alone
         if service != "s3":  # which has one attempt, and whose short ways know no hooks but botocore's

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from arrowseal.cancellation import cancellation
 from arrowseal.exceptions import ArrowSealError, ConfigurationError
 from arrowseal.suites import V3, Format
 
@@ -120,7 +121,7 @@ class UnwrappedKeys(Generic[Value]):
             finally:
                 if led is not None:  # whoever is interrupted before the call began leaves nobody waiting for it
                     self._land(key, led)
-            flight.landed.wait()
+            cancellation().wait(flight.landed)
             if flight.value is not None:
                 return flight.value
             failed = flight.failed(subject)

@@ -8,7 +8,6 @@ the usual form (RFC 9112: HTTP/1.1 with a `Content-Length`) are read by `http.cl
 
 from __future__ import annotations
 
-import contextlib
 import io
 import queue
 import re
@@ -16,6 +15,9 @@ import socket
 import ssl
 from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from arrowseal.awaited_answers import awaited, shut
+from arrowseal.cancellation import Awaited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,10 +67,11 @@ class IdleConnections:
         if message is None or connection is None:
             return None
         try:
-            connection.sock.sendall(message)
-            if request.body is not None:
-                connection.sock.sendall(request.body.read(len(request.body)))
-            return _answer(connection, pool, request)
+            with awaited(connection, request.method, request.headers):
+                connection.sock.sendall(message)
+                if request.body is not None:
+                    connection.sock.sendall(request.body.read(len(request.body)))
+                return _answer(connection, pool, request)
         except BaseException as error:
             _give_up(connection, pool)
             if isinstance(error, OSError | HTTPException):
@@ -126,7 +129,8 @@ class Answer:
     def content(self, url: str) -> bytes:
         """All of the body; the connection is given back. Raises what `IdleConnections.send` does."""
         try:
-            content = bytes(self._body.read())
+            with Awaited(self.interrupt):
+                content = bytes(self._body.read())
             if not self._body.isclosed():
                 raise ConnectionResetError("the answer ended before its length")
         except (OSError, HTTPException) as error:
@@ -149,16 +153,6 @@ class Answer:
             self._pool._put_conn(connection)  # noqa: SLF001
         else:
             _give_up(connection, self._pool)
-
-
-def shut(connection: Any) -> None:
-    """End a connection under whoever reads from it."""
-    with contextlib.suppress(OSError):
-        if isinstance(connection, socket.socket):
-            # Below TLS, of which SSLSocket's own lets go first: what is read then is what was sent, still encrypted.
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        else:
-            connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Measured:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
+from arrowseal.cancellation import Cancellation, join
 from arrowseal.fork_lock import ForkLock
 from arrowseal.outcomes import results
 
@@ -128,11 +129,12 @@ class _Ahead:
         self._expected = -1
         self._step = _FIRST_AHEAD
         self._pool: ThreadPoolExecutor | None = None
+        self._called_off = Cancellation()
         self._process = os.getpid()
 
     def read(self, offset: int, length: int) -> Buffer:
         if self._process != os.getpid():  # a forked child has none of the threads, and waits for them in vain
-            self._process, self._pool = os.getpid(), None
+            self._process, self._pool, self._called_off = os.getpid(), None, Cancellation()
             self._drop()
         follows = offset == self._expected
         self._expected = offset + length
@@ -155,6 +157,7 @@ class _Ahead:
 
     def close(self) -> None:
         self._drop()
+        self._call_off()
         if self._pool is not None:
             # Not waited for: the collector may close a file on the very thread that fetches ahead for it.
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -176,7 +179,11 @@ class _Ahead:
         self._next = None
         if offset < self._begin or left < 0 or begin != self._begin + len(memoryview(self._content)):
             return False
-        [ahead] = results(fetched)
+        try:
+            [ahead] = results(fetched)
+        except BaseException:  # if it is who waits that was interrupted
+            self._call_off()
+            raise
         rest = memoryview(self._content)[len(memoryview(self._content)) - left :] if left else None
         self._begin = begin - left
         self._content = ahead if rest is None else b"".join((rest, memoryview(ahead)))
@@ -195,8 +202,10 @@ class _Ahead:
         self._step = min(2 * self._step, _MOST_AHEAD)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="arrowseal-ahead")
+        context = copy_context()
+        context.run(join, self._called_off)
         try:
-            self._next = begin, [self._pool.submit(copy_context().run, self._source.read_at, begin, self._step)]
+            self._next = begin, [self._pool.submit(context.run, self._source.read_at, begin, self._step)]
         except RuntimeError:  # no thread is to be had: what comes next is read when it is asked for
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
@@ -206,3 +215,7 @@ class _Ahead:
 
     def _drop(self) -> None:
         self._content, self._next, self._step = b"", None, _FIRST_AHEAD
+
+    def _call_off(self) -> None:
+        called_off, self._called_off = self._called_off, Cancellation()
+        called_off.cancel()

@@ -13,6 +13,8 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, ParamSpec, Self, TypeVar
 
+from arrowseal.cancellation import Cancellation, join
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -99,15 +101,16 @@ class Call(Generic[Result]):
 class Threads:
     """So many threads for a block: of those that stand by, or under a `name` its own. At its end all that was submitted
     has ended, also what an interrupt came upon as it was handed over; what had not begun when the block raised is left
-    out.
+    out, and what was under way is called off, unless it is `to_the_end`.
 
     Where no more threads are to be had, for there are as many as the process may have or the interpreter is ending, who
     submits a call does it himself.
     """
 
-    def __init__(self, count: int, name: str | None = None) -> None:
+    def __init__(self, count: int, name: str | None = None, *, to_the_end: bool = False) -> None:
         self._count = count
         self._name = name
+        self._called_off = None if to_the_end else Cancellation()
         self._futures: set[Future[object]] = set()
         """Those that have not ended."""
         self._handed_over: set[Future[object]] = set()
@@ -120,6 +123,8 @@ class Threads:
         """The future of a call in a copy of the present context."""
         context = copy_context()
         context.run(_WORKS_FOR.set, _WORKS_FOR.get() | {self._mark})
+        if self._called_off is not None:
+            context.run(join, self._called_off)
         future: Future[Result] = Future()
         alone = Call(future, partial(call, *arguments, **keywords))
         self._handed_over.add(future)  # type: ignore[arg-type]
@@ -160,6 +165,8 @@ class Threads:
         if kind is not None:
             for future in list(self._futures):
                 future.cancel()
+            if self._called_off is not None:
+                self._called_off.cancel()
         if self._mark in _WORKS_FOR.get():
             # The garbage collector ends the generator that the block is in, and runs on one of its own threads, which
             # would wait for itself.

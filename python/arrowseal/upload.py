@@ -121,7 +121,7 @@ class Upload:
         """
         cancellation().check()
         if self._upload_id is None or self._threads is None:
-            self._threads = Threads(self._concurrency, "arrowseal-write").__enter__()
+            self._threads = Threads(self._concurrency, "arrowseal-write", to_the_end=True).__enter__()
             self._upload_id = self._threads.submit(self._begin).result()
         self._operation.hold(payload.own_bytes)  # also while it waits
         self._collect(at_most=self._concurrency - 1)

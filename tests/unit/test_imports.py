@@ -61,7 +61,7 @@ LAYERS = [
     {"learnt_endpoints", "server_clock"},
     {"idle_connections", "signatures"},
     {"emr", "location", "extras", "cancellation", "text_tables", "frames", "kms_counts", "outcomes", "standby"}
-    | {"fork_lock", "authorities", "no_connection", "local_files", "etags"},
+    | {"fork_lock", "authorities", "no_connection", "local_files", "etags", "awaited_answers"},
     {"suites", "legacy", "flat_json"},
     {"exceptions", "_core"},
 ]
