@@ -148,6 +148,13 @@ class _Ahead:
         if not follows:
             self._drop()
             return self._source.read_at(offset, length)
+        try:
+            return self._following(offset, length)
+        except BaseException:  # if it is an interrupt, nobody waits for what was begun beside it
+            self._call_off()
+            raise
+
+    def _following(self, offset: int, length: int) -> Buffer:
         if self._take_next(offset):
             held = self._held(offset, length)
             if held is not None:
@@ -156,7 +163,6 @@ class _Ahead:
         return memoryview(self._content)[:length]
 
     def close(self) -> None:
-        self._drop()
         self._call_off()
         if self._pool is not None:
             # Not waited for: the collector may close a file on the very thread that fetches ahead for it.
@@ -179,11 +185,7 @@ class _Ahead:
         self._next = None
         if offset < self._begin or left < 0 or begin != self._begin + len(memoryview(self._content)):
             return False
-        try:
-            [ahead] = results(fetched)
-        except BaseException:  # if it is who waits that was interrupted
-            self._call_off()
-            raise
+        [ahead] = results(fetched)
         rest = memoryview(self._content)[len(memoryview(self._content)) - left :] if left else None
         self._begin = begin - left
         self._content = ahead if rest is None else b"".join((rest, memoryview(ahead)))
@@ -217,5 +219,7 @@ class _Ahead:
         self._content, self._next, self._step = b"", None, _FIRST_AHEAD
 
     def _call_off(self) -> None:
+        """What is on its way is not wanted any more."""
+        self._drop()
         called_off, self._called_off = self._called_off, Cancellation()
         called_off.cancel()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LARGE = 11 * 2**20
 PATIENT = """
-    import botocore.session, boto3, arrowseal.arrow, arrowseal.fs, arrowseal.pandas
+    import time, botocore.session, boto3, arrowseal.arrow, arrowseal.fs, arrowseal.pandas
     from botocore.config import Config
     session = botocore.session.Session()
     session.set_default_client_config(Config(read_timeout=600, connect_timeout=600))
@@ -44,7 +44,14 @@ WAITS = {
         "GetObject",
         "opened = client.object(large); begin(); opened.read_ranges([(at << 20, 9) for at in (1, 2, 3)])",
     ),
-    "read ahead": ("GetObject", "file = client.open(large, 'rb'); file.read(9); file.read(9); begin(); file.read()"),
+    "read ahead": (
+        "GetObject",
+        "file = client.open(large, 'rb'); file.read(9); begin(); file.read(9); file.read()",
+    ),
+    "beside what is read ahead": (
+        "GetObject",
+        "file = client.open(large, 'rb'); file.read(9); file.read(9); time.sleep(1); begin(); file.read()",
+    ),
     "open": ("GetObject", "begin(); client.object(large)"),
     "heads": ("HeadObject", "begin(); client.list(tables, encryption=True)"),
     "files": (
