@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LARGE = 11 * 2**20
 PATIENT = """
-    import time, botocore.session, boto3, arrowseal.arrow, arrowseal.fs, arrowseal.pandas
+    import time, botocore.session, boto3, arrowseal.arrow, arrowseal.fs, arrowseal.pandas, arrowseal.polars
     from botocore.config import Config
     session = botocore.session.Session()
     session.set_default_client_config(Config(read_timeout=600, connect_timeout=600))
@@ -61,6 +61,17 @@ WAITS = {
     "dataset": ("GetObject", "rows = arrowseal.arrow.dataset(tables, client=client); begin(); rows.to_table()"),
     "keys of a dataset": ("Decrypt", "rows = arrowseal.arrow.dataset(tables, client=client); begin(); rows.to_table()"),
     "pandas": ("GetObject", "begin(); arrowseal.pandas.read_parquet(tables, client=client)"),
+    "polars": ("GetObject", "begin(); arrowseal.polars.read_parquet(tables, client=client)"),
+    "schema of a scan": ("GetObject", "begin(); arrowseal.polars.scan_parquet(tables, client=client).collect()"),
+    "scan": (
+        "GetObject",
+        "rows = arrowseal.polars.scan_parquet(tables, client=client); rows.collect_schema(); begin(); rows.collect()",
+    ),
+    "keys of a scan": (
+        "Decrypt",
+        "rows = arrowseal.polars.scan_parquet(tables, client=client); rows.collect_schema(); begin(); rows.collect()",
+    ),
+    "scan of text": ("GetObject", "begin(); arrowseal.polars.scan_csv('s3://bucket/text/', client=client).collect()"),
     "await": (
         "GetObject",
         """

@@ -8,8 +8,7 @@ for each kind of format.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import closing, nullcontext
-from contextvars import copy_context
+from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 from arrowseal.exceptions import ObjectChangedError
 from arrowseal.extras import require
 from arrowseal.fork_lock import ForkLock
-from arrowseal.standby import Threads
 from arrowseal.tables.dataset_listing import telling_of_prefixes
+from arrowseal.tables.polars_aside import all_aside, aside
 from arrowseal.tables.polars_frames import by_name, has_patterns, rows_alone
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
@@ -265,7 +264,7 @@ def _announced(lazy: LazyTable) -> pl.LazyFrame:
 
     class AnnouncedTable(resolver.LazyFrameResolver):  # type: ignore[misc]
         def schema(self) -> pl.Schema:
-            return lazy.schema()
+            return aside(lazy.schema)
 
         def resolve_lazyframe(self, **_: object) -> pl.LazyFrame:
             return lazy.schema().to_frame().lazy()
@@ -296,13 +295,13 @@ def _readers(readers: Any, lazy: LazyTable) -> Any:
 
         def n_rows_in_file(self, limit: int | None = None) -> int:
             del limit
-            return sum(frame.height for frame in lazy.run(Query([])))
+            return sum(frame.height for frame in all_aside(lazy.run(Query([]))))
 
         def collect_batches(
             self, *, columns: Sequence[str], pre_slice: tuple[int, int] | None, filters: Sequence[Any], **_: object
         ) -> Iterator[pl.DataFrame]:
             applied = [_filter(each) for each in filters if _may_be_applied(each.expr)]
-            return _apart(lazy.run(Query([*columns], applied, pre_slice)))
+            return all_aside(lazy.run(Query([*columns], applied, pre_slice)))
 
     class SealedReaders(readers.FileReaderBuilder):  # type: ignore[misc]
         def reader_capabilities(self) -> Any:
@@ -312,23 +311,6 @@ def _readers(readers: Any, lazy: LazyTable) -> Any:
             return SealedReader()
 
     return SealedReaders()
-
-
-def _apart(frames: Frames) -> Frames:
-    """The same, made on a thread of its own.
-
-    A query of polars ends when the Python frame that takes these is freed. An exception that was caught further down
-    (of a fault that a retry made good) keeps the frames above it for as long as it lives, and one in a reference cycle,
-    as botocore leaves them, lives until the garbage collector comes by, which it does not while all wait.
-    """
-
-    def following() -> pl.DataFrame | None:
-        return next(frames, None)
-
-    context = copy_context()
-    with Threads(1, "arrowseal-lazy") as pool, closing(frames):
-        while (frame := pool.submit(context.run, following).result()) is not None:
-            yield frame
 
 
 def _may_be_applied(expr: pl.Expr) -> bool:
