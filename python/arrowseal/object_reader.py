@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.cancellation import Cancellation, join
+from arrowseal.cancellation import Cancellation, CancelledWork, cancellation, join
 from arrowseal.fork_lock import ForkLock
 from arrowseal.outcomes import results
 
@@ -150,6 +150,9 @@ class _Ahead:
             return self._source.read_at(offset, length)
         try:
             return self._following(offset, length)
+        except CancelledWork:
+            cancellation().check()
+            raise ValueError(f"{self._source.location}: this file was closed while it was read") from None
         except BaseException:  # if it is an interrupt, nobody waits for what was begun beside it
             self._call_off()
             raise

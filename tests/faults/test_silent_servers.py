@@ -13,6 +13,7 @@ import pytest
 from broken_bodies import Fault, operation_of
 from pyarrow import parquet
 
+from arrowseal import TransferOptions
 from arrowseal.exceptions import StoreAccessDeniedError
 from arrowseal.fs import S3CseFileSystem
 
@@ -185,3 +186,25 @@ def test_an_error_does_not_wait_for_an_answer_beside_it_and_the_client_reads_on(
     assert not silence.outwaited
     lake.s3.reset()
     assert files.cat("bucket/tables/0.parquet") == client.get("s3://bucket/tables/0.parquet")
+
+
+def test_a_file_that_is_closed_on_another_thread_waits_for_nothing_and_says_so(
+    lake: BrokenServers, silence: Silence
+) -> None:
+    options = TransferOptions(part_bytes=2**20, max_unindexed_bytes=0)
+    client = lake.client(read_timeout=600, lane="boto3", transfer=options)
+    file = client.open("s3://bucket/large", "rb")
+    file.read(9)
+
+    def rule(_: str, __: str, headers: dict[str, str]) -> None:
+        start = headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0]
+        if int(start or 0) >= 2**20:  # what is fetched ahead of the first MiB
+            silence.keep()
+
+    lake.s3.rule = rule
+    closing = threading.Timer(1, file.close)
+    closing.start()
+    with pytest.raises(ValueError, match="s3://bucket/large: this file was closed while it was read"):
+        [*iter(lambda: file.read(1000), b"")]
+    closing.join()
+    assert not silence.outwaited

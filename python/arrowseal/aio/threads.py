@@ -27,8 +27,9 @@ CONCURRENCY: Final = 32
 than this only wait for each other in Python.
 """
 GRACE_SECONDS: Final = 2.0
-"""How long a cancelled `await` waits for its call to end: a piece or part on its way takes less. A request that the
-server leaves without an answer takes as long as its timeout, and ends without anybody waiting for it.
+"""How long a cancelled `await` waits for its call to end: a piece or part on its way takes less. A request that changes
+something and that the server leaves without an answer takes as long as its timeout, and ends without anybody waiting
+for it.
 """
 
 
