@@ -11,7 +11,7 @@ import functools
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.cancellation import Awaited, cancellation
+from arrowseal.cancellation import Awaited, awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,7 @@ def _ending(pool: Any, connection: Any) -> Any:
                 beneath, self._beneath = self._beneath, None
                 if beneath is not None:
                     beneath.close()
-            cancellation().check()  # there was nothing to be shut before
+            awaiting().check()  # there was nothing to be shut before
 
         def _new_conn(self) -> Any:
             opened = super()._new_conn()
@@ -89,7 +89,7 @@ def _ending(pool: Any, connection: Any) -> Any:
                 with contextlib.suppress(OSError):  # as many files are open as may be
                     self._beneath = opened.dup()  # TLS takes `opened` over, and shows it when it has shaken hands
                 try:
-                    cancellation().check()
+                    awaiting().check()
                 except BaseException:
                     opened.close()
                     raise

@@ -152,7 +152,7 @@ class Awaited:
         self.interrupt = interrupt
 
     def __enter__(self) -> None:
-        self._work = _current.get()
+        self._work = awaiting()
         self._work.awaits(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
@@ -163,6 +163,9 @@ class Awaited:
 
 _NEVER = _Never()
 _current: ContextVar[Cancellation] = ContextVar("arrowseal_cancellation", default=_NEVER)
+
+
+_answered: ContextVar[bool] = ContextVar("arrowseal_answered", default=False)
 
 
 def cancellation() -> Cancellation:
@@ -200,3 +203,20 @@ def _joined(cancel: Cancellation) -> Cancellation:
 def shielded() -> contextlib.AbstractContextManager[None]:
     """Inside this block nothing calls the work off: it cleans up."""
     return cancelled_by(_NEVER)
+
+
+def awaiting() -> Cancellation:
+    """That of what is waited for in this context."""
+    return _NEVER if _answered.get() else _current.get()
+
+
+@contextlib.contextmanager
+def answered() -> Iterator[None]:
+    """Inside this block answers are waited for, also when the work is called off: who changes something has to learn
+    what became of it.
+    """
+    token = _answered.set(True)
+    try:
+        yield
+    finally:
+        _answered.reset(token)

@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from arrowseal import metadata as content_metadata
+from arrowseal.cancellation import answered
 from arrowseal.companions import belongs_to_another, copied_along, delete_along
 from arrowseal.configured import Configured
 from arrowseal.copying import copy_object
@@ -368,6 +369,7 @@ class Client(Configured):
                 return rows
             return told(self._store, rows, operation, self._options.transfer.concurrency, self._reader.claimed)
 
+    @answered()
     def copy(
         self,
         source: Url,
@@ -404,6 +406,7 @@ class Client(Configured):
             at_once = self._options.transfer.concurrency
             copy_object(self._store, origin, goal, operation, at_once, arguments=arguments, source_arguments=reading)
 
+    @answered()
     def move(
         self,
         source: Url,
@@ -429,6 +432,7 @@ class Client(Configured):
                 raise ObjectChangedError(f"{origin}: overwritten while it was moved to {goal}: it stays where it was")
             self.delete(origin)
 
+    @answered()
     def delete(
         self,
         url: Url | None = None,

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from arrowseal.cancellation import Cancellation, CancelledWork, also_cancelled_by, cancellation, shielded
+from arrowseal.cancellation import Cancellation, CancelledWork, also_cancelled_by, answered, cancellation, shielded
 from arrowseal.exceptions import (
     ArrowSealError,
     ObjectExistsError,
@@ -278,7 +278,7 @@ class Upload:
 
     def _with_beside(self, call: Callable[[], WrittenObject]) -> WrittenObject:
         """What `call` wrote, with its instruction file before it."""
-        with in_step(self._outgoing.beside):
+        with answered(), in_step(self._outgoing.beside):
             return self._settled(call)
 
     def _settled(self, call: Callable[[], WrittenObject]) -> WrittenObject:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from arrowseal.awaited_answers import awaited
-from arrowseal.cancellation import Awaited, Cancellation, CancelledWork, also_cancelled_by, cancelled_by, shielded
+from arrowseal.cancellation import (
+    Awaited,
+    Cancellation,
+    CancelledWork,
+    also_cancelled_by,
+    answered,
+    cancellation,
+    cancelled_by,
+    shielded,
+)
 from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
@@ -76,8 +85,11 @@ def test_work_that_was_called_off_waits_for_nothing_more_unless_it_cleans_up() -
     work.cancel()
     with cancelled_by(work), pytest.raises(CancelledWork), Awaited(lambda: None):
         pytest.fail("it waits")
-    with cancelled_by(work), shielded(), Awaited(lambda: None):
-        pass
+    for whole in (shielded, answered):
+        with cancelled_by(work), whole(), Awaited(lambda: pytest.fail("interrupted")):
+            pass
+    with cancelled_by(work), answered(), pytest.raises(CancelledWork):
+        cancellation().check()
 
 
 def test_an_error_of_work_that_goes_on_stays_what_it_is() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from arrowseal.cancellation import answered
 from arrowseal.exceptions import (
     ArrowSealError,
     ConfigurationError,
@@ -99,7 +100,8 @@ def _result(each: Callable[[ListedObject], ObjectResult], listed: ListedObject, 
     state: State = "failed"
     kind: type[ArrowSealError] | None = None
     try:
-        return each(listed)
+        with answered():
+            return each(listed)
     except CredentialsError:
         raise
     except ArrowSealError as error:
