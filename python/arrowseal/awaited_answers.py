@@ -67,6 +67,7 @@ def _ending(pool: Any, connection: Any) -> Any:
     """The same kind of pool, of connections of the same kind, whose waits can be ended."""
 
     class Connection(connection):  # type: ignore[misc]
+        __module__ = connection.__module__  # by which `IdleConnections` knows those that it may take
         changes_nothing = False
         _beneath: socket.socket | None = None
 

@@ -22,6 +22,7 @@ from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arrowseal.awaited_answers import end_waits
 from arrowseal.boto3_bodies import Boto3Body, PayloadBody
 from arrowseal.exceptions import TransferError
 from arrowseal.idle_connections import _FIELD, Answer, IdleConnections, _Measured
@@ -116,7 +117,9 @@ def server() -> Iterator[ScriptedServer]:
 def client_of(server: ScriptedServer, **config: Any) -> Any:
     session = boto3.Session("key", "secret", region_name="us-east-1")
     config = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, "read_timeout": 0.5, **config}
-    return session.client("s3", endpoint_url=server.url.removesuffix("/bucket"), config=Config(**config))
+    client = session.client("s3", endpoint_url=server.url.removesuffix("/bucket"), config=Config(**config))
+    end_waits(client)  # as the clients that we make
+    return client
 
 
 @pytest.fixture
