@@ -171,10 +171,14 @@ def test_what_lay_there_before_is_not_taken_for_a_copy_that_was_not_made(servers
 def test_parts_are_copied_side_by_side(servers: BrokenServers) -> None:
     client, barrier = servers.client(), threading.Barrier(3, timeout=30)
     client.put(SOURCE, bytes(12 * 2**20))
-    servers.s3.rule = lambda method, path, headers: (
-        barrier.wait() and None if operation_of(method, path, headers) == "UploadPartCopy" else None
-    )
+
+    def rule(method: str, path: str, headers: dict[str, str]) -> None:
+        if operation_of(method, path, headers) == "UploadPartCopy":
+            barrier.wait()
+
+    servers.s3.rule = rule
     client.copy(SOURCE, TARGET)
+    assert servers.s3.count("UploadPartCopy") == 3
     assert client.get(TARGET) == bytes(12 * 2**20)
 
 
