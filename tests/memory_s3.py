@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
-import itertools
 import re
 import threading
+import uuid
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -97,7 +97,6 @@ class MemoryS3:
         self.weak = False
         self.tells_sizes = True
         self._completed: dict[str, Stored] = {}
-        self._ids = itertools.count(1)
         self._lock = threading.Lock()
 
     def answer(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
@@ -227,7 +226,7 @@ class MemoryS3:
         )
 
     def _create_upload(self, request: _Request) -> Answer:
-        upload_id = f"upload-{next(self._ids)}"
+        upload_id = uuid.uuid4().hex  # as on S3, no other upload's anywhere
         self.open_uploads[upload_id] = OpenUpload(request.path, request.kept_headers(), _now())
         self.uploads[upload_id] = request.kept_headers()
         return _xml("InitiateMultipartUploadResult", f"<UploadId>{upload_id}</UploadId>")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import itertools
+import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,7 +56,6 @@ class MemoryStore:
         self.taken = 0
         self.fail: Callable[[str, str], None] = lambda *_: None
         self._uploads: dict[str, tuple[str, dict[str, str], dict[int, bytes]]] = {}
-        self._ids = itertools.count(1)
 
     def get(
         self, location: ObjectLocation, operation: Any, *, byte_range: tuple[int, int], arguments: Mapping[str, Any]
@@ -91,7 +90,7 @@ class MemoryStore:
         self, location: ObjectLocation, operation: Any, *, metadata: Mapping[str, str], arguments: Mapping[str, Any]
     ) -> str:
         self.fail("create_upload", location.key)
-        upload_id = f"upload-{next(self._ids)}"
+        upload_id = uuid.uuid4().hex  # as on S3, no other upload's anywhere
         self._uploads[upload_id] = location.key, dict(metadata), {}
         return upload_id
 
