@@ -33,7 +33,7 @@ FILES = 3
 def before(lake: Lake) -> dict[str, Stored]:
     """Rows 0 to 5 in two directories of three files."""
     for at in range(2 * FILES):
-        lake.put({f"t/part={at // FILES}/{at}.parquet": pq_bytes(pa.table({"n": [at]}))})
+        lake.put({f"part={at // FILES}/{at}.parquet": pq_bytes(pa.table({"n": [at]}))})
     lake.forget()
     return dict(lake.s3.server.objects)
 
@@ -45,7 +45,7 @@ def start_again(lake: Lake, before: dict[str, Stored]) -> None:
 
 
 def numbers(lake: Lake) -> list[int]:
-    return sorted(sa.dataset("s3://lake/t", client=lake.client).to_table()["n"].to_pylist())
+    return sorted(sa.dataset("s3://lake", client=lake.client).to_table()["n"].to_pylist())
 
 
 def hasty(lake: Lake) -> Any:
@@ -69,7 +69,7 @@ def test_killed_at_any_request_every_row_is_there_and_a_second_run_leaves_each_o
         lake.s3.server.ignored |= ignored
         dying_at(monkeypatch, at)
         try:
-            compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+            compact("s3://lake", client=lake.make_client(), use_threads=False)
         except Killed:
             pass
         else:
@@ -77,7 +77,7 @@ def test_killed_at_any_request_every_row_is_there_and_a_second_run_leaves_each_o
         finally:
             dying_at(monkeypatch, None)
         assert set(numbers(lake)) == set(range(2 * FILES)), at
-        compact("s3://lake/t", client=lake.make_client())
+        compact("s3://lake", client=lake.client)
         assert_finished(lake, at)
         at += 1
     assert at > 60
@@ -93,10 +93,10 @@ def test_the_run_that_finishes_another_may_be_killed_too(
             start_again(lake, before)
             dying_at(monkeypatch, first)
             with pytest.raises(Killed):
-                compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+                compact("s3://lake", client=lake.make_client(), use_threads=False)
             dying_at(monkeypatch, second)
             try:
-                compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+                compact("s3://lake", client=lake.make_client(), use_threads=False)
             except Killed:
                 second += 3
             else:
@@ -104,7 +104,7 @@ def test_the_run_that_finishes_another_may_be_killed_too(
             finally:
                 dying_at(monkeypatch, None)
             assert set(numbers(lake)) == set(range(2 * FILES)), (first, second)
-            compact("s3://lake/t", client=lake.make_client())
+            compact("s3://lake", client=lake.client)
             assert_finished(lake, (first, second))
 
 
@@ -130,19 +130,19 @@ def test_whichever_answer_is_lost_every_row_is_there_and_a_second_run_leaves_eac
     lake: Lake, before: dict[str, Stored], goes_on: Fault | None
 ) -> None:
     start_again(lake, before)
-    compact("s3://lake/t", client=hasty(lake), use_threads=False)
+    compact("s3://lake", client=hasty(lake), use_threads=False)
     requests = len(lake.s3.log)
     stopped = 0
     for at in range(1, requests + 1):
         start_again(lake, before)
         lake.s3.rule = striking(lake, at, Fault("lost-answer"), goes_on=goes_on)
         try:
-            compact("s3://lake/t", client=hasty(lake), use_threads=False)
+            compact("s3://lake", client=hasty(lake), use_threads=False)
         except ArrowSealError:
             stopped += 1
         lake.s3.reset()
         assert set(numbers(lake)) == set(range(2 * FILES)), at
-        compact("s3://lake/t", client=lake.make_client())
+        compact("s3://lake", client=lake.client)
         assert_finished(lake, at)
     assert stopped == 0 if goes_on is None else stopped > 10
 
@@ -153,11 +153,11 @@ def test_a_first_deletion_whose_answer_is_lost_loses_nothing(lake: Lake, before:
 
     lake.s3.rule = rule
     with pytest.raises(DatasetWriteError) as stopped:
-        compact("s3://lake/t", client=hasty(lake))
+        compact("s3://lake", client=hasty(lake))
     lake.s3.reset()
     assert stopped.value.left
     assert set(numbers(lake)) == set(range(2 * FILES))
-    compact("s3://lake/t", client=lake.client)
+    compact("s3://lake", client=lake.client)
     assert_finished(lake, "second run")
 
 
@@ -178,7 +178,7 @@ def test_a_failure_in_one_directory_does_not_end_deletions_in_another(lake: Lake
 
     lake.s3.rule = rule
     with pytest.raises(DatasetWriteError) as stopped:
-        compact("s3://lake/t", client=lake.client)
+        compact("s3://lake", client=lake.client)
     lake.s3.reset()
     assert stopped.value.left == ()
     assert len(stopped.value.written) == 1
@@ -188,7 +188,7 @@ def test_a_failure_in_one_directory_does_not_end_deletions_in_another(lake: Lake
 
 def test_a_second_run_at_any_step_of_the_first_leaves_each_row_once(lake: Lake, before: dict[str, Stored]) -> None:
     start_again(lake, before)
-    compact("s3://lake/t", client=lake.client, use_threads=False)
+    compact("s3://lake", client=lake.client, use_threads=False)
     requests = len(lake.s3.log)
     for at in range(1, requests + 1):
         start_again(lake, before)
@@ -198,14 +198,14 @@ def test_a_second_run_at_any_step_of_the_first_leaves_each_row_once(lake: Lake, 
             nonlocal seen
             seen += 1
             if seen == at:
-                compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+                compact("s3://lake", client=lake.make_client(), use_threads=False)
 
         lake.s3.rule = rule  # type: ignore[assignment]
-        report = compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+        report = compact("s3://lake", client=lake.make_client(), use_threads=False)
         lake.s3.reset()
         assert {merge.state for merge in report.merges} <= {"done", "changed", "taken"}, at
         assert numbers(lake) == list(range(2 * FILES)), at
-        compact("s3://lake/t", client=lake.make_client())
+        compact("s3://lake", client=lake.client)
         assert_finished(lake, at)
 
 
@@ -227,16 +227,16 @@ def test_a_second_run_that_dies_beside_the_first_leaves_each_row_once(
                 client = lake.make_client()
                 dying_at(monkeypatch, None)
                 try:
-                    compact("s3://lake/t", client=client, use_threads=False)
+                    compact("s3://lake", client=client, use_threads=False)
                     died[False] += 1
                 except Killed:
                     died[True] += 1
 
             lake.s3.rule = rule  # type: ignore[assignment]
-            compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+            compact("s3://lake", client=lake.make_client(), use_threads=False)
             lake.s3.reset()
             assert set(numbers(lake)) == set(range(2 * FILES)), (at, other)
-            compact("s3://lake/t", client=lake.make_client())
+            compact("s3://lake", client=lake.client)
             assert_finished(lake, (at, other))
     assert died[True] > 20
 
@@ -251,7 +251,7 @@ def test_a_run_that_another_finished_while_its_answer_was_lost_keeps_its_new_fil
         nonlocal notes, lost, finished
         if lost and not finished:
             finished = True
-            compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+            compact("s3://lake", client=lake.make_client(), use_threads=False)
         notes += method == "PUT" and path.endswith("part%3D0/" + COMPACTING)
         if notes == 2 and not lost:  # from here on the new file counts
             lost = True
@@ -259,7 +259,7 @@ def test_a_run_that_another_finished_while_its_answer_was_lost_keeps_its_new_fil
         return None
 
     lake.s3.rule = rule
-    compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+    compact("s3://lake", client=lake.make_client(), use_threads=False)
     lake.s3.reset()
     assert finished
     assert_finished(lake, "both")
@@ -282,25 +282,25 @@ def test_a_run_that_was_undone_while_its_last_word_was_on_its_way_deletes_nothin
             client = lake.make_client()
             dying_at(monkeypatch, None)
             with pytest.raises(Killed):
-                compact("s3://lake/t", client=client, use_threads=False)
+                compact("s3://lake", client=client, use_threads=False)
 
         lake.s3.rule = rule  # type: ignore[assignment]
-        compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+        compact("s3://lake", client=lake.make_client(), use_threads=False)
         lake.s3.reset()
         assert set(numbers(lake)) == set(range(2 * FILES)), other
-        compact("s3://lake/t", client=lake.make_client())
+        compact("s3://lake", client=lake.client)
         assert_finished(lake, other)
 
 
 def test_sources_stay_whose_new_file_is_not_there_any_more(lake: Lake, before: dict[str, Stored]) -> None:
     lake.s3.rule = lambda method, *_: Fault("status", 403, "AccessDenied") if method == "DELETE" else None
     with pytest.raises(DatasetWriteError):
-        compact("s3://lake/t", client=lake.client)
+        compact("s3://lake", client=lake.client)
     lake.s3.reset()
     for path in lake.s3.server.objects.keys() - before.keys():
         if COMPACTING not in path:
             del lake.s3.server.objects[path]
-    compact("s3://lake/t", client=lake.client)
+    compact("s3://lake", client=lake.client)
     assert_finished(lake, "second run")
 
 
@@ -311,7 +311,7 @@ def test_a_new_file_that_appears_after_it_was_undone_does_not_count(lake: Lake, 
         else None
     )
     with pytest.raises(DatasetWriteError):
-        compact("s3://lake/t", client=lake.client, use_threads=False)
+        compact("s3://lake", client=lake.client, use_threads=False)
     late = {path: one for path, one in lake.s3.server.objects.items() if path not in before and COMPACTING not in path}
     assert len(late) == 1
 
@@ -323,23 +323,23 @@ def test_a_new_file_that_appears_after_it_was_undone_does_not_count(lake: Lake, 
 
     lake.s3.reset()
     lake.s3.rule = appears  # type: ignore[assignment]
-    compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+    compact("s3://lake", client=lake.make_client(), use_threads=False)
     lake.s3.reset()
     assert late == {}
     assert_finished(lake, "second run")
 
 
 def test_a_source_that_is_overwritten_right_before_its_deletion_stays(lake: Lake, before: dict[str, Stored]) -> None:
-    other = lake.s3.server.objects["/lake/t/part=1/5.parquet"]
+    other = lake.s3.server.objects["/lake/part=1/5.parquet"]
 
     def overwrite(method: str, path: str, _: object) -> None:
         if method == "DELETE" and path.endswith("/0.parquet"):
-            lake.s3.server.objects["/lake/t/part=0/0.parquet"] = other
+            lake.s3.server.objects["/lake/part=0/0.parquet"] = other
 
     lake.s3.rule = overwrite  # type: ignore[assignment]
-    report = compact("s3://lake/t", client=lake.client)
+    report = compact("s3://lake", client=lake.client)
     lake.s3.reset()
-    assert report.left == (ObjectLocation("lake", "t/part=0/0.parquet"),)
+    assert report.left == (ObjectLocation("lake", "part=0/0.parquet"),)
     assert {merge.state for merge in report.merges} == {"done"}
     assert numbers(lake) == [0, 1, 2, 3, 4, 5, 5]
     assert not any(COMPACTING in key for key in lake.keys)
@@ -348,10 +348,10 @@ def test_a_source_that_is_overwritten_right_before_its_deletion_stays(lake: Lake
 def test_what_is_noted_down_is_hidden_and_holds_names_and_etags_only(lake: Lake, before: dict[str, Stored]) -> None:
     lake.s3.rule = lambda method, *_: Fault("status", 403, "AccessDenied") if method == "DELETE" else None
     with pytest.raises(DatasetWriteError):
-        compact("s3://lake/t", client=lake.client)
+        compact("s3://lake", client=lake.client)
     lake.s3.reset()
     (noted, *_) = [key for key in lake.keys if COMPACTING in key]
-    assert not any(COMPACTING in row.location.key for row in lake.client.list("s3://lake/t/"))
+    assert not any(COMPACTING in row.location.key for row in lake.client.list("s3://lake/"))
     content = lake.s3.server.objects[f"/lake/{noted}"].body.decode()
     assert '"0.parquet"' in content or '"3.parquet"' in content
     assert "/" not in content
@@ -362,12 +362,12 @@ def test_a_source_that_is_overwritten_before_the_run_is_finished_stays_also_wher
 ) -> None:
     lake.s3.rule = lambda method, *_: Fault("status", 403, "AccessDenied") if method == "DELETE" else None
     with pytest.raises(DatasetWriteError):
-        compact("s3://lake/t", client=lake.client)
+        compact("s3://lake", client=lake.client)
     lake.s3.reset()
-    lake.put({"t/part=0/0.parquet": pq_bytes(pa.table({"n": [77]}))})
+    lake.put({"part=0/0.parquet": pq_bytes(pa.table({"n": [77]}))})
     lake.s3.server.ignored.add("DeleteObject")
     try:
-        compact("s3://lake/t", client=lake.client)
+        compact("s3://lake", client=lake.client)
     finally:
         lake.s3.server.ignored.clear()
     assert 77 in numbers(lake)
@@ -389,9 +389,9 @@ def test_what_is_no_note_of_a_compaction_stops_it_before_anything_is_touched(
     )
     for content in (b"", b"[]", b'{"run": 1}', *(text.encode() for text in bad)):
         start_again(lake, before)
-        lake.s3.server.objects[f"/lake/t/part=0/{COMPACTING}"] = stored._replace(body=content)
+        lake.s3.server.objects[f"/lake/part=0/{COMPACTING}"] = stored._replace(body=content)
         with pytest.raises(DatasetWriteError, match="not what a compaction notes down"):
-            compact("s3://lake/t", client=lake.client)
+            compact("s3://lake", client=lake.client)
         assert {seen.method for seen in lake.s3.log} == {"GET"}
 
 
@@ -400,8 +400,8 @@ def test_a_dry_run_leaves_alone_what_another_run_began(
 ) -> None:
     dying_at(monkeypatch, 44)
     with pytest.raises(Killed):
-        compact("s3://lake/t", client=lake.make_client(), use_threads=False)
+        compact("s3://lake", client=lake.make_client(), use_threads=False)
     dying_at(monkeypatch, None)
     there = dict(lake.s3.server.objects)
-    compact("s3://lake/t", dry_run=True, client=lake.client)
+    compact("s3://lake", dry_run=True, client=lake.client)
     assert lake.s3.server.objects == there
