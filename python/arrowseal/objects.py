@@ -93,6 +93,8 @@ class EncryptedObject:
         self._ranges = ranges
         self._held = _Held(*held)
         self._finished = finished
+        self.failure: Exception | None = None
+        """What a read raised last, for who reads through a library that tells of it by an error of its own."""
 
     @property
     def location(self) -> ObjectLocation:
@@ -140,7 +142,11 @@ class EncryptedObject:
             StoreError, CredentialsError: a request failed.
             ValueError: a negative offset or length.
         """
-        [contents] = self.read_in_turn([ranges])
+        try:
+            [contents] = self.read_in_turn([ranges])
+        except Exception as error:
+            self.failure = error
+            raise
         return contents
 
     def read_in_turn(self, batches: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[Content]]:
@@ -183,6 +189,7 @@ class EncryptedObject:
         """Let go of what it holds. Buffers that were handed out stay; reading from it fetches anew."""
         finished, self._finished = self._finished, lambda: None
         finished()
+        self.failure = None  # its traceback holds this object
         if self._ranges is not None:
             self._held.keep([], most=0)
 

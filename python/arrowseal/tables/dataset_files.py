@@ -16,7 +16,7 @@ from arrowseal.tables.dataset_partitions import Partition, constant
 from arrowseal.tables.dataset_pieces import Asked, PieceReader, piece_reader
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.ranges import Content
-from arrowseal.tables.refusal import is_refusal, refusal
+from arrowseal.tables.refusal import is_refusal, raised_by, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -163,14 +163,18 @@ class Files:
         reader = piece_reader(kind, found.location, self.options)
         asked = wanted.asked(partition)
         if wanted.strict.known is not None:
-            names = parsed(found.location, kind, lambda: reader.schema(source), reader.schema).names
+            names = parsed(source, found.location, kind, lambda: reader.schema(source), reader.schema).names
             if extra := [name for name in names if name not in wanted.strict.known]:
                 raise SchemaMismatchError(f"{found.location} has a column {extra[0]!r} that the dataset has not")
         pieces = reader.pieces(source, asked)
         while True:
             with counted.timed("decode") if counted else nullcontext():
                 piece = parsed(
-                    found.location, kind, lambda: next(pieces, None), lambda other: [*reader.pieces(other, asked)]
+                    source,
+                    found.location,
+                    kind,
+                    lambda: next(pieces, None),
+                    lambda other: [*reader.pieces(other, asked)],
                 )
             if piece is None:
                 return
@@ -180,17 +184,18 @@ class Files:
         kind = self.format_of(found)
         reader = piece_reader(kind, found.location, self.options)
         with self.open(found, counted) as source:
-            return parsed(found.location, kind, lambda: tell(reader, source), lambda other: tell(reader, other))
+            return parsed(source, found.location, kind, lambda: tell(reader, source), lambda other: tell(reader, other))
 
 
 def parsed(
+    source: Ranges,
     location: ObjectLocation,
     table_format: TableFormat,
     parse: Callable[[], Result],
     parse_other: Callable[[Content], object],
 ) -> Result:
-    """`parse()`; where pyarrow refuses the content, our error in place of its own, which may quote it. `parse_other`
-    does the same with other content, to tell arguments that cannot be from content that cannot.
+    """`parse()`, which reads a source; where pyarrow refuses the content, our error in place of its own, which may
+    quote it. `parse_other` does the same with other content, to tell arguments that cannot be from content that cannot.
     """
     try:
         return parse()
@@ -199,7 +204,7 @@ def parsed(
             raise
         failure = error
     # Not within the except block: there the library's exception would become the context of ours.
-    raise refusal(
+    raise raised_by(source, failure) or refusal(
         failure,
         location=location,
         table_format=table_format,

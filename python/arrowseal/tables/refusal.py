@@ -42,6 +42,14 @@ def is_refusal(error: BaseException) -> bool:
     return (isinstance(error, Exception) or panicked) and type(error).__module__.partition(".")[0] in _LIBRARIES
 
 
+def raised_by(source: object, error: BaseException) -> Exception | None:
+    """What a read of the source raised, if that is what a library tells of by this error of its own: of buffers of IPC
+    pyarrow makes an `OSError` of whatever it is.
+    """
+    failure: Exception | None = getattr(source, "failure", None)
+    return failure if isinstance(error, OSError) else None
+
+
 def refusal(
     error: BaseException,
     *,

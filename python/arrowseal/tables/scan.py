@@ -127,7 +127,11 @@ class _Run:
         self._scan = scan
         self._counted = counted
         self._succeeded = succeeded
-        self._open()
+        try:
+            self._open()
+        except ObjectChangedError:  # tables of most formats are read with their schema
+            counted.count_retry()
+            self._open()
 
     def _open(self) -> None:
         self._source = self._scan.open(self._counted)

@@ -10,7 +10,7 @@ from arrowseal.defaults import client_of
 from arrowseal.exceptions import ObjectChangedError
 from arrowseal.location import locate
 from arrowseal.tables.ranges import Content
-from arrowseal.tables.refusal import is_refusal, refusal
+from arrowseal.tables.refusal import is_refusal, raised_by, refusal
 from arrowseal.tables.sink import Sink, told_as_raised
 
 if TYPE_CHECKING:
@@ -115,10 +115,12 @@ class TableObject:
         with self.opened(counted) as source:
             yield source
 
-    def opened(self, counted: Operation) -> EncryptedObject:
-        """The object to read ranges of, which is to be closed. No progress is shown of ranges."""
+    def opened(self, counted: Operation, size_hint: int | None = None) -> EncryptedObject:
+        """The object to read ranges of, which is to be closed. No progress is shown of ranges. With a `size_hint` of 0
+        it is asked for whole, as if it was small, and by ranges if it is not.
+        """
         keywords = {name: value for name, value in self.keywords.items() if name not in _OF_WHOLE_READS}
-        return self.client.object(self.location, counted=counted, two_passes=True, **keywords)
+        return self.client.object(self.location, counted=counted, two_passes=True, size_hint=size_hint, **keywords)
 
     def parsed(
         self,
@@ -140,7 +142,7 @@ class TableObject:
                 raise
             failure = error
         # Not within the except block: there the library's exception would become the context of ours.
-        raise refusal(
+        raise raised_by(content, failure) or refusal(
             failure,
             location=self.location,
             table_format=table_format,
