@@ -6,8 +6,9 @@ URL, or None with `bucket=` and `key=`. By keyword come `client` (the default on
 `encryption_context`, `kms_key_id` and `progress`; on reads `allow_plaintext`, `version_id` and `verify_checksum`, on
 writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
 
-Scans of Parquet, and reads of Parquet and IPC with `columns`, fetch only what they need. Otherwise objects are held in
-memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
+Scans of one object, and reads of Parquet and IPC with `columns`, fetch only what they need, and are bounded in memory:
+columns and rows of Parquet and IPC, of CSV and JSON lines beyond 64 MiB the blocks that have the rows. Otherwise objects
+are held in memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
 
 Scans and `read_parquet` also take many objects: a prefix (`s3://lake/trips/`), a pattern with a `*`, a list, or with
 `dataset=True`; by keyword come `path_suffix` and the like, for Parquet `partition_filter` too, as in
@@ -43,8 +44,10 @@ from arrowseal.extras import require
 from arrowseal.tables.dataset_faces import READ_KEYWORDS, reads_datasets, writes_datasets
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
+from arrowseal.tables.lazy_ipc import LazyIpc, reads_batches
 from arrowseal.tables.lazy_objects import OF_MANY, reads_objects, scans_objects
 from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns, reads_columns
+from arrowseal.tables.lazy_text import LazyText, reads_blocks
 from arrowseal.tables.lazy_whole import LazyWhole
 from arrowseal.tables.parquet import ParquetFooter
 from arrowseal.tables.polars_datasets import read_parquets, scan_parquets, write_parquets
@@ -191,27 +194,49 @@ def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFram
 @scans(pl.scan_csv)
 def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_csv` of an encrypted object, which is fetched when the schema is needed or the frame collected.
-    Projection, filters and slices are polars' own; so is what comes of many objects, which are listed at once.
+
+    Up to 64 MiB it is fetched as a whole. Of a longer one the first 16 MiB say the schema, `head` and `slice` fetch the
+    blocks that the rows lie in, and a collection parses block by block, so that the object may be larger than memory.
+    Held as a whole it is also then where it is compressed, the first block has no more rows than `infer_schema_length`
+    (None: all), or one of `skip_rows`, `skip_lines`, `comment_prefix`, `new_columns`, `with_column_names` and
+    `try_parse_dates` is given. Many objects are listed at once, and held: polars itself scans them.
     """
-    return LazyWhole(table_object, arguments, pl.scan_csv, TableFormat.CSV).frame()
+    return _lazy_text(table_object, arguments, pl.scan_csv, TableFormat.CSV)
 
 
 @reads_datasets(scans_objects(pl.scan_ndjson, TableFormat.JSON), OF_MANY)
 @scans(pl.scan_ndjson)
 def scan_ndjson(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
-    """`polars.scan_ndjson` of an encrypted object, which is fetched when the schema is needed or the frame collected.
-    Projection, filters and slices are polars' own; so is what comes of many objects, which are listed at once.
+    """`polars.scan_ndjson` of an encrypted object, which is fetched when the schema is needed or the frame collected,
+    beyond 64 MiB block by block: see `scan_csv`. Many objects are listed at once, and held: polars itself scans them.
     """
-    return LazyWhole(table_object, arguments, pl.scan_ndjson, TableFormat.JSON).frame()
+    return _lazy_text(table_object, arguments, pl.scan_ndjson, TableFormat.JSON)
+
+
+def _lazy_text(
+    table_object: TableObject, arguments: Arguments, scan: Callable[..., pl.LazyFrame], table_format: TableFormat
+) -> pl.LazyFrame:
+    lazy = LazyWhole if _asks_for_whole(table_object) or not reads_blocks(arguments, table_format) else LazyText
+    return lazy(table_object, arguments, scan, table_format).frame()
+
+
+def _asks_for_whole(table_object: TableObject) -> bool:
+    """Whether something was asked for that only reads of whole objects have."""
+    return bool(table_object.keywords.get("verify_checksum") or table_object.keywords.get("progress"))
 
 
 @reads_datasets(scans_objects(pl.scan_ipc, TableFormat.IPC), OF_MANY)
 @scans(pl.scan_ipc)
 def scan_ipc(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
-    """`polars.scan_ipc` of an encrypted object, which is fetched when the schema is needed or the frame collected.
-    Projection, filters and slices are polars' own; so is what comes of many objects, which are listed at once.
+    """`polars.scan_ipc` of an encrypted object. Nothing is requested until the schema is needed or the frame collected.
+
+    A collection fetches the columns that it needs, of the record batches that its slice lies in; all of an object of up
+    to 64 MiB of which it needs all columns and rows, or that has types which pyarrow does not know. Many objects are
+    listed at once, and held: polars itself scans them.
     """
-    return LazyWhole(table_object, arguments, pl.scan_ipc, TableFormat.IPC).frame()
+    if _asks_for_whole(table_object) or not reads_batches(arguments):
+        return LazyWhole(table_object, arguments, pl.scan_ipc, TableFormat.IPC).frame()
+    return LazyIpc(table_object, arguments).frame()
 
 
 def _called_as_write_parquet(face: Callable[..., Any]) -> WriteParquet:

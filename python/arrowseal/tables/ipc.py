@@ -17,7 +17,7 @@ from arrowseal.standby import Threads
 from arrowseal.tables.ranges import Fetched, tail_of, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from arrowseal.tables.ranges import Ranges
 
@@ -28,6 +28,11 @@ _MAGIC_OF_FEATHER_1: Final = b"FEA1"
 _DICTIONARIES: Final = 2
 _RECORD_BATCHES: Final = 3
 _BLOCK: Final = struct.Struct("<qi4xq")
+# Fields of the tables `Message` and `RecordBatch`: format/Message.fbs.
+_HEADER: Final = 2
+_LENGTH: Final = 0
+_INT64: Final = struct.Struct("<q")
+_CONTINUATION: Final = b"\xff\xff\xff\xff"
 
 
 class IpcReader:
@@ -53,44 +58,81 @@ class IpcReader:
     def read(self, source: Ranges, columns: list[str] | None) -> pa.Table:
         """The table, or these columns. Raises `KeyError` for one that is not there, pyarrow's errors otherwise."""
         if columns is None:
-            return self._open(whole_file(source), self._options).read_all()
-        tail = tail_of(source)
-        names = pa.ipc.open_file(tail.file()).schema.names
+            return _open(whole_file(source), self._options).read_all()
+        batches = IpcBatches(source, self._options)
         wanted: list[int] = []
         for name in columns:
-            there = [at for at, other in enumerate(names) if other == name]  # files may have a name twice
+            there = [at for at, other in enumerate(batches.schema.names) if other == name]  # a name may be there twice
             if not there:
                 raise KeyError(name)
             wanted += there
         fields = sorted(set(wanted))
-        options = self._options | {"included_fields": fields}
-        table = self._open(whole_file(source), options).read_all() if source.in_memory else self._batches(tail, options)
+        table = batches.read(fields, range(batches.count))
         return table.select([fields.index(at) for at in wanted])
 
-    def _batches(self, tail: Fetched, options: dict[str, Any]) -> pa.Table:
-        source = tail.source
-        footer = _footer(tail)
-        wanted = [(offset, head + body) for offset, head, body in _blocks(footer, _DICTIONARIES)]
-        wanted += [(offset, head) for offset, head, _ in _blocks(footer, _RECORD_BATCHES)]
-        begin = source.size - len(footer) - len(_MAGIC) - 4
-        fetched = Fetched(source, [*wanted, (begin, source.size - begin)])
-        schema = (reader := self._open(fetched.file(), options)).schema
-        count = reader.num_record_batches
-        if count == 0:
+
+class IpcBatches:
+    """The record batches of a file, by its footer. Raises pyarrow's errors for what is none."""
+
+    def __init__(self, source: Ranges, options: Mapping[str, Any] | None = None) -> None:
+        self._options = dict(options or {})
+        self._tail = tail_of(source)
+        reader = _open(self._tail.file(), self._options)
+        self.schema: Final[pa.Schema] = reader.schema
+        self.count: Final[int] = reader.num_record_batches
+        self._footer = _footer(self._tail)
+        self._blocks = _blocks(self._footer, _RECORD_BATCHES)
+        self._dictionaries = _blocks(self._footer, _DICTIONARIES)
+        self._described: Fetched | None = None
+
+    @property
+    def has_dictionaries(self) -> bool:
+        """Whether values of a column are numbers that stand for those in a dictionary."""
+        return bool(self._dictionaries)
+
+    def bytes_of(self, at: int) -> int:
+        """How long a batch is, with all of its columns."""
+        return self._blocks[at][2]
+
+    def rows(self) -> list[int]:
+        """How many rows each batch has."""
+        described = self._fetched()
+        return [_rows(memoryview(described.read_at(offset, head))) for offset, head, _ in self._blocks]
+
+    def read(self, fields: list[int], wanted: Sequence[int]) -> pa.Table:
+        """Columns by their places, of the batches with these numbers: side by side, up to `BATCHES_AT_A_TIME`."""
+        options = self._options | {"included_fields": fields}
+        if self._tail.source.in_memory:
+            file = whole_file(self._tail.source)
+            reader = _open(file, options)
+            return pa.Table.from_batches([reader.get_batch(at) for at in wanted], reader.schema)
+        fetched = self._fetched()
+        schema = _open(fetched.file(), options).schema
+        if not wanted:
             return pa.Table.from_batches([], schema)
 
         def read(lane: int) -> list[pa.RecordBatch]:
-            mine = self._open(fetched.file(), options)
-            return [mine.get_batch(at) for at in range(lane, count, lanes)]
+            mine = _open(fetched.file(), options)
+            return [mine.get_batch(at) for at in wanted[lane::lanes]]
 
-        lanes = min(BATCHES_AT_A_TIME, count)
+        lanes = min(BATCHES_AT_A_TIME, len(wanted))
         with Threads(lanes, "arrowseal-batch") as threads:
             rows = results([threads.submit(read, lane) for lane in range(lanes)])
-        return pa.Table.from_batches([rows[at % lanes][at // lanes] for at in range(count)], schema)
+        return pa.Table.from_batches([rows[at % lanes][at // lanes] for at in range(len(wanted))], schema)
 
-    @staticmethod
-    def _open(file: pa.NativeFile, options: Mapping[str, Any]) -> pa.ipc.RecordBatchFileReader:
-        return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(**options))
+    def _fetched(self) -> Fetched:
+        """What describes the batches, all dictionaries, and the footer."""
+        if self._described is None:
+            source = self._tail.source
+            wanted = [(offset, head + body) for offset, head, body in self._dictionaries]
+            wanted += [(offset, head) for offset, head, _ in self._blocks]
+            begin = source.size - len(self._footer) - len(_MAGIC) - 4
+            self._described = Fetched(source, [*wanted, (begin, source.size - begin)])
+        return self._described
+
+
+def _open(file: pa.NativeFile, options: Mapping[str, Any]) -> pa.ipc.RecordBatchFileReader:
+    return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(**options))
 
 
 def ipc_of_columns(source: Ranges, columns: list[str] | None) -> pa.BufferReader:
@@ -105,10 +147,15 @@ def ipc_of_columns(source: Ranges, columns: list[str] | None) -> pa.BufferReader
         if name not in names:
             raise KeyError(name)
     table = reader.read(source, [name for name in dict.fromkeys(names) if name in columns])
+    return pa.BufferReader(ipc_file(table))
+
+
+def ipc_file(table: pa.Table) -> pa.Buffer:
+    """A table as a file."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.unify_dictionaries())  # one for each column, whatever its batches had
-    return pa.BufferReader(sink.getvalue())
+    return sink.getvalue()
 
 
 def _is_feather_1(source: Ranges) -> bool:
@@ -126,14 +173,38 @@ def _footer(tail: Fetched) -> memoryview:
 
 def _blocks(footer: memoryview, field: int) -> list[tuple[int, int, int]]:
     """Offset, bytes of metadata and bytes of body of the messages in a field of the footer."""
-    (table,) = struct.unpack_from("<I", footer, 0)
-    vtable = table - struct.unpack_from("<i", footer, table)[0]
-    slot = 4 + 2 * field
-    if slot >= struct.unpack_from("<H", footer, vtable)[0]:
+    at = _field(footer, _referred(footer, 0), field)
+    if at is None:
         return []
-    (at,) = struct.unpack_from("<H", footer, vtable + slot)
-    if at == 0:
-        return []
-    vector = table + at + struct.unpack_from("<I", footer, table + at)[0]
+    vector = _referred(footer, at)
     (count,) = struct.unpack_from("<I", footer, vector)
     return [_BLOCK.unpack_from(footer, vector + 4 + _BLOCK.size * index) for index in range(count)]
+
+
+def _rows(message: memoryview) -> int:
+    """The rows of the record batch that a message describes. Raises pyarrow's `ArrowInvalid` for what is none."""
+    try:
+        content = message[
+            8 if message[:4].tobytes() == _CONTINUATION else 4 :
+        ]  # before Arrow 0.15 there was a length alone
+        header = _field(content, _referred(content, 0), _HEADER)
+        length = None if header is None else _field(content, _referred(content, header), _LENGTH)
+        return 0 if length is None else int(_INT64.unpack_from(content, length)[0])
+    except struct.error:
+        raise pa.ArrowInvalid("no record batch where the footer says that there is one") from None
+
+
+def _referred(buffer: memoryview, at: int) -> int:
+    """Where the flatbuffer's offset at a place leads."""
+    offset: int = struct.unpack_from("<I", buffer, at)[0]
+    return at + offset
+
+
+def _field(buffer: memoryview, table: int, number: int) -> int | None:
+    """Where a field of a table of a flatbuffer is; None for one that is not there, which has its default."""
+    vtable = table - struct.unpack_from("<i", buffer, table)[0]
+    slot = 4 + 2 * number
+    if slot >= struct.unpack_from("<H", buffer, vtable)[0]:
+        return None
+    (offset,) = struct.unpack_from("<H", buffer, vtable + slot)
+    return table + offset if offset else None

@@ -105,6 +105,8 @@ class LazyTable(ABC):
     operation: str
     whole = False
     """Whether it is of no use to open it without fetching all of it."""
+    size_hint: int | None = None
+    """As in `TableObject.opened`."""
 
     def __init__(self, table_object: TableObject, arguments: dict[str, Any]) -> None:
         self._table_object = table_object
@@ -151,7 +153,7 @@ class LazyTable(ABC):
             frames = self.read(opened, query)
             try:
                 while (frame := self._guarded(opened.source, partial(next, frames, None))) is not None:
-                    given = True
+                    given = given or frame.height > 0
                     yield frame
             except ObjectChangedError:
                 if given or fresh:
@@ -219,7 +221,7 @@ class LazyTable(ABC):
         may_be_many = self._table_object.keywords.get("version_id") is None
         with telling_of_prefixes() if may_be_many else nullcontext():
             if not self.whole:
-                return self._table_object.opened(counted)
+                return self._table_object.opened(counted, self.size_hint)
             with self._table_object.source(counted, whole=True) as content:
                 return content
 

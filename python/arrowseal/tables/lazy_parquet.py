@@ -19,7 +19,7 @@ from arrowseal.extras import require
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query
 from arrowseal.tables.parquet import ParquetFooter, fetched_waves
-from arrowseal.tables.polars_frames import by_name, frame_of, has_patterns, rows_alone
+from arrowseal.tables.polars_frames import by_name, frame_of, has_patterns, rows_alone, with_row_numbers
 from arrowseal.tables.sparse_file import is_available, sparse_file
 from arrowseal.tables.statistics import as_text
 
@@ -180,12 +180,7 @@ class LazyParquet(LazyTable):
         return opened.frames(query)
 
     def frame(self) -> pl.LazyFrame:
-        frame = super().frame()
-        if self._arguments.get("n_rows") is not None:
-            frame = frame.head(self._arguments["n_rows"])
-        if self._arguments.get("row_index_name") is not None:
-            frame = frame.with_row_index(self._arguments["row_index_name"], self._arguments.get("row_index_offset", 0))
-        return frame
+        return with_row_numbers(super().frame(), self._arguments)
 
 
 def pruning(filters: Sequence[Filter], schema: pl.Schema) -> Any:

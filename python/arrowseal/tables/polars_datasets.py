@@ -18,7 +18,7 @@ from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_parquet import pruning
-from arrowseal.tables.polars_frames import collected, frame_of, rows_alone
+from arrowseal.tables.polars_frames import collected, frame_of, rows_alone, sliced
 from arrowseal.tables.polars_partitions import PathTypes, TypedSource, as_text
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class LazyDataset(LazyTable):
         begin, end = query.span(scan.count_rows() if query.rows[0] < 0 else sum(query.rows))
         if begin < end:
             whole = FrameScan(scan, query._replace(filters=()), schema, typed.held)
-            yield from _sliced(_waited_for(whole.frames()), begin, end - begin)
+            yield from sliced(_waited_for(whole.frames()), begin, end - begin)
 
     def open(self, source: Ranges) -> Opened:
         """Not for many objects: `run` does without."""
@@ -193,17 +193,3 @@ def _waited_for(frames: Frames) -> Iterator[pl.DataFrame]:
             if frame is None:
                 return
             yield frame
-
-
-def _sliced(frames: Iterator[pl.DataFrame], skip: int, left: int) -> Iterator[pl.DataFrame]:
-    """The rows after the first `skip`. Frames are sliced, not tables: of slices of pyarrow polars refuses arrays with
-    nulls among them.
-    """
-    for frame in frames:
-        taken = frame.slice(skip, min(left, frame.height))
-        skip -= min(skip, frame.height)
-        left -= taken.height
-        if taken.height:
-            yield taken
-        if left == 0:
-            return

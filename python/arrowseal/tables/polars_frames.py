@@ -8,7 +8,7 @@ from arrowseal.extras import require
 from arrowseal.tables.arrow_types import with_narrow_decimals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     import polars as pl
     import pyarrow as pa
@@ -55,6 +55,29 @@ def collected(frame: pl.LazyFrame, columns: Any, row_index: tuple[str | None, in
         frame = frame.select(require("polars", "polars").nth(*columns) if numbered and columns else columns)
     name, offset = row_index
     return (frame if name is None else frame.with_row_index(name, offset)).collect()
+
+
+def with_row_numbers(frame: pl.LazyFrame, arguments: Mapping[str, Any]) -> pl.LazyFrame:
+    """What `n_rows`, `row_index_name` and `row_index_offset` of a scan make of its frame."""
+    if arguments.get("n_rows") is not None:
+        frame = frame.head(arguments["n_rows"])
+    if arguments.get("row_index_name") is not None:
+        frame = frame.with_row_index(arguments["row_index_name"], arguments.get("row_index_offset", 0))
+    return frame
+
+
+def sliced(frames: Iterable[pl.DataFrame], skip: int, left: int) -> Iterator[pl.DataFrame]:
+    """The `left` rows after the first `skip`. Frames are sliced, not tables: of slices of pyarrow polars refuses arrays
+    with nulls among them.
+    """
+    for frame in frames:
+        taken = frame.slice(skip, min(left, frame.height))
+        skip -= min(skip, frame.height)
+        left -= taken.height
+        if taken.height:
+            yield taken
+        if left == 0:
+            return
 
 
 def rows_alone(count: int) -> pl.DataFrame:
