@@ -6,9 +6,9 @@ URL, or None with `bucket=` and `key=`. By keyword come `client` (the default on
 `encryption_context`, `kms_key_id` and `progress`; on reads `allow_plaintext`, `version_id` and `verify_checksum`, on
 writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
 
-Scans of one object, and reads of Parquet and IPC with `columns`, fetch only what they need, and are bounded in memory:
-columns and rows of Parquet and IPC, of CSV and JSON lines beyond 64 MiB the blocks that have the rows. Otherwise objects
-are held in memory as a whole, on reads twice while polars parses: it takes `bytes` or copies what it is given.
+Scans of one object, and reads of Parquet and IPC with `columns`, fetch only what they need: columns and rows of Parquet
+and IPC, blocks of CSV and JSON lines beyond 64 MiB. Otherwise objects are held in memory as a whole, on reads twice
+while polars parses: it takes `bytes` or copies what it is given.
 
 Scans and `read_parquet` also take many objects: a prefix (`s3://lake/trips/`), a pattern with a `*`, a list, or with
 `dataset=True`; by keyword come `path_suffix` and the like, for Parquet `partition_filter` too, as in
