@@ -304,6 +304,19 @@ def test_sources_stay_whose_new_file_is_not_there_any_more(lake: Lake, before: d
     assert_finished(lake, "second run")
 
 
+def test_sources_stay_whose_new_file_was_overwritten_before_the_run_is_finished(
+    lake: Lake, before: dict[str, Stored]
+) -> None:
+    lake.s3.rule = lambda method, *_: Fault("status", 403, "AccessDenied") if method == "DELETE" else None
+    with pytest.raises(DatasetWriteError):
+        compact("s3://lake", client=lake.client)
+    lake.s3.reset()
+    (new, *_) = [key for key in lake.keys if f"/lake/{key}" not in before and COMPACTING not in key]
+    lake.put({new: pq_bytes(pa.table({"n": [77]}))})
+    compact("s3://lake", client=lake.client)
+    assert numbers(lake) == [*range(2 * FILES), 77]
+
+
 def test_a_new_file_that_appears_after_it_was_undone_does_not_count(lake: Lake, before: dict[str, Stored]) -> None:
     lake.s3.rule = lambda method, path, _: (
         Fault("status", 403, "AccessDenied")
