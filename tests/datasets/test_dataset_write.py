@@ -168,6 +168,12 @@ def test_odd_values_of_partitions_find_their_way_back(lake: Lake) -> None:
     assert len(sa.write_dataset(coded, "s3://lake/d", partitioning=["k"], client=lake.client).files) == 3
 
 
+def test_times_of_partitions_that_differ_by_nanoseconds_are_different_partitions(lake: Lake) -> None:
+    rows = pa.table({"k": pa.array([1, 2, 1001], pa.time64("ns")), "n": [1, 2, 3]})
+    written = sa.write_dataset(rows, "s3://lake/t", partitioning=["k"], client=lake.client)
+    assert [file.rows for file in written.files] == [1, 1, 1]
+
+
 def test_a_dataset_without_rows_keeps_its_columns(lake: Lake) -> None:
     empty = trips(0)
     (file,) = sa.write_dataset(empty, "s3://lake/t", client=lake.client).files

@@ -133,14 +133,15 @@ class DatasetWriter:
             file.abort()
 
     def _part(self, values: dict[str, pa.Scalar]) -> _Part:
-        plain = {name: value.as_py() for name, value in values.items()}
-        part = self._parts_by_values.get(tuple(plain.values()))
+        exact = tuple(values.values())  # of times, Python has no nanoseconds
+        part = self._parts_by_values.get(exact)
         if part is None:
             partitioning = self._plan.partitioning
             path = ("", "") if partitioning is None else path_of(partitioning, values)
+            plain = {name: value.as_py() for name, value in values.items()}
             # By path: NaN is no value that would be found again.
             part = self._parts.setdefault(path, _Part(len(self._parts), *path, plain))
-            self._parts_by_values[tuple(plain.values())] = part
+            self._parts_by_values[exact] = part
         return part
 
     def _add(self, part: _Part, rows: pa.Table) -> None:
