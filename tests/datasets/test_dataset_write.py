@@ -174,6 +174,21 @@ def test_times_of_partitions_that_differ_by_nanoseconds_are_different_partitions
     assert [file.rows for file in written.files] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+@pytest.mark.parametrize("name", ["a/b", "a=b", "a%20b", "a%2520b", "line\nbreak", "São Paulo", "50 %"])
+def test_odd_names_of_partition_columns_find_their_way_back(lake: Lake, name: str, kind: pa.DataType) -> None:
+    rows = pa.table({name: pa.array([1, 2, None]).cast(kind), "n": [1, 2, 3]})
+    written = sa.write_dataset(rows, "s3://lake/t", partitioning=[name], client=lake.client)
+    hive = ds.partitioning(rows.select([name]).schema, flavor="hive")
+    for partitioning in ("hive", hive):
+        read = sa.dataset("s3://lake/t", partitioning=partitioning, client=lake.client).to_table().sort_by("n")
+        assert read[name].cast(kind).equals(rows[name])
+    replaced = sa.write_dataset(
+        rows, "s3://lake/t", partitioning=[name], mode="overwrite_partitions", client=lake.client
+    )
+    assert sorted(map(str, replaced.deleted)) == sorted(str(file.location) for file in written.files)
+
+
 def test_a_dataset_without_rows_keeps_its_columns(lake: Lake) -> None:
     empty = trips(0)
     (file,) = sa.write_dataset(empty, "s3://lake/t", client=lake.client).files

@@ -313,6 +313,20 @@ def test_keys_of_every_type_are_named_as_polars_names_them(
     assert {key: bytes(resident.get(location)) for key, location in keys.items()} == files
 
 
+@pytest.mark.parametrize("name", ["São Paulo", "a b:", '"q"', "50 %", "a/b", "a=b", "a%20b"])
+def test_keys_of_every_name_are_read_back_and_named_as_polars_names_them_if_it_can_be_read(
+    name: str, lake: str, resident: Client, tmp_path: Any
+) -> None:
+    frame = pl.DataFrame({name: ["x", "y"], "n": [1, 2]})
+    spl.sink_parquet(frame.lazy(), pl.PartitionBy(f"s3://{lake}/out", key=name, include_key=False), client=resident)
+    read = spl.read_parquet(f"s3://{lake}/out/", client=resident)
+    assert read.select(frame.columns).sort("n").equals(frame)
+    frame.lazy().sink_parquet(pl.PartitionBy(tmp_path, key=name))
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet")}
+    keys = {row.location.key.removeprefix("out/") for row in resident.list(f"s3://{lake}/out/")}
+    assert (keys == files) is not any(part in name for part in ("/", "=", "%20"))
+
+
 @pytest.mark.parametrize("kind", SINKS)
 @pytest.mark.parametrize(
     "keys",

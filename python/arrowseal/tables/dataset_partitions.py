@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 _INTEGER: Final = re.compile(r"-?\d+")
+_NO_NAME: Final = re.compile(r"[/=\x00-\x1f\x7f]")
 _EVERYTHING: Final = pc.scalar(True)
 
 
@@ -213,14 +214,27 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
+def name_in_path(name: str) -> str:
+    """The name of a column as a directory `name=value` has it: as it is, unless it would be read as another one."""
+    return quote(name, safe="") if _NO_NAME.search(name) or unquote(name) != name else name
+
+
 def path_of(partitioning: ds.Partitioning, values: Mapping[str, pa.Scalar]) -> tuple[str, str]:
     """The directory of a partition, without slashes around it, and what the names of its files begin with."""
+    names = {name: name for name in values}
+    writing = partitioning
+    if isinstance(partitioning, ds.HivePartitioning):
+        kind, (schema, dictionaries, null, encoding) = partitioning.__reduce__()
+        if encoding == "uri":  # pyarrow decodes names, but encodes only values
+            names = {name: name_in_path(name) for name in schema.names}
+            encoded = pa.schema([column.with_name(names[column.name]) for column in schema])
+            writing = kind(encoded, {names[name]: known for name, known in dictionaries.items()}, null, encoding)
     expression = _EVERYTHING
     for name, value in values.items():
-        one = ds.field(name) == value if value.is_valid else ds.field(name).is_null()
+        one = ds.field(names[name]) == value if value.is_valid else ds.field(names[name]).is_null()
         expression = one if expression is _EVERYTHING else expression & one
     try:
-        directory, prefix = partitioning.format(expression)
+        directory, prefix = writing.format(expression)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         # Its words name columns and types; values are part of the path anyway.
         raise ConfigurationError(f"a partition has no path: {error}") from None

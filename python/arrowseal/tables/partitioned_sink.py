@@ -15,6 +15,7 @@ from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.location import locate, locate_prefix
 from arrowseal.standby import Threads
+from arrowseal.tables.dataset_partitions import name_in_path
 from arrowseal.tables.sink import Sink, told_as_raised
 from arrowseal.tables.table_object import TableObject
 from arrowseal.writing import sharing_data_keys
@@ -142,7 +143,7 @@ class _Writers:
             writer.abort()
 
     def _hive_path(self, args: Any) -> str:
-        parts = [f"{quote(values.name, safe='')}={_text_of(values)}" for values in args.partition_keys.get_columns()]
+        parts = [f"{name_in_path(values.name)}={_text_of(values)}" for values in args.partition_keys.get_columns()]
         return "/".join([*parts, f"{args.index_in_partition:08x}.{self._extension}"])
 
 
