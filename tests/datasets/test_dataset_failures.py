@@ -120,6 +120,15 @@ def test_a_text_that_its_path_would_not_give_back_is_refused_since_no_file_holds
     assert lake.keys == []
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+def test_a_null_that_would_begin_a_name_which_readers_pass_over_is_refused(lake: Lake, kind: pa.DataType) -> None:
+    rows = pa.table({"city": pa.array([None], kind), "n": [1]})
+    parted: dict[str, Any] = {"partitioning": ["city"], "partitioning_flavor": "filename"}
+    with pytest.raises(DatasetWriteError, match="a value of 'city' would be another one, or none"):
+        sa.write_dataset(rows, "s3://lake/t", client=lake.client, **parted)
+    assert lake.keys == []
+
+
 @pytest.mark.parametrize("flavor", ["directory", "hive"])
 def test_texts_of_paths_come_back_as_they_were(lake: Lake, flavor: str) -> None:
     texts = ["a b", "São Paulo", "a=b", "%", "+", "it's", '"', "#?&", "1", "nan", None]

@@ -244,6 +244,8 @@ def path_of(partitioning: ds.Partitioning, values: Mapping[str, pa.Scalar]) -> t
         )
     texts = {name: text for name, value in values.items() if isinstance(text := value.as_py(), (str, bytes))}
     lost = _unreadable(partitioning, directory, prefix, texts) if texts else None
+    if lost is None and prefix.startswith(HIDDEN):
+        lost = next((name for name, value in values.items() if not value.is_valid), None)
     if lost is not None:
         raise ConfigurationError(
             f"a value of {lost!r} would be another one, or none, when it is read from its path, where alone it is: "
