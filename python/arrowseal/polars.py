@@ -7,7 +7,7 @@ URL, or None with `bucket=` and `key=`. By keyword come `client` (the default on
 writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
 
 Scans of one object, and reads of Parquet and IPC with `columns`, fetch only what they need: columns and rows of Parquet
-and IPC, blocks of CSV and JSON lines beyond 64 MiB. Otherwise objects are held in memory as a whole, on reads twice
+and IPC, blocks of long CSV and JSON lines. Otherwise objects are held in memory as a whole, on reads twice
 while polars parses: it takes `bytes` or copies what it is given.
 
 Scans and `read_parquet` also take many objects: a prefix (`s3://lake/trips/`), a pattern with a `*`, a list, or with
@@ -195,11 +195,12 @@ def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFram
 def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_csv` of an encrypted object, which is fetched when the schema is needed or the frame collected.
 
-    Up to 64 MiB it is fetched as a whole. Of a longer one the first 16 MiB say the schema, `head` and `slice` fetch the
-    blocks that the rows lie in, and a collection parses block by block, so that the object may be larger than memory.
-    Held as a whole it is also then where it is compressed, the first block has no more rows than `infer_schema_length`
-    (None: all), or one of `skip_rows`, `skip_lines`, `comment_prefix`, `new_columns`, `with_column_names` and
-    `try_parse_dates` is given. Many objects are listed at once, and held: polars itself scans them.
+    Up to 64 MiB it is fetched as a whole. Of a longer one the first 16 MiB say the schema, and `head` and `slice` fetch
+    the blocks that the rows lie in. From 512 MiB on all rows are parsed block by block, so that the object may be larger
+    than memory. It is held as a whole in any case where it is compressed, the first block has no more rows than
+    `infer_schema_length` (None: all), or `skip_rows`, `skip_lines`, `comment_prefix`, `new_columns`,
+    `with_column_names` or `try_parse_dates` is given. Many objects are listed at once, and held: polars itself scans
+    them (`arrowseal.arrow.dataset` reads as many bounded).
     """
     return _lazy_text(table_object, arguments, pl.scan_csv, TableFormat.CSV)
 
@@ -208,7 +209,7 @@ def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
 @scans(pl.scan_ndjson)
 def scan_ndjson(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_ndjson` of an encrypted object, which is fetched when the schema is needed or the frame collected,
-    beyond 64 MiB block by block: see `scan_csv`. Many objects are listed at once, and held: polars itself scans them.
+    a long one in blocks: see `scan_csv`. Many objects are listed at once, and held: polars itself scans them.
     """
     return _lazy_text(table_object, arguments, pl.scan_ndjson, TableFormat.JSON)
 
@@ -230,9 +231,9 @@ def _asks_for_whole(table_object: TableObject) -> bool:
 def scan_ipc(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_ipc` of an encrypted object. Nothing is requested until the schema is needed or the frame collected.
 
-    A collection fetches the columns that it needs, of the record batches that its slice lies in; all of an object of up
-    to 64 MiB of which it needs all columns and rows, or that has types which pyarrow does not know. Many objects are
-    listed at once, and held: polars itself scans them.
+    A collection fetches the columns that it needs, of the record batches that its slice lies in; all at once of up to
+    512 MiB of which it needs all columns and rows, or where a type is none that pyarrow knows. Many objects are listed
+    at once, and held: polars itself scans them.
     """
     if _asks_for_whole(table_object) or not reads_batches(arguments):
         return LazyWhole(table_object, arguments, pl.scan_ipc, TableFormat.IPC).frame()

@@ -81,9 +81,10 @@ PLAIN = {suffix: kind.plain(CONTENTS[suffix]).collect() for suffix, kind in KIND
 
 @pytest.fixture(autouse=True)
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lazy_text, "WHOLE_BYTES", BLOCK)
+    monkeypatch.setattr(lazy_text, "SHORT_BYTES", BLOCK)
+    monkeypatch.setattr(lazy_text, "HELD_BYTES", BLOCK)
     monkeypatch.setattr(lazy_text, "BLOCK_BYTES", BLOCK)
-    monkeypatch.setattr(lazy_ipc, "WHOLE_BYTES", BLOCK)
+    monkeypatch.setattr(lazy_ipc, "HELD_BYTES", BLOCK)
     monkeypatch.setattr(lazy_ipc, "AT_A_TIME_BYTES", BLOCK)
 
 
@@ -252,12 +253,13 @@ def of_ranges() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-@given(texts(), st.integers(30, 300))
+@given(texts(), st.integers(30, 300), st.sampled_from([0, 2**20]))
 def test_wherever_blocks_end_the_rows_are_those_of_the_whole(
-    resident: Client, of_ranges: pytest.MonkeyPatch, text: tuple[bytes, dict[str, Any]], block: int
+    resident: Client, of_ranges: pytest.MonkeyPatch, text: tuple[bytes, dict[str, Any]], block: int, held: int
 ) -> None:
     content, arguments = text
-    of_ranges.setattr(lazy_text, "WHOLE_BYTES", 0)
+    of_ranges.setattr(lazy_text, "SHORT_BYTES", 0)
+    of_ranges.setattr(lazy_text, "HELD_BYTES", held)
     of_ranges.setattr(lazy_text, "BLOCK_BYTES", block)
     try:
         plain = pl.scan_csv(content, **arguments).collect()

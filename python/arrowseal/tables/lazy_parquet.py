@@ -20,6 +20,7 @@ from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query
 from arrowseal.tables.parquet import ParquetFooter, fetched_waves
 from arrowseal.tables.polars_frames import by_name, frame_of, has_patterns, rows_alone, with_row_numbers
+from arrowseal.tables.ranges import whole_bytes
 from arrowseal.tables.sparse_file import is_available, sparse_file
 from arrowseal.tables.statistics import as_text
 
@@ -97,7 +98,7 @@ class OpenedParquet(Opened):
         return alike
 
     def _content(self) -> bytes:
-        return bytes(self.source.read_at(0, self.source.size))
+        return whole_bytes(self.source)
 
     def _scan(self, file: Any) -> pl.LazyFrame:
         frame: pl.LazyFrame = require("polars", "polars").scan_parquet(file, **self._arguments)
@@ -135,7 +136,7 @@ def read_columns(source: Ranges, arguments: dict[str, Any]) -> pl.DataFrame:
     """`polars.read_parquet` of a source with these arguments, for which `reads_columns` holds."""
     polars = require("polars", "polars")
     if source.in_memory:
-        whole: pl.DataFrame = polars.read_parquet(bytes(source.read_at(0, source.size)), **arguments)
+        whole: pl.DataFrame = polars.read_parquet(whole_bytes(source), **arguments)
         return whole
     rows = None if arguments.get("n_rows") is None else (0, arguments["n_rows"])
     opened = OpenedParquet(source, arguments)

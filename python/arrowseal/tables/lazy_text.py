@@ -1,4 +1,4 @@
-"""CSV and JSON lines for polars, block by block: what is longer than `WHOLE_BYTES` is never held as a whole.
+"""CSV and JSON lines for polars: of what is long, slices from the front and what is very long block by block.
 
 The first block says the types, if it has more rows than polars looks at for them. polars parses each block by itself,
 those after the first one by these types, and those of CSV under a header that is put before them: otherwise their
@@ -19,6 +19,7 @@ from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import LazyTable, Opened, Query
 from arrowseal.tables.lazy_whole import OpenedWhole
 from arrowseal.tables.polars_frames import by_name, rows_alone, sliced, with_row_numbers
+from arrowseal.tables.ranges import whole_bytes
 from arrowseal.tables.refusal import is_refusal
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from arrowseal.tables.ranges import Ranges
     from arrowseal.tables.table_object import TableObject
 
-WHOLE_BYTES: Final = 64 * 2**20
-"""Up to this size one fetch and one parse are the fastest way."""
+SHORT_BYTES: Final = 64 * 2**20
+"""Up to this size the first block is not looked at alone."""
+HELD_BYTES: Final = 512 * 2**20
+"""Up to this size all rows are parsed at once, which takes two thirds of the time, and twice the memory."""
 BLOCK_BYTES: Final = 16 * 2**20
 _INFERRED_ROWS: Final = 100
 """How many rows polars infers types from, if nothing is said."""
@@ -153,6 +156,10 @@ class _OpenedText(Opened):
     def frames(self, query: Query) -> Iterator[pl.DataFrame]:
         """What a query asks for, block by block."""
         columns = self.schema.names() if query.columns is None else query.columns
+        from_front = query.rows is not None and query.rows[0] >= 0
+        if self.source.size <= HELD_BYTES and not from_front:
+            yield query.of(self._blocks.scan(whole_bytes(self.source), **self._blocks.arguments))
+            return
         lazy = self._blocks.frames(self.source, self.schema)
         if not columns:
             count = require("polars", "polars").len()
@@ -203,11 +210,11 @@ class LazyText(LazyTable):
 
     def open(self, source: Ranges) -> Opened:
         blocks = self._blocks
-        if not source.in_memory and source.size > WHOLE_BYTES:
+        if not source.in_memory and source.size > SHORT_BYTES:
             schema = blocks.first(source)
             if schema is not None:
                 return _OpenedText(source, schema, blocks)
-        return OpenedWhole(source, blocks.scan(bytes(source.read_at(0, source.size)), **blocks.arguments))
+        return OpenedWhole(source, blocks.scan(whole_bytes(source), **blocks.arguments))
 
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
         if isinstance(opened, _OpenedText):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from arrowseal.tables.lazy import LazyTable, Opened, Query
+from arrowseal.tables.ranges import whole_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ class LazyWhole(LazyTable):
         self.operation = scan.__name__
 
     def open(self, source: Ranges) -> OpenedWhole:
-        return OpenedWhole(source, self._scan(bytes(source.read_at(0, source.size)), **self._arguments))
+        return OpenedWhole(source, self._scan(whole_bytes(source), **self._arguments))
 
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
         assert isinstance(opened, OpenedWhole)  # noqa: S101 - by the method above

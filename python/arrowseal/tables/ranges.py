@@ -19,6 +19,8 @@ TAIL_BYTES: Final = 64 * 1024
 MOST_WASTED: Final = 8 * 1024
 """Two ranges that are no further apart are fetched as one: so does Arrow when it reads ahead."""
 
+_PIECE_BYTES: Final = 4 * 2**20
+
 
 class Ranges(Protocol):
     """`arrowseal.objects.EncryptedObject`, as far as readers of tables need it."""
@@ -53,6 +55,13 @@ class Content:
 
     def read_in_turn(self, batches: Sequence[Sequence[tuple[int, int]]], /) -> Iterator[list[Buffer]]:
         return map(self.read_ranges, batches)
+
+
+def whole_bytes(source: Ranges) -> bytes:
+    """All of it, for who takes nothing else. Copied once: in pieces, of which few lie in several buffers."""
+    if source.in_memory:
+        return bytes(source.read_at(0, source.size))
+    return b"".join(source.read_ranges([(at, _PIECE_BYTES) for at in range(0, source.size, _PIECE_BYTES)]))
 
 
 def whole_file(source: Ranges) -> pa.NativeFile:
