@@ -196,8 +196,8 @@ def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_csv` of an encrypted object, which is fetched when the schema is needed or the frame collected.
 
     Up to 64 MiB it is fetched as a whole. Of a longer one the first 16 MiB say the schema, and `head` and `slice` fetch
-    the blocks that the rows lie in. From 512 MiB on all rows are parsed block by block, so that the object may be larger
-    than memory. It is held as a whole in any case where it is compressed, the first block has no more rows than
+    the blocks that the rows lie in. Beyond 512 MiB all rows are parsed block by block: the object may be larger than
+    memory. It is held as a whole in any case where it is compressed, the first block has no more rows than
     `infer_schema_length` (None: all), or `skip_rows`, `skip_lines`, `comment_prefix`, `new_columns`,
     `with_column_names` or `try_parse_dates` is given. Many objects are listed at once, and held: polars itself scans
     them (`arrowseal.arrow.dataset` reads as many bounded).

@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Any, Final
 from arrowseal.extras import require
 from arrowseal.object_reader import ObjectReader
 from arrowseal.tables.formats import TableFormat
-from arrowseal.tables.lazy import LazyTable, Opened, Query
-from arrowseal.tables.lazy_whole import OpenedWhole
+from arrowseal.tables.lazy import Opened, Query
+from arrowseal.tables.lazy_whole import LazyWhole, OpenedWhole
 from arrowseal.tables.polars_frames import by_name, rows_alone, sliced, with_row_numbers
 from arrowseal.tables.ranges import whole_bytes
 from arrowseal.tables.refusal import is_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     import polars as pl
 
     from arrowseal.tables.ranges import Ranges
-    from arrowseal.tables.table_object import TableObject
 
 SHORT_BYTES: Final = 64 * 2**20
 """Up to this size the first block is not looked at alone."""
@@ -122,7 +121,7 @@ class _Blocks:
             return None  # all of the content says what is wrong with it
         return schema if enough and alike else None
 
-    def frames(self, source: Ranges, schema: pl.Schema) -> Iterator[pl.LazyFrame]:
+    def frames(self, source: Ranges, schema: pl.Schema) -> Generator[pl.LazyFrame]:
         """One of each block, which fetches what comes next meanwhile. Closes the source."""
         file = ObjectReader(source)  # type: ignore[arg-type]  # what is not in memory is one
         with closing(file):
@@ -160,7 +159,10 @@ class _OpenedText(Opened):
         if self.source.size <= HELD_BYTES and not from_front:
             yield query.of(self._blocks.scan(whole_bytes(self.source), **self._blocks.arguments))
             return
-        lazy = self._blocks.frames(self.source, self.schema)
+        with closing(self._blocks.frames(self.source, self.schema)) as lazy:
+            yield from self._of_blocks(lazy, columns, query)
+
+    def _of_blocks(self, lazy: Iterable[pl.LazyFrame], columns: list[str], query: Query) -> Iterator[pl.DataFrame]:
         if not columns:
             count = require("polars", "polars").len()
             begin, end = query.span(sum(frame.select(count).collect().item() for frame in lazy))
@@ -190,23 +192,16 @@ def _last_rows(frames: Iterator[pl.DataFrame], query: Query) -> Iterator[pl.Data
     yield from sliced(kept, begin, end - begin)
 
 
-class LazyText(LazyTable):
+class LazyText(LazyWhole):
     """CSV or JSON lines: a slice from the front fetches no more than the blocks that it lies in."""
 
+    whole = False
     size_hint = 0
 
-    def __init__(
-        self,
-        table_object: TableObject,
-        arguments: dict[str, Any],
-        scan: Callable[..., pl.LazyFrame],
-        table_format: TableFormat,
-    ) -> None:
-        super().__init__(table_object, arguments)
-        self.table_format = table_format
-        self.operation = scan.__name__
-        of_types = {name: value for name, value in arguments.items() if name not in _OF_ROWS}
-        self._blocks = _Blocks(_KINDS[table_format](arguments), scan, of_types)
+    @property
+    def _blocks(self) -> _Blocks:
+        of_types = {name: value for name, value in self._arguments.items() if name not in _OF_ROWS}
+        return _Blocks(_KINDS[self.table_format](of_types), self._scan, of_types)
 
     def open(self, source: Ranges) -> Opened:
         blocks = self._blocks
@@ -217,11 +212,7 @@ class LazyText(LazyTable):
         return OpenedWhole(source, blocks.scan(whole_bytes(source), **blocks.arguments))
 
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
-        if isinstance(opened, _OpenedText):
-            yield from opened.frames(query)
-        else:
-            assert isinstance(opened, OpenedWhole)  # noqa: S101 - by the method above
-            yield query.of(opened.frame)
+        return opened.frames(query) if isinstance(opened, _OpenedText) else super().read(opened, query)
 
     def frame(self) -> pl.LazyFrame:
         return with_row_numbers(super().frame(), self._arguments)

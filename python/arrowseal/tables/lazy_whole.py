@@ -46,7 +46,7 @@ class LazyWhole(LazyTable):
         self.table_format = table_format
         self.operation = scan.__name__
 
-    def open(self, source: Ranges) -> OpenedWhole:
+    def open(self, source: Ranges) -> Opened:
         return OpenedWhole(source, self._scan(whole_bytes(source), **self._arguments))
 
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
