@@ -45,12 +45,12 @@ from arrowseal.tables.dataset_faces import READ_KEYWORDS, reads_datasets, writes
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader, ipc_of_columns
 from arrowseal.tables.lazy_ipc import LazyIpc, reads_batches
-from arrowseal.tables.lazy_objects import OF_MANY, reads_objects, scans_objects
 from arrowseal.tables.lazy_parquet import LazyParquet, is_planned, read_columns, reads_columns
 from arrowseal.tables.lazy_text import LazyText, reads_blocks
-from arrowseal.tables.lazy_whole import LazyWhole
+from arrowseal.tables.lazy_whole import LazyWhole, asks_for_whole
 from arrowseal.tables.parquet import ParquetFooter
 from arrowseal.tables.polars_datasets import read_parquets, scan_parquets, write_parquets
+from arrowseal.tables.polars_objects import OF_MANY, reads_objects, scans_objects
 from arrowseal.tables.ranges import whole_file
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, sinks, writes
 
@@ -199,8 +199,12 @@ def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     the blocks that the rows lie in. Beyond 512 MiB all rows are parsed block by block: the object may be larger than
     memory. It is held as a whole in any case where it is compressed, the first block has no more rows than
     `infer_schema_length` (None: all), or `skip_rows`, `skip_lines`, `comment_prefix`, `new_columns`,
-    `with_column_names` or `try_parse_dates` is given. Many objects are listed at once, and held: polars itself scans
-    them (`arrowseal.arrow.dataset` reads as many bounded).
+    `with_column_names` or `try_parse_dates` is given.
+
+    Many objects are listed at once. Beyond 512 MiB in all they are parsed some at a time, 128 MiB or the longest of
+    them, while the next are fetched, and `head` and `slice` end with the objects that the rows lie in; the beginnings
+    of the first ten (`infer_schema_files`) say the schema. With `infer_schema_length=None`, `skip_rows`, `skip_lines`
+    or `comment_prefix` all are held (`arrowseal.arrow.dataset` reads as many bounded).
     """
     return _lazy_text(table_object, arguments, pl.scan_csv, TableFormat.CSV)
 
@@ -209,7 +213,7 @@ def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
 @scans(pl.scan_ndjson)
 def scan_ndjson(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_ndjson` of an encrypted object, which is fetched when the schema is needed or the frame collected,
-    a long one in blocks: see `scan_csv`. Many objects are listed at once, and held: polars itself scans them.
+    a long one in blocks, many objects some at a time: see `scan_csv`. The first of many says their schema.
     """
     return _lazy_text(table_object, arguments, pl.scan_ndjson, TableFormat.JSON)
 
@@ -217,13 +221,8 @@ def scan_ndjson(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame
 def _lazy_text(
     table_object: TableObject, arguments: Arguments, scan: Callable[..., pl.LazyFrame], table_format: TableFormat
 ) -> pl.LazyFrame:
-    lazy = LazyWhole if _asks_for_whole(table_object) or not reads_blocks(arguments, table_format) else LazyText
+    lazy = LazyWhole if asks_for_whole(table_object) or not reads_blocks(arguments, table_format) else LazyText
     return lazy(table_object, arguments, scan, table_format).frame()
-
-
-def _asks_for_whole(table_object: TableObject) -> bool:
-    """Whether something was asked for that only reads of whole objects have."""
-    return bool(table_object.keywords.get("verify_checksum") or table_object.keywords.get("progress"))
 
 
 @reads_datasets(scans_objects(pl.scan_ipc, TableFormat.IPC), OF_MANY)
@@ -232,10 +231,10 @@ def scan_ipc(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_ipc` of an encrypted object. Nothing is requested until the schema is needed or the frame collected.
 
     A collection fetches the columns that it needs, of the record batches that its slice lies in; all at once of up to
-    512 MiB of which it needs all columns and rows, or where a type is none that pyarrow knows. Many objects are listed
-    at once, and held: polars itself scans them.
+    512 MiB of which it needs all columns and rows, or where a type is none that pyarrow knows. Many objects are read
+    whole, some at a time: see `scan_csv`. The first of them says their schema.
     """
-    if _asks_for_whole(table_object) or not reads_batches(arguments):
+    if asks_for_whole(table_object) or not reads_batches(arguments):
         return LazyWhole(table_object, arguments, pl.scan_ipc, TableFormat.IPC).frame()
     return LazyIpc(table_object, arguments).frame()
 

@@ -89,6 +89,15 @@ def _file(table: pa.Table) -> bytes:
     return content
 
 
+def empty_file(source: Ranges) -> bytes | None:
+    """A file of the same schema, which may have its rows. None where a type is none that pyarrow knows."""
+    if source.in_memory:
+        return whole_bytes(source)
+    with suppress(pa.ArrowException):
+        return _file(IpcBatches(source).schema.empty_table())
+    return None
+
+
 def _scan(content: bytes) -> pl.LazyFrame:
     frame: pl.LazyFrame = require("polars", "polars").scan_ipc(content)
     return frame

@@ -8,22 +8,21 @@ close, by which polars itself tells lines from line breaks in quoted fields.
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from arrowseal.extras import require
 from arrowseal.object_reader import ObjectReader
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import Opened, Query
+from arrowseal.tables.lazy_pieces import of_pieces
 from arrowseal.tables.lazy_whole import LazyWhole, OpenedWhole
-from arrowseal.tables.polars_frames import by_name, rows_alone, sliced, with_row_numbers
+from arrowseal.tables.polars_frames import with_row_numbers
 from arrowseal.tables.ranges import whole_bytes
 from arrowseal.tables.refusal import is_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import polars as pl
 
@@ -34,11 +33,11 @@ SHORT_BYTES: Final = 64 * 2**20
 HELD_BYTES: Final = 512 * 2**20
 """Up to this size all rows are parsed at once, which takes two thirds of the time, and twice the memory."""
 BLOCK_BYTES: Final = 16 * 2**20
-_INFERRED_ROWS: Final = 100
+INFERRED_ROWS: Final = 100
 """How many rows polars infers types from, if nothing is said."""
-_COMPRESSED: Final = (b"\x1f\x8b", b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x28\xb5\x2f\xfd")
+COMPRESSED: Final = (b"\x1f\x8b", b"x\x01", b"x^", b"x\x9c", b"x\xda", b"\x28\xb5\x2f\xfd")
 """How what polars inflates begins: gzip, zlib, zstd."""
-_OF_ROWS: Final = frozenset({"n_rows", "row_index_name", "row_index_offset"})
+OF_ROWS: Final = frozenset({"n_rows", "row_index_name", "row_index_offset"})
 _OF_TYPES: Final = frozenset(
     {"schema", "schema_overrides", "infer_schema", "infer_schema_length", "infer_schema_files"}
 )
@@ -92,7 +91,7 @@ class _Csv:
         return (self._separator.join(names) + self._line_end).encode(), {"schema": schema}
 
 
-_KINDS: Final[dict[TableFormat, type[_Csv | _JsonLines]]] = {TableFormat.CSV: _Csv, TableFormat.JSON: _JsonLines}
+KINDS: Final[dict[TableFormat, type[_Csv | _JsonLines]]] = {TableFormat.CSV: _Csv, TableFormat.JSON: _JsonLines}
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,9 @@ class _Blocks:
         """The schema, if the first block says it for sure and another one can be parsed by it."""
         block = bytes(source.read_at(0, BLOCK_BYTES))
         block = block[: self.kind.end_of_lines(block)]
-        if not block or block.startswith(_COMPRESSED):
+        if not block or block.startswith(COMPRESSED):
             return None
-        looked_at = self.arguments.get("infer_schema_length", _INFERRED_ROWS)
+        looked_at = self.arguments.get("infer_schema_length", INFERRED_ROWS)
         try:
             frame = self.scan(block, **self.arguments)
             schema = frame.collect_schema()
@@ -154,42 +153,12 @@ class _OpenedText(Opened):
 
     def frames(self, query: Query) -> Iterator[pl.DataFrame]:
         """What a query asks for, block by block."""
-        columns = self.schema.names() if query.columns is None else query.columns
         from_front = query.rows is not None and query.rows[0] >= 0
         if self.source.size <= HELD_BYTES and not from_front:
             yield query.of(self._blocks.scan(whole_bytes(self.source), **self._blocks.arguments))
             return
         with closing(self._blocks.frames(self.source, self.schema)) as lazy:
-            yield from self._of_blocks(lazy, columns, query)
-
-    def _of_blocks(self, lazy: Iterable[pl.LazyFrame], columns: list[str], query: Query) -> Iterator[pl.DataFrame]:
-        if not columns:
-            count = require("polars", "polars").len()
-            begin, end = query.span(sum(frame.select(count).collect().item() for frame in lazy))
-            yield rows_alone(end - begin)
-            return
-        yield self.schema.to_frame().select(by_name(*columns))
-        if query.rows is None:
-            yield from (Query(columns, query.filters).of(frame) for frame in lazy)
-        elif query.rows[0] < 0:
-            yield from _last_rows((Query(columns).of(frame) for frame in lazy), query)
-        else:
-            most = 0, sum(query.rows)  # of each block
-            yield from sliced((Query(columns, (), most).of(frame) for frame in lazy), *query.rows)
-
-
-def _last_rows(frames: Iterator[pl.DataFrame], query: Query) -> Iterator[pl.DataFrame]:
-    """The slice of a query that counts from the end. Memory: the rows from where it begins."""
-    assert query.rows is not None  # noqa: S101 - by the caller
-    kept: deque[pl.DataFrame] = deque()
-    held = 0
-    for frame in frames:
-        kept.append(frame)
-        held += frame.height
-        while held - kept[0].height >= -query.rows[0]:
-            held -= kept.popleft().height
-    begin, end = query.span(held)
-    yield from sliced(kept, begin, end - begin)
+            yield from of_pieces(lazy, self.schema, query)
 
 
 class LazyText(LazyWhole):
@@ -200,8 +169,8 @@ class LazyText(LazyWhole):
 
     @property
     def _blocks(self) -> _Blocks:
-        of_types = {name: value for name, value in self._arguments.items() if name not in _OF_ROWS}
-        return _Blocks(_KINDS[self.table_format](of_types), self._scan, of_types)
+        of_types = {name: value for name, value in self._arguments.items() if name not in OF_ROWS}
+        return _Blocks(KINDS[self.table_format](of_types), self._scan, of_types)
 
     def open(self, source: Ranges) -> Opened:
         blocks = self._blocks
@@ -220,8 +189,8 @@ class LazyText(LazyWhole):
 
 def reads_blocks(arguments: dict[str, Any], table_format: TableFormat) -> bool:
     """Whether `LazyText` honours all arguments; otherwise polars itself does, on all of the content."""
-    kind = _KINDS[table_format]
+    kind = KINDS[table_format]
     given = {name for name, value in arguments.items() if value is not None and value is not False and value != 0}
-    if arguments.get("infer_schema_length", _INFERRED_ROWS) is None:  # all rows say the types
+    if arguments.get("infer_schema_length", INFERRED_ROWS) is None:  # all rows say the types
         return False
-    return given <= kind.kept | kind.of_first | _OF_ROWS
+    return given <= kind.kept | kind.of_first | OF_ROWS

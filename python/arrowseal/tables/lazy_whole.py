@@ -52,3 +52,8 @@ class LazyWhole(LazyTable):
     def read(self, opened: Opened, query: Query) -> Iterator[pl.DataFrame]:
         assert isinstance(opened, OpenedWhole)  # noqa: S101 - by the method above
         yield query.of(opened.frame)
+
+
+def asks_for_whole(table_object: TableObject) -> bool:
+    """Whether something was asked for that only reads of whole objects have."""
+    return bool(table_object.keywords.get("verify_checksum") or table_object.keywords.get("progress"))
