@@ -259,9 +259,9 @@ def texts(draw: st.DrawFn) -> tuple[list[bytes], dict[str, Any]]:
     columns = draw(st.integers(1, 3))
     names = ",".join(["a", "b b", '"c,d"'][:columns])
     row = st.lists(fields(), min_size=columns, max_size=columns).map(",".join)
+    rows = st.lists(st.one_of(row, row, row, st.just("")), max_size=12)
     files = [
-        "\n".join([names, *draw(st.lists(row, max_size=12))]) + draw(st.sampled_from(["", "\n"]))
-        for _ in range(draw(st.integers(1, 14)))
+        "\n".join([names, *draw(rows)]) + draw(st.sampled_from(["", "\n"])) for _ in range(draw(st.integers(1, 14)))
     ]
     arguments: dict[str, Any] = {}
     if draw(st.booleans()):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import pyarrow as pa
 
-from arrowseal.extras import require
 from arrowseal.outcomes import results
 from arrowseal.standby import Threads
 from arrowseal.tables.formats import TableFormat
@@ -80,18 +79,24 @@ class _OpenedGroups(Opened):
         self._group = group
         self._heads = [head.content for head in group.heads]
         super().__init__(cast("Ranges", group), lazy.scanned(self._heads).collect_schema())
-        self._rows_of_heads = _rows(lazy.scanned(self._heads))
-        self._rows_of_first = _rows(lazy.scanned(self._heads[:1]))
+        self._rows_of_heads = lazy.scanned(self._heads).collect().height
+        self._rows_of_first = lazy.scanned(self._heads[:1]).collect().height
 
     def frames(self, query: Query) -> Iterator[pl.DataFrame]:
         """What a query asks for, group by group."""
         from_front = query.rows is not None and query.rows[0] >= 0
         if query.rows is not None and from_front and sum(query.rows) <= self._rows_of_first:
-            yield query.of(self._lazy.scanned(self._heads))
+            yield from of_pieces([self._lazy.scanned(self._heads)], self.schema, query)
             return
         with closing(self._lazy.groups(self._group, ahead=not from_front)) as groups:
-            frames = (self._lazy.scanned([*self._heads, *contents]).slice(self._rows_of_heads) for contents in groups)
-            yield from of_pieces(frames, self.schema, query)
+            yield from of_pieces(map(self._after_heads, groups), self.schema, query)
+
+    def _after_heads(self, contents: list[bytes]) -> pl.LazyFrame:
+        # A slice that reaches the scan counts empty lines as rows.
+        frame = self._lazy.scanned([*self._heads, *contents])
+        return frame.map_batches(
+            lambda rows: rows.slice(self._rows_of_heads), predicate_pushdown=False, slice_pushdown=False
+        )
 
 
 class LazyGroups(LazyObjects):
@@ -191,18 +196,13 @@ class LazyGroups(LazyObjects):
             try:
                 block = _inflated(block)
                 block = block[: kind.end_of_lines(block)]
-                if _rows(self.scanned([block])) > looked_at:
+                if self.scanned([block]).collect().height > looked_at:
                     return block
             except BaseException as error:
                 if not is_refusal(error):
                     raise
             length *= 4
         return whole_bytes(source) if source.size <= MOST_HEAD_BYTES else None
-
-
-def _rows(frame: pl.LazyFrame) -> int:
-    count: int = frame.select(require("polars", "polars").len()).collect().item()
-    return count
 
 
 def _inflated(block: bytes) -> bytes:
