@@ -89,7 +89,10 @@ class _OpenedGroups(Opened):
             yield from of_pieces([self._lazy.scanned(self._heads)], self.schema, query)
             return
         with closing(self._lazy.groups(self._group, ahead=not from_front)) as groups:
-            yield from of_pieces(map(self._after_heads, groups), self.schema, query)
+            if query.rows is None and self._lazy.is_one_group(self._group):
+                yield query.of(self._lazy.scanned(next(groups)))
+            else:
+                yield from of_pieces(map(self._after_heads, groups), self.schema, query)
 
     def _after_heads(self, contents: list[bytes]) -> pl.LazyFrame:
         # A slice that reaches the scan counts empty lines as rows.
@@ -164,9 +167,16 @@ class LazyGroups(LazyObjects):
     def _concurrency(self) -> int:
         return min(self._table_object.client.options.transfer.concurrency, len(self._objects))
 
-    def _grouped(self, heads: Sequence[_Head], *, ahead: bool) -> Iterator[list[TableObject]]:
+    def is_one_group(self, group: _Group) -> bool:
+        """Whether all are read at once where all are needed."""
+        return sum(self._lengths(group.heads)) <= HELD_BYTES
+
+    def _lengths(self, heads: Sequence[_Head]) -> list[int]:
         likely = max(head.stored_bytes for head in heads)
-        lengths = [likely if length is None else length for length in self._stored_bytes]
+        return [likely if length is None else length for length in self._stored_bytes]
+
+    def _grouped(self, heads: Sequence[_Head], *, ahead: bool) -> Iterator[list[TableObject]]:
+        lengths = self._lengths(heads)
         most = FEW_BYTES if not ahead else HELD_BYTES if sum(lengths) <= HELD_BYTES else GROUP_BYTES
         group: list[TableObject] = []
         held = 0
