@@ -249,6 +249,15 @@ def test_no_row_of_an_object_that_was_changed_is_given_out(
         KINDS[suffix][0](there, client=resident).collect()
 
 
+def test_types_are_those_of_all_beginnings_also_for_the_first(resident: Client, lake: str) -> None:
+    texts = [b"a\n7\n7\nx\n", b"a\n"]
+    for at, text in enumerate(texts):
+        resident.put(f"s3://{lake}/many/{at}.csv", text)
+    lazy = spl.scan_csv(f"s3://{lake}/many/", client=resident, infer_schema_length=2)
+    plt.assert_frame_equal(lazy.collect(), pl.scan_csv(texts, infer_schema_length=2).collect())
+    assert lazy.head(3).collect()["a"].to_list() == ["7", "7", "x"]
+
+
 def fields() -> st.SearchStrategy[str]:
     return st.sampled_from(["", "x", "7", "2.5", "é", '"a,b"', '"two\nlines"', '"say ""hi"""', '""', " ", "#", "NA"])
 

@@ -80,7 +80,8 @@ class _OpenedGroups(Opened):
         self._heads = [head.content for head in group.heads]
         super().__init__(cast("Ranges", group), lazy.scanned(self._heads).collect_schema())
         self._rows_of_heads = lazy.scanned(self._heads).collect().height
-        self._rows_of_first = lazy.scanned(self._heads[:1]).collect().height
+        # Alone the first one might be of other types, and not be read.
+        self._rows_of_first = lazy.scanned([*self._heads, self._heads[0]]).collect().height - self._rows_of_heads
 
     def frames(self, query: Query) -> Iterator[pl.DataFrame]:
         """What a query asks for, group by group."""
