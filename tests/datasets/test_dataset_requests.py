@@ -73,6 +73,14 @@ def test_a_filter_on_other_columns_as_well_asks_for_the_schema_and_for_partition
     assert sum("/year=2014/" not in key for key in lake.asked("GetObject")) == 1
 
 
+def test_head_without_columns_has_no_more_rows_than_there_are(
+    both: tuple[sa.EncryptedDataset, ds.Dataset],
+) -> None:
+    ours, plain = both
+    for count in (0, 3, plain.count_rows() + 1):
+        assert ours.head(count, columns=[]).num_rows == plain.head(count, columns=[]).num_rows
+
+
 def test_head_asks_for_one_file_if_that_is_enough(both: tuple[sa.EncryptedDataset, ds.Dataset], lake: Lake) -> None:
     ours = both[0].replace_schema(both[1].schema)
     assert ours.head(3).num_rows == 3

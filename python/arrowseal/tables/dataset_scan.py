@@ -99,7 +99,8 @@ class DatasetScan:
 
     def head(self, num_rows: int) -> pa.Table:
         """Its first rows: the first file alone, then, if these are not enough, more of them side by side."""
-        return _together(self.projected_schema, list(self._tables(num_rows))).slice(0, num_rows)
+        table = _together(self.projected_schema, list(self._tables(num_rows)))
+        return table.slice(0, min(num_rows, table.num_rows))  # without columns, pyarrow gives as many as are asked for
 
     def count_rows(self) -> int:
         """How many rows it has."""
