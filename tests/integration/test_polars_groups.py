@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from broken_servers import BrokenServers
 
     from arrowseal import Client
+    from arrowseal.tables.table_object import TableObject
 
 FILES, ROWS = 24, 3_000
 ZSTD = pa.Codec("zstd")
@@ -149,6 +150,26 @@ def test_some_objects_are_held_at_a_time(
     assert len(held) > FILES // 4
     assert max(held) < 3 * max(LONGEST.values()) + 10 * 2_000 * 4
     assert fetched(resident) == FILES
+
+
+def test_beginnings_of_long_objects_are_looked_at_one_after_the_other(
+    resident: Client, url: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way: list[object] = []
+    seen: list[int] = []
+    head = LazyGroups._head
+
+    def spy(lazy: LazyGroups, each: TableObject) -> object:
+        under_way.append(each)
+        seen.append(len(under_way))
+        try:
+            return head(lazy, each)
+        finally:
+            under_way.remove(each)
+
+    monkeypatch.setattr(LazyGroups, "_head", spy)
+    assert spl.scan_csv(url("csv"), client=resident).collect_schema() == FRAMES[0].schema
+    assert seen == [1] * 10
 
 
 @pytest.mark.parametrize("suffix", KINDS)

@@ -158,9 +158,13 @@ class LazyGroups(LazyObjects):
     def _source(self, counted: Operation) -> Ranges:
         if None not in self._stored_bytes and sum(map(int, self._stored_bytes)) <= SHORT_BYTES:  # type: ignore[arg-type]
             return super()._source(counted)
-        with Threads(self._concurrency) as threads:
-            first = self._objects[: self._inferred_files]
-            heads = results([threads.submit(self._head, each) for each in first])
+        heads: list[_Head | None] = []
+        first = self._objects[: self._inferred_files]
+        sizes = [SHORT_BYTES if size is None else size for size in self._stored_bytes]
+        # What has no index may be held as a whole for its beginning.
+        for some in _groups(first, sizes, HELD_BYTES):
+            with Threads(self._concurrency) as threads:
+                heads += results([threads.submit(self._head, each) for each in some])
         known = [head for head in heads if head is not None]
         return cast("Ranges", _Group(known)) if known and len(known) == len(heads) else super()._source(counted)
 
@@ -179,15 +183,7 @@ class LazyGroups(LazyObjects):
     def _grouped(self, heads: Sequence[_Head], *, ahead: bool) -> Iterator[list[TableObject]]:
         lengths = self._lengths(heads)
         most = FEW_BYTES if not ahead else HELD_BYTES if sum(lengths) <= HELD_BYTES else GROUP_BYTES
-        group: list[TableObject] = []
-        held = 0
-        for each, length in zip(self._objects, lengths, strict=True):
-            if group and held + length > most:
-                yield group
-                group, held = [], 0
-            group.append(each)
-            held += length
-        yield group
+        return _groups(self._objects, lengths, most)
 
     def _head(self, each: TableObject) -> _Head | None:
         """None where a beginning does not say what polars would make of it."""
@@ -214,6 +210,20 @@ class LazyGroups(LazyObjects):
                     raise
             length *= 4
         return whole_bytes(source) if source.size <= MOST_HEAD_BYTES else None
+
+
+def _groups(objects: Sequence[TableObject], lengths: Sequence[int], most: int) -> Iterator[list[TableObject]]:
+    """So many bytes of objects at a time; one that is longer is alone."""
+    group: list[TableObject] = []
+    held = 0
+    for each, length in zip(objects, lengths, strict=False):
+        if group and held + length > most:
+            yield group
+            group, held = [], 0
+        group.append(each)
+        held += length
+    if group:
+        yield group
 
 
 def _inflated(block: bytes) -> bytes:
