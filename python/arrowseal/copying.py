@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from arrowseal.exceptions import ObjectChangedError, ObjectNotFoundError, PreconditionFailedError, StoreError
@@ -107,10 +106,9 @@ class _LargeCopy(Upload):
         except StoreError:
             return None
 
-    def _written_by_us(self) -> WrittenObject | None:
-        with contextlib.suppress(StoreError):
-            there = self._head()
-            is_new = self._before is not None and there.etag != self._before
-            if is_new and (there.stored_bytes, there.metadata) == (self._source.stored_bytes, self._source.metadata):
-                return WrittenObject(there.etag, there.version_id)
+    def _ours(self) -> WrittenObject | None:
+        there = self._head()
+        is_new = self._before is not None and there.etag != self._before
+        if is_new and (there.stored_bytes, there.metadata) == (self._source.stored_bytes, self._source.metadata):
+            return WrittenObject(there.etag, there.version_id)
         return None

@@ -147,18 +147,23 @@ class Beside(Protocol):
 
 
 @contextlib.contextmanager
-def in_step(beside: Beside | None) -> Iterator[None]:
+def in_step(beside: Beside | None, written: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Within the block the object is written: its instruction file comes before it, and is taken back if the block
-    raises. Raises what `put` does; where cleaning up fails the object is as it should be, and that is a warning.
+    raises, unless the object is there all the same: what `written` asks, since answers get lost. Where it cannot tell,
+    the file stays. Raises what `put` does; where cleaning up fails that is a warning.
     """
     if beside is None:
         yield
         return
     try:
         beside.put()
-        yield
     except BaseException:
         _warned(beside, beside.take_back)
+        raise
+    try:
+        yield
+    except BaseException:
+        _warned(beside, lambda: beside.done() if written() else beside.take_back())
         raise
     _warned(beside, beside.done)
 

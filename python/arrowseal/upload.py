@@ -18,6 +18,7 @@ from arrowseal.cancellation import Cancellation, CancelledWork, also_cancelled_b
 from arrowseal.exceptions import (
     ArrowSealError,
     ObjectExistsError,
+    ObjectNotFoundError,
     PreconditionFailedError,
     UnavailableError,
     UploadNotFoundError,
@@ -278,8 +279,19 @@ class Upload:
 
     def _with_beside(self, call: Callable[[], WrittenObject]) -> WrittenObject:
         """What `call` wrote, with its instruction file before it."""
-        with answered(), in_step(self._outgoing.beside):
-            return self._settled(call)
+        beside = self._outgoing.beside
+        if beside is None:
+            with answered():
+                return self._settled(call)
+
+        def together() -> WrittenObject:
+            with answered(), in_step(beside, lambda: self._ours() is not None):
+                return self._settled(call)
+
+        # On a thread that Ctrl-C does not strike: S3 may take what was sent, and object and file would be of different
+        # writes, neither of which anybody opens.
+        with Threads(1, "arrowseal-write", to_the_end=True) as aside:
+            return aside.submit(together).result()
 
     def _settled(self, call: Callable[[], WrittenObject]) -> WrittenObject:
         """What `call` wrote, now or in an attempt whose answer was lost."""
@@ -287,19 +299,20 @@ class Upload:
             return self._store.repeat(self._operation, call)
         except (PreconditionFailedError, UploadNotFoundError, UnavailableError) as error:
             # boto3 clients that were handed in repeat by themselves: our first attempt may be their second.
-            written = self._written_by_us()
-            if written is not None:
-                return written
+            with contextlib.suppress(ArrowSealError):
+                written = self._ours()
+                if written is not None:
+                    return written
             if isinstance(error, PreconditionFailedError) and "IfNoneMatch" in self._outgoing.arguments:
                 raise ObjectExistsError(f"{self._location}: it is there already, and was to be a new one") from None
             raise
 
-    def _written_by_us(self) -> WrittenObject | None:
-        """The object, where it is seen to be that of this write."""
+    def _ours(self) -> WrittenObject | None:
+        """The object, where it is seen to be that of this write. Raises `StoreError`s, `CredentialsError`."""
         if self._outgoing.token is None:
             return None
         name, value = self._outgoing.token
-        with contextlib.suppress(ArrowSealError):
+        with contextlib.suppress(ObjectNotFoundError):
             stored = self._head()
             if stored.metadata.get(name) == value:
                 return WrittenObject(stored.etag, stored.version_id)

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from arrowseal import Client
-from arrowseal.exceptions import ObjectNotFoundError, PreconditionFailedError
+from arrowseal.exceptions import ObjectNotFoundError, PreconditionFailedError, UploadNotFoundError
 from arrowseal.location import ObjectLocation
 from arrowseal.store import ListedObject, StoredObject, WrittenObject, WrittenPart
 
@@ -47,7 +47,8 @@ class MemoryBody:
 
 class MemoryStore:
     """One bucket. `objects` has (body, metadata) by key; `calls` counts requests by name; `taken` is how many bytes of
-    bodies were handed out; `fail` is called with the name and key of each request that writes, and may raise.
+    bodies were handed out; `fail` is called with the name and key of each request that writes, and may raise; so is
+    `answer` of those that write an object and of HEADs, when all was done.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class MemoryStore:
         self.calls: Counter[str] = Counter()
         self.taken = 0
         self.fail: Callable[[str, str], None] = lambda *_: None
+        self.answer: Callable[[str, str], None] = lambda *_: None
         self._uploads: dict[str, tuple[str, dict[str, str], dict[int, bytes]]] = {}
 
     def get(
@@ -69,7 +71,9 @@ class MemoryStore:
 
     def head(self, location: ObjectLocation, operation: Any, *, arguments: Mapping[str, Any]) -> StoredObject:
         self.calls["head"] += 1
-        return self._found(location, arguments)[0]
+        stored, _ = self._found(location, arguments)
+        self.answer("head", location.key)
+        return stored
 
     def check_put(self, location: ObjectLocation, *, metadata: Mapping[str, str], arguments: Mapping[str, Any]) -> None:
         """Everything is taken."""
@@ -84,7 +88,9 @@ class MemoryStore:
         arguments: Mapping[str, Any],
     ) -> WrittenObject:
         self.calls["put"] += 1
-        return self._write("put", location.key, bytes(payload.view), dict(metadata), arguments)
+        written = self._write("put", location.key, bytes(payload.view), dict(metadata), arguments)
+        self.answer("put", location.key)
+        return written
 
     def create_upload(
         self, location: ObjectLocation, operation: Any, *, metadata: Mapping[str, str], arguments: Mapping[str, Any]
@@ -117,10 +123,13 @@ class MemoryStore:
         *,
         arguments: Mapping[str, Any],
     ) -> WrittenObject:
+        if upload_id not in self._uploads:
+            raise UploadNotFoundError(f"{location}: completed or aborted")
         key, metadata, bodies = self._uploads[upload_id]
         body = b"".join(bodies[number] for number in sorted(bodies))
         written = self._write("complete_upload", key, body, metadata, arguments)
         del self._uploads[upload_id]
+        self.answer("complete_upload", key)
         return written
 
     def abort_upload(self, location: ObjectLocation, operation: Any, upload_id: str) -> None:
