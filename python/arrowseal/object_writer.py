@@ -125,11 +125,12 @@ class ObjectWriter(io.RawIOBase):
 
     def commit(self) -> PutResult:
         """Make the object of all that was written, and close. Raises like `write`; then there is no object."""
-        with self._lock, self._aborting():
-            self._check_open()
-            self._result = self._commit()
-            self._succeeded()
-        self._end()
+        with self._lock:
+            with self._aborting():
+                self._check_open()
+                self._result = self._commit()
+                self._succeeded()
+            self._end()  # before who waits goes on, and commits what is left: nothing
         return self._result
 
     def abort(self) -> None:
@@ -149,7 +150,7 @@ class ObjectWriter(io.RawIOBase):
             return
         written = self._position
         self.abort()
-        if written:
+        if written and self._result is None:  # by another thread, which this one waited for
             raise UncommittedWriteError(
                 f"{self.url}: closed before commit(), so that its {written:,} bytes were given up: call commit(), or "
                 "use the writer in a with statement"
@@ -246,7 +247,7 @@ class ObjectWriter(io.RawIOBase):
                 raise
 
     def _check_open(self) -> None:
-        if self.closed:
+        if self.closed or self._result is not None:
             raise ValueError(f"{self.url}: this writer was " + ("committed" if self._result else "closed"))
         if self._sealing is not None and os.getpid() != self._process:
             raise UncommittedWriteError(
