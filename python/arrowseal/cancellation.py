@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +22,13 @@ _LOOK_SECONDS: Final = 0.05
 
 class CancelledWork(BaseException):
     """The work was called off. Like `asyncio.CancelledError` no `Exception`, so that nothing takes it for a failure."""
+
+
+class Waited(Protocol):
+    """What other work brings about."""
+
+    def wait(self, timeout: float | None = None, /) -> bool:
+        """Whether it has come by then."""
 
 
 class Cancellation:
@@ -55,7 +62,7 @@ class Cancellation:
         self._cancelled.wait(seconds)
         self.check()
 
-    def wait(self, event: threading.Event) -> None:
+    def wait(self, event: Waited) -> None:
         """Wait for what other work brings about, or raise `CancelledWork` soon after this one is called off."""
         self.check()
         while not event.wait(_LOOK_SECONDS):  # no thread can wait for both
@@ -130,7 +137,7 @@ class _Never(Cancellation):
         """Wait."""
         time.sleep(seconds)
 
-    def wait(self, event: threading.Event) -> None:
+    def wait(self, event: Waited) -> None:
         """Wait."""
         event.wait()
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from arrowseal.materials import EncryptionMaterials
 
 Value = TypeVar("Value")
+_LOOK_SECONDS: Final = 1.0
+"""After which those who wait for a call see that it was interrupted where it could not tell them."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,20 @@ class _Flight(Generic[Value]):
 
     def __init__(self, subject: object) -> None:
         self._subject = subject
+        self.leading = threading.Lock()
+        """Held by a block while the call is made: whatever Ctrl-C cuts short, that ends."""
         self.landed = threading.Event()
         self.value: Value | None = None
         self.error: Exception | None = None
+
+    def wait(self, timeout: float | None = None, /) -> bool:
+        """Whether the call has ended by then."""
+        while not self.landed.wait(_LOOK_SECONDS if timeout is None else timeout):
+            if not self.leading.locked():
+                return True
+            if timeout is not None:
+                return False
+        return True
 
     def failed(self, subject: object) -> Exception | None:
         """What the call raised, for one more thread."""
@@ -106,22 +119,27 @@ class UnwrappedKeys(Generic[Value]):
         A thread that waits for another one's call gets its error too, with its own object in it, unless that thread was
         interrupted: then the next one calls.
         """
+        with self._lock:
+            cached = self._fresh(key)
+        return self._loaded(key, size, load, subject) if cached is None else cached
+
+    def _loaded(self, key: Hashable, size: int, load: Callable[[], Value], subject: object) -> Value:
+        own = _Flight[Value](subject)
         while True:
-            led = None
-            try:
+            with own.leading:
                 with self._lock:
                     cached = self._fresh(key)
                     if cached is not None:
                         return cached
                     flight = self._flights.get(key)
-                    if flight is None:
-                        flight = led = self._flights[key] = _Flight(subject)
-                if led is not None:
-                    return self._lead(key, size, led, load)
-            finally:
-                if led is not None:  # whoever is interrupted before the call began leaves nobody waiting for it
-                    self._land(key, led)
-            cancellation().wait(flight.landed)
+                    if flight is None or not flight.leading.locked():
+                        flight = self._flights[key] = own
+                if flight is own:
+                    try:
+                        return self._lead(key, size, own, load)
+                    finally:
+                        self._land(key, own)
+            cancellation().wait(flight)
             if flight.value is not None:
                 return flight.value
             failed = flight.failed(subject)
@@ -269,13 +287,16 @@ class Reuse:
     @contextlib.contextmanager
     def block(self) -> Iterator[None]:
         """Share data keys until the last block ends, which forgets them."""
-        with self._lock:
-            self._blocks += 1
-            self._keys = self._keys or SharedDataKeys()
+        keys, counted = SharedDataKeys(), False
         try:
+            with self._lock:
+                self._keys = self._keys or keys
+                self._blocks += 1
+                counted = True  # nothing is called in between, where Ctrl-C could come
             yield
         finally:
-            with self._lock:
-                self._blocks -= 1
-                if self._blocks == 0:
-                    self._keys = None
+            if counted:
+                with self._lock:
+                    self._blocks -= 1
+                    if self._blocks == 0:
+                        self._keys = None

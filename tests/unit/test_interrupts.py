@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dis
 import gc
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from arrowseal.cancellation import cancellation
 from arrowseal.cli.copy import Arms, _run_all
-from arrowseal.data_keys import DataKeyCache, UnwrappedKeys
+from arrowseal.data_keys import DataKeyCache, Reuse, UnwrappedKeys
 from arrowseal.fork_lock import ForkLock
 from arrowseal.fs.side_by_side import side_by_side
 from arrowseal.standby import Threads
@@ -160,23 +161,94 @@ def test_a_lock_is_free_when_its_block_has_ended_wherever_ctrl_c_came(event: str
     assert at > 2
 
 
-def test_nobody_waits_for_a_data_key_whose_call_was_interrupted_before_it_began() -> None:
-    asked: list[float] = []
+def each_strike(module: str) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Ways to make a call that Ctrl-C ends: at the first moment, the second and so on in which Python looks for signals
+    in a module, which is as a function begins and after each call, up to the one that comes to no end.
+    """
+    here, at, struck = sys.modules[module].__file__, 0, True
 
-    def clock() -> float:
-        asked.append(0.0)
-        if len(asked) == 2:  # the age of the entries, then the beginning of the call
-            raise KeyboardInterrupt
-        return 0.0
+    def strike(frame: Any, what: str, _: object) -> Any:
+        nonlocal count, struck
+        if frame.f_code.co_filename != here:
+            return None
+        frame.f_trace_opcodes = True
+        here_before = done.get(frame, "CALL")
+        done[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+        if what == "call" or (what == "opcode" and here_before.startswith(("CALL", "JUMP_BACKWARD"))):
+            count += 1
+            if count == at:
+                struck = True
+                raise KeyboardInterrupt
+        return strike
 
-    cache = UnwrappedKeys[str](DataKeyCache(), clock)
+    def run(call: Callable[[], object]) -> None:
+        before = sys.gettrace()
+        sys.settrace(strike)
+        try:
+            call()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+            done.clear()
+
+    while struck:
+        at, count, struck, done = at + 1, 0, False, dict[Any, str]()
+        yield run
+    assert at > 9
+
+
+def test_nobody_waits_for_a_data_key_whose_call_was_interrupted_wherever_ctrl_c_came() -> None:
+    for number, run in enumerate(each_strike("arrowseal.data_keys")):
+        now = [0.0]
+        cache = UnwrappedKeys[str](DataKeyCache(), lambda: now[0])  # noqa: B023 - called within this round
+        run(lambda: cache.get("a", 1, lambda: "key"))  # noqa: B023
+        now[0] = 1000.0  # what was kept is too old by now
+        found: list[str] = []
+        again = threading.Thread(target=lambda: found.append(cache.get("a", 1, lambda: "key")), daemon=True)  # noqa: B023
+        again.start()
+        again.join(10)
+        assert found == ["key"], number
+
+
+def test_who_waits_for_a_data_key_goes_on_where_ctrl_c_came_as_it_was_there() -> None:
+    asked, found = threading.Event(), []
+    cache = UnwrappedKeys[str](DataKeyCache())
+    waiting = threading.Thread(
+        target=lambda: asked.wait(10) and found.append(cache.get("a", 1, lambda: "key")), daemon=True
+    )
+
+    def load() -> str:
+        asked.set()
+        time.sleep(0.2)
+        return ""  # which nobody keeps
+
+    def struck(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    cache._land = struck  # type: ignore[method-assign]
+    waiting.start()
     with pytest.raises(KeyboardInterrupt):
-        cache.get("a", 1, lambda: "key")
-    found: list[str] = []
-    again = threading.Thread(target=lambda: found.append(cache.get("a", 1, lambda: "key")), daemon=True)
-    again.start()
-    again.join(10)
-    assert found == ["key"]
+        cache.get("a", 1, load)
+    del cache._land  # type: ignore[method-assign]
+    waiting.join(10)
+    assert len(found) == 1
+
+
+def test_a_block_of_reuse_that_ctrl_c_ended_shares_nothing_any_more() -> None:
+    for number, run in enumerate(each_strike("arrowseal.data_keys")):
+        reuse = Reuse()
+
+        def block() -> None:
+            with reuse.block():  # noqa: B023 - called within this round
+                pass
+
+        run(block)
+        gc.collect()
+        assert reuse.keys is None, number
+        with reuse.block():
+            assert reuse.keys is not None
+        assert reuse.keys is None, number
 
 
 class Rows:
