@@ -92,11 +92,18 @@ class RetryingStore:
 
         return self.repeat(operation, call)
 
-    def abort_upload(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
-        self.repeat(operation, lambda: self._store.abort_upload(location, operation, upload_id))
+    def abort_upload(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        upload_id: str,
+        *,
+        arguments: Mapping[str, Any] = NOTHING,
+    ) -> None:
+        self.repeat(operation, lambda: self._store.abort_upload(location, operation, upload_id, arguments=arguments))
 
-    def has_parts(self, upload: OpenUpload, operation: Operation) -> bool:
-        return self.repeat(operation, lambda: self._store.has_parts(upload, operation))
+    def has_parts(self, upload: OpenUpload, operation: Operation, *, arguments: Mapping[str, Any] = NOTHING) -> bool:
+        return self.repeat(operation, lambda: self._store.has_parts(upload, operation, arguments=arguments))
 
     def copy(
         self,
@@ -127,12 +134,15 @@ class RetryingStore:
             if token is None:
                 return
 
-    def list_uploads(self, bucket: str, prefix: str, operation: Operation) -> Iterator[OpenUpload]:
+    def list_uploads(
+        self, bucket: str, prefix: str, operation: Operation, *, arguments: Mapping[str, Any] = NOTHING
+    ) -> Iterator[OpenUpload]:
         """Every upload under a prefix that is still open."""
         after: OpenUpload | None = None
         while True:
             uploads, after = self.repeat(
-                operation, partial(self._store.list_uploads_page, bucket, prefix, operation, after=after)
+                operation,
+                partial(self._store.list_uploads_page, bucket, prefix, operation, after=after, arguments=arguments),
             )
             yield from uploads
             if after is None:

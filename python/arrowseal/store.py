@@ -325,15 +325,28 @@ class Store(Protocol):
     ) -> WrittenObject:
         """Make an object of the parts. Raises `UploadNotFoundError` for an upload that was completed or aborted."""
 
-    def abort_upload(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
+    def abort_upload(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        upload_id: str,
+        *,
+        arguments: Mapping[str, Any] = NOTHING,
+    ) -> None:
         """Give an upload up and its parts back; one that is gone is no error."""
 
     def list_uploads_page(
-        self, bucket: str, prefix: str, operation: Operation, *, after: OpenUpload | None
+        self,
+        bucket: str,
+        prefix: str,
+        operation: Operation,
+        *,
+        after: OpenUpload | None,
+        arguments: Mapping[str, Any] = NOTHING,
     ) -> tuple[list[OpenUpload], OpenUpload | None]:
         """Up to 1,000 uploads under a prefix that are still open, and what to give as `after` for those that follow."""
 
-    def has_parts(self, upload: OpenUpload, operation: Operation) -> bool:
+    def has_parts(self, upload: OpenUpload, operation: Operation, *, arguments: Mapping[str, Any] = NOTHING) -> bool:
         """Whether any part of an open upload is stored."""
 
     def copy(

@@ -9,7 +9,7 @@ from arrowseal.boto3_bodies import PayloadBody
 from arrowseal.etags import etag_of
 from arrowseal.exceptions import TransferError, UploadNotFoundError
 from arrowseal.location import ObjectLocation
-from arrowseal.store import OpenUpload, StoredRange, WrittenObject, WrittenPart
+from arrowseal.store import NOTHING, OpenUpload, StoredRange, WrittenObject, WrittenPart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,19 +99,34 @@ class Boto3Uploads:
             )
         return written(answer, location)
 
-    def abort_upload(self, location: ObjectLocation, operation: Operation, upload_id: str) -> None:
+    def abort_upload(
+        self,
+        location: ObjectLocation,
+        operation: Operation,
+        upload_id: str,
+        *,
+        arguments: Mapping[str, Any] = NOTHING,
+    ) -> None:
         with (
             contextlib.suppress(UploadNotFoundError),
-            self.request(location, operation, "AbortMultipartUpload", {}) as s3,
+            self.request(location, operation, "AbortMultipartUpload", arguments) as s3,
         ):
-            s3.abort_multipart_upload(Bucket=location.bucket, Key=location.key, UploadId=upload_id)
+            more = known(s3, "AbortMultipartUpload", arguments)
+            s3.abort_multipart_upload(Bucket=location.bucket, Key=location.key, UploadId=upload_id, **more)
 
     def list_uploads_page(
-        self, bucket: str, prefix: str, operation: Operation, *, after: OpenUpload | None
+        self,
+        bucket: str,
+        prefix: str,
+        operation: Operation,
+        *,
+        after: OpenUpload | None,
+        arguments: Mapping[str, Any] = NOTHING,
     ) -> tuple[list[OpenUpload], OpenUpload | None]:
         markers: Any = {} if after is None else {"KeyMarker": after.location.key, "UploadIdMarker": after.upload_id}
-        with self.request(ObjectLocation(bucket, prefix), operation, "ListBucketMultipartUploads", {}) as s3:
-            page: Any = s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix, **markers)
+        with self.request(ObjectLocation(bucket, prefix), operation, "ListBucketMultipartUploads", arguments) as s3:
+            more = known(s3, "ListMultipartUploads", arguments)
+            page: Any = s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix, **markers, **more)
         uploads = [
             OpenUpload(ObjectLocation(bucket, row["Key"]), row["UploadId"], row["Initiated"])
             for row in page.get("Uploads", ())
@@ -119,10 +134,11 @@ class Boto3Uploads:
         truncated = answered(page, "IsTruncated", ObjectLocation(bucket, prefix))
         return uploads, uploads[-1] if truncated and uploads else None
 
-    def has_parts(self, upload: OpenUpload, operation: Operation) -> bool:
+    def has_parts(self, upload: OpenUpload, operation: Operation, *, arguments: Mapping[str, Any] = NOTHING) -> bool:
         location = upload.location
-        with self.request(location, operation, "ListMultipartUploadParts", {}) as s3:
-            answer: Any = s3.list_parts(Bucket=location.bucket, Key=location.key, UploadId=upload.upload_id, MaxParts=1)
+        named: Any = {"Bucket": location.bucket, "Key": location.key, "UploadId": upload.upload_id, "MaxParts": 1}
+        with self.request(location, operation, "ListMultipartUploadParts", arguments) as s3:
+            answer: Any = s3.list_parts(**named, **known(s3, "ListParts", arguments))
         answered(answer, "IsTruncated", location)  # or it broke off, and says nothing
         return bool(answer.get("Parts"))
 

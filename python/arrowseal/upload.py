@@ -42,6 +42,7 @@ MAX_PARTS: Final = 10_000
 _PARTS_OF_ONE_SIZE: Final = 2_500
 """Then parts grow, since S3 takes 10,000: 5 MiB ones make 125 GiB that way, which no message reaches."""
 _CLOCK_STEP: Final = timedelta(seconds=1)  # of the moments that some servers tell
+_OF_HEADS: Final = {"RequestPayer", "ExpectedBucketOwner"}
 _open_here: Final[set[str]] = set()
 """The ids of the uploads that this process has open."""
 
@@ -192,7 +193,7 @@ class Upload:
         try:
             with shielded():
                 self._give_up_unanswered(upload_id)
-                self._store.abort_upload(self._location, self._operation, upload_id)
+                self._store.abort_upload(self._location, self._operation, upload_id, arguments=self._outgoing.arguments)
             _open_here.discard(upload_id)
         except ArrowSealError as error:
             warn_of_parts(self._location, upload_id, error)
@@ -233,9 +234,10 @@ class Upload:
         """
         if self._unanswered is None:
             return
+        location, arguments = self._location, self._outgoing.arguments
         with contextlib.suppress(ArrowSealError):
-            listed = self._store.list_uploads(self._location.bucket, self._location.key, self._operation)
-            uploads = {upload.upload_id: upload for upload in listed if upload.location == self._location}
+            listed = self._store.list_uploads(location.bucket, location.key, self._operation, arguments=arguments)
+            uploads = {upload.upload_id: upload for upload in listed if upload.location == location}
             ours = uploads[upload_id].initiated if upload_id in uploads else None
             for upload in uploads.values():
                 if (
@@ -247,8 +249,9 @@ class Upload:
 
     def _give_up_empty(self, upload: OpenUpload) -> None:
         with contextlib.suppress(UploadNotFoundError):
-            if not self._store.has_parts(upload, self._operation):
-                self._store.abort_upload(upload.location, self._operation, upload.upload_id)
+            arguments = self._outgoing.arguments
+            if not self._store.has_parts(upload, self._operation, arguments=arguments):
+                self._store.abort_upload(upload.location, self._operation, upload.upload_id, arguments=arguments)
 
     def _send(self, upload_id: str, number: int, payload: Payload | StoredRange) -> WrittenPart:
         try:
@@ -319,5 +322,9 @@ class Upload:
         return None
 
     def _head(self) -> StoredObject:
-        customer_key = {key: value for key, value in self._outgoing.arguments.items() if key.startswith("SSECustomer")}
-        return self._store.head(self._location, self._operation, arguments=customer_key)
+        arguments = {
+            name: value
+            for name, value in self._outgoing.arguments.items()
+            if name.startswith("SSECustomer") or name in _OF_HEADS
+        }
+        return self._store.head(self._location, self._operation, arguments=arguments)

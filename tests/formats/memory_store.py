@@ -132,10 +132,14 @@ class MemoryStore:
         self.answer("complete_upload", key)
         return written
 
-    def abort_upload(self, location: ObjectLocation, operation: Any, upload_id: str) -> None:
+    def abort_upload(
+        self, location: ObjectLocation, operation: Any, upload_id: str, *, arguments: Mapping[str, Any]
+    ) -> None:
         self._uploads.pop(upload_id, None)
 
-    def list_uploads_page(self, bucket: str, prefix: str, operation: Any, *, after: Any) -> tuple[list[Any], None]:
+    def list_uploads_page(
+        self, bucket: str, prefix: str, operation: Any, *, after: Any, arguments: Mapping[str, Any]
+    ) -> tuple[list[Any], None]:
         return [], None
 
     def copy(
