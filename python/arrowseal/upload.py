@@ -39,8 +39,12 @@ if TYPE_CHECKING:
 
 MIN_PART_BYTES: Final = 5 * 2**20
 MAX_PARTS: Final = 10_000
+MAX_PART_BYTES: Final = 5 * 2**30 - 16
+"""S3 takes 5 GiB at once; the tag goes along with the last part."""
 _PARTS_OF_ONE_SIZE: Final = 2_500
-"""Then parts grow, since S3 takes 10,000: 5 MiB ones make 125 GiB that way, which no message reaches."""
+"""Then parts grow, since S3 takes 10,000: three times that many of 5 MiB make 75 GiB, which no message reaches."""
+_PARTS_OF_ONE_DOUBLING: Final = 200
+"""So that a plain stream may become as long as an object can be."""
 _CLOCK_STEP: Final = timedelta(seconds=1)  # of the moments that some servers tell
 _OF_HEADS: Final = {"RequestPayer", "ExpectedBucketOwner"}
 _open_here: Final[set[str]] = set()
@@ -61,10 +65,13 @@ class Outgoing(NamedTuple):
 
 def part_bytes(part_bytes: int, number: int, size: int | None = None) -> int:
     """How long part `number` of an object is, from 1: a multiple of 16. All are alike where the size is known."""
-    unit = max(part_bytes, MIN_PART_BYTES)
+    unit = min(max(part_bytes, MIN_PART_BYTES), MAX_PART_BYTES)
     if size is not None:
         return max(unit, -(-size // MAX_PARTS // 16) * 16)
-    return unit * (1 + (number - 1) // _PARTS_OF_ONE_SIZE)
+    step, beyond = divmod(number - 1, _PARTS_OF_ONE_SIZE)
+    last = MAX_PARTS // _PARTS_OF_ONE_SIZE - 1
+    longer = 1 + step if step < last else 2 ** (2 + beyond // _PARTS_OF_ONE_DOUBLING)
+    return min(unit * longer, MAX_PART_BYTES)
 
 
 class Upload:
