@@ -99,7 +99,8 @@ def region_of(key_id: str | None) -> str | None:
 class KmsRequests:
     """Those of one keyring. Safe to share between threads.
 
-    An alias is resolved once, to the ARN in the first answer of KMS, and stays with that key. A key that is named by an
+    An alias is resolved once, to the ARN in the first answer of KMS, and stays with that key, also where it is allowed
+    by its alias alone and goes on being named so. A key that is named by an
     ARN is asked for in its own Region. Calls that KMS throttles are repeated for up to two minutes. `renew` is called
     when KMS does not accept credentials or clock.
     """
@@ -108,6 +109,7 @@ class KmsRequests:
         self._kms = kms
         self._renew = renew
         self._arns: dict[str, str] = {}
+        self._by_alias: set[str] = set()
         self._lock = ForkLock()
         self.granted: dict[str, Any] = {"GrantTokens": list(grant_tokens)} if grant_tokens else {}
         """The grant tokens, as arguments of a call."""
@@ -131,7 +133,20 @@ class KmsRequests:
         """
         known = self._arns.get(key_id, key_id)
         subject = f"{location}: KMS {action} " + (f"under {known}" if to_key is None else f"from {known} to {to_key}")
-        result = self._retried(action, region_of(known), known, subject, operation, lambda kms: call(kms, known))
+
+        def ask_by(name: str) -> Any:
+            return self._retried(action, region_of(name), name, subject, operation, lambda kms: call(kms, name))
+
+        result = None
+        try:
+            result = ask_by(key_id if key_id in self._by_alias else known)
+        except KmsAccessDeniedError:
+            if known == key_id or key_id in self._by_alias or "alias/" not in key_id:
+                raise
+        if result is None:
+            # The policy may allow the key by its alias alone (`kms:RequestAlias`), as the first request named it.
+            result = ask_by(key_id)
+            self._by_alias.add(key_id)
         if KEY_ARN.fullmatch(known) and result[-1] != known:
             raise KmsKeyMismatchError(f"{subject}: KMS used another key, {result[-1]}")
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -84,6 +84,40 @@ def test_an_alias_is_resolved_once_to_the_arn_of_the_answer_and_stays_there(kms:
     ring.unwrap(metadata_of(materials), HERE, operation())
     assert [arguments["KeyId"] for _, arguments in kms.calls] == ["alias/tables", old, old]
     assert materials.kms_key_arn == old
+
+
+class ByAliasAlone(StrictKms):
+    """A KMS key whose policy has a condition on `kms:RequestAlias`."""
+
+    def _call(self, action: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if not arguments["KeyId"].startswith("alias/"):
+            self.failures.append("AccessDeniedException")
+        return super()._call(action, arguments)
+
+
+def test_a_key_that_is_allowed_by_its_alias_alone_goes_on_being_named_so() -> None:
+    kms = ByAliasAlone()
+    arn = kms.create_key("alias/tables")
+    ring = keyring(kms, "alias/tables")
+    for _ in range(3):
+        ring.unwrap(metadata_of(ring.generate(V3, {}, HERE, operation())), HERE, operation())
+    assert [arguments["KeyId"] for _, arguments in kms.calls] == ["alias/tables", arn, *["alias/tables"] * 5]
+    other = kms.create_key()
+    kms.point_alias("alias/tables", other)
+    with pytest.raises(KmsKeyMismatchError, match=other):
+        ring.generate(V3, {}, HERE, operation())
+
+
+def test_a_key_that_is_denied_by_its_alias_too_is_an_error_that_names_the_key(kms: StrictKms) -> None:
+    arn = kms.create_key("alias/tables")
+    ring = keyring(kms, "alias/tables")
+    ring.generate(V3, {}, HERE, operation())
+    kms.set_state(arn, "AccessDeniedException")
+    for _ in range(2):
+        with pytest.raises(KmsAccessDeniedError, match=arn) as denied:
+            ring.generate(V3, {}, HERE, operation())
+        assert denied.value.__context__ is None
+    assert [arguments["KeyId"] for _, arguments in kms.calls] == ["alias/tables", *[arn, "alias/tables"] * 2]
 
 
 def test_after_an_alias_moved_decrypt_key_ids_still_read_the_old_objects(kms: StrictKms) -> None:
