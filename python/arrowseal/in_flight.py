@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures import FIRST_EXCEPTION
 from typing import TYPE_CHECKING, Final, Self
 
 from arrowseal.exceptions import TransferError
-from arrowseal.outcomes import failures
+from arrowseal.outcomes import failures, wait
 from arrowseal.standby import Threads
 
 if TYPE_CHECKING:

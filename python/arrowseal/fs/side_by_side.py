@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures import FIRST_EXCEPTION
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from arrowseal.cancellation import Cancellation, also_cancelled_by
-from arrowseal.outcomes import results
+from arrowseal.outcomes import results, wait
 from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], at_o
     with Threads(min(at_once, len(todo)), "arrowseal-fs") as threads:
         try:
             futures = [threads.submit(work, item) for item in todo]
-            done = wait(futures, return_when=FIRST_EXCEPTION).done
+            done = wait(futures, return_when=FIRST_EXCEPTION)[0]
             failed = (at for at, future in enumerate(futures) if future in done and future.exception() is not None)
             del futures[: next(failed, 0)]
             del done, failed  # see `outcomes`

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-from concurrent.futures import wait
 from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from arrowseal.cancellation import Cancellation, also_cancelled_by
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
 from arrowseal.location import locate, locate_prefix
+from arrowseal.outcomes import wait
 from arrowseal.standby import Threads
 from arrowseal.tables.dataset_partitions import name_in_path
 from arrowseal.tables.sink import Sink, told_as_raised
