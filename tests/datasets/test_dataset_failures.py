@@ -83,6 +83,31 @@ def test_overwritten_partitions_are_those_that_are_written(lake: Lake, how: dict
     assert counts == {2012: 100, 2013: 3}
 
 
+@pytest.mark.parametrize(
+    ("flavor", "values", "others"),
+    [
+        ("hive", pa.array(["New York", "a:b", None]), ["k=New York", "k=a:b", "k=__HIVE_DEFAULT_PARTITION__"]),
+        ("hive", pa.array([1]), ["k=01", "k=1"]),
+        ("hive", pa.array([1.0]), ["k=1.0"]),
+        ("hive", pa.array([1], pa.timestamp("ns")), ["k=1970-01-01 00:00:00.000000001"]),
+        ("directory", pa.array(["New York"]), ["New%20York"]),
+    ],
+    ids=["text", "numbers", "floats", "times", "bare values"],
+)
+def test_overwritten_partitions_are_those_of_the_same_values_however_others_spell_them(
+    lake: Lake, flavor: str, values: pa.Array, others: list[str]
+) -> None:
+    lake.put({f"t/{directory}/{name}": b"" for directory in others for name in ("a.parquet", "b/c.parquet")})
+    kept = ["k=01x", "k=02", "k=1970-01-01 00:00:00.000000002", "k=new york", "_temporary/k=1", "x/k=01", "New york"]
+    lake.put({f"t/{directory}/kept.parquet": b"" for directory in kept} | {"t/kept.parquet": b""})
+    rows = pa.table({"k": values, "n": range(len(values))})
+    parted: dict[str, Any] = {"partitioning": ["k"], "partitioning_flavor": flavor}
+    written = sa.write_dataset(rows, "s3://lake/t", mode="overwrite_partitions", client=lake.client, **parted)
+    assert {location.key.split("/")[1] for location in written.deleted} == set(others)
+    assert len(written.deleted) == 2 * len(others)
+    assert sum(key.endswith("kept.parquet") for key in lake.keys) == len(kept) + 1
+
+
 def test_overwritten_partitions_of_file_names_are_those_that_are_written(lake: Lake) -> None:
     parted: dict[str, Any] = {"partitioning": ["year", "city"], "partitioning_flavor": "filename"}
     rows = pa.table({"year": [2012, 2013, 2013, 2013], "city": ["Rome", "Paris", "Rome", None], "n": range(4)})

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-import pyarrow.dataset as ds
-
 from arrowseal.defaults import client_of
 from arrowseal.exceptions import ArrowSealError, ConfigurationError, DatasetWriteError, NoKeyError, ObjectExistsError
 from arrowseal.location import ObjectLocation, locate_prefix
@@ -18,6 +16,7 @@ from arrowseal.tables.dataset_appending import EXTENSIONS, DatasetFileWriter
 from arrowseal.tables.dataset_counting import TogetherProgress
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_lanes import Lanes
+from arrowseal.tables.dataset_overwriting import of_partitions
 from arrowseal.tables.dataset_partitions import partitioning_to_write
 from arrowseal.tables.dataset_split import rows_of
 from arrowseal.tables.dataset_writer import GROUP_ROWS, OPEN_FILES, PARTITIONS, DatasetWriter, WritePlan
@@ -99,9 +98,9 @@ def write_dataset(
         existing_data_behavior: `"error"` unless given: what is there already is a refusal; `"overwrite_or_ignore"`:
             files of the same names are replaced; `"delete_matching"`: as `mode="overwrite_partitions"`.
         mode: `"append"`: beside what is there; `"overwrite"`: in place of everything under the prefix;
-            `"overwrite_partitions"`: in place of what is under the prefixes of the partitions that are written, or of
-            the files whose names have their values. What is replaced was listed before anything was written, and is
-            deleted after everything was.
+            `"overwrite_partitions"`: in place of what is under the prefixes of the partitions that are written, however
+            these spell the values, or of the files whose names have them. What is replaced was listed before anything
+            was written, and is deleted after everything was.
         client, encryption, encryption_context, kms_key_id, s3_additional_kwargs, progress: as in `Client.put`.
 
     Raises:
@@ -200,14 +199,7 @@ def _deleted(
     """What was there before and is replaced, deleted: all of it, or what is of some partitions."""
     new = {file.location for file in written}
     if places is not None:
-        by_name = isinstance(plan.partitioning, ds.FilenamePartitioning)
-        directories = {directory for directory, _ in places}
-        named = {_values_in(plan, prefix) for _, prefix in places}
-        replaced = [
-            one
-            for one in replaced
-            if (_values_in(plan, one.name) in named if by_name else _is_within(plan, one, directories))
-        ]
+        replaced = of_partitions(replaced, plan.base, plan.partitioning, places)
     old = [one for one in replaced if one not in new]
     gone: list[ObjectLocation] = []
 
@@ -225,30 +217,6 @@ def _deleted(
         text = f"{{files}} were written, and {len(left)} objects that they replace are still there: {error}"
         raise _incomplete(plan.base, written, left, text) from error
     return tuple(old)
-
-
-def _is_within(plan: WritePlan, one: ObjectLocation, directories: set[str]) -> bool:
-    """Whether an object is of the partition of one of these directories.
-
-    Where bare values make the path, a null at its end makes it shorter: `2013` is the partition 2013 without a city,
-    and `2013/Paris` another one.
-    """
-    columns = 0 if plan.partitioning is None else len(plan.partitioning.schema)
-    for directory in directories:
-        prefix = plan.base.key + (directory and directory + "/")
-        is_short = len(directory.split("/") if directory else []) < columns
-        if one.key.startswith(prefix) and not (is_short and "/" in one.key[len(prefix) :]):
-            return True
-    return False
-
-
-def _values_in(plan: WritePlan, name: str) -> tuple[str, ...]:
-    """What pyarrow takes for values of partition columns in the name of a file, or in what such names begin with.
-
-    How names begin is not enough: `2013_` is the partition 2013 without a city, and also how `2013_Paris_` begins.
-    """
-    columns = 0 if plan.partitioning is None else len(plan.partitioning.schema)
-    return tuple(name.split("_")[:-1][:columns])
 
 
 def _incomplete(
