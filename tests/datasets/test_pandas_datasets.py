@@ -353,6 +353,26 @@ def test_views_and_extensions_go_together_with_what_they_are_made_of_as_in_panda
     pdt.assert_frame_equal(spd.read_parquet("s3://lake/k/"), pd.read_parquet(tmp_path))
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("zones", [("UTC", "Europe/Paris"), ("Europe/Paris", "UTC", "America/New_York")])
+def test_moments_are_in_the_zone_of_the_first_file_as_in_pandas(
+    lake: Lake, tmp_path: Path, zones: tuple[str, ...], chunked: bool
+) -> None:
+    for at, zone in enumerate(zones):
+        moments = pd.to_datetime(["2020-07-01T12:00Z", None]).tz_convert(zone).as_unit("us")
+        pd.DataFrame({"v": moments}).to_parquet(tmp_path / f"{at}.parquet")
+    lake.seal(tmp_path, "k/")
+    read = spd.read_parquet("s3://lake/k/", chunked=chunked)
+    pdt.assert_frame_equal(pd.concat(read, ignore_index=True) if chunked else read, pd.read_parquet(tmp_path))
+
+
+def test_times_with_a_zone_and_without_do_not_go_together(lake: Lake) -> None:
+    times = pd.to_datetime(["2020-07-01"])
+    lake.put({f"k/{at}.parquet": frame_bytes(column) for at, column in enumerate((times, times.tz_localize("UTC")))})
+    with pytest.raises(SchemaMismatchError, match="Field kind"):
+        spd.read_parquet("s3://lake/k/")
+
+
 def test_categories_beside_other_values_do_not_go_together(lake: Lake) -> None:
     lake.put({f"k/{at}.parquet": frame_bytes(column) for at, column in enumerate((pd.Categorical(["x"]), [1]))})
     with pytest.raises(SchemaMismatchError, match="Field kind"):

@@ -202,8 +202,8 @@ def _promoted(schemas: list[pa.Schema]) -> pa.Schema:
 
 def _decoded(schemas: list[pa.Schema]) -> list[pa.Schema]:
     """The schemas with the values of dictionaries in place of those columns that are no such dictionaries elsewhere,
-    without views in columns of other types elsewhere, and with extensions where the first file has them: pyarrow
-    promotes none of these.
+    without views in columns of other types elsewhere, and with the extensions and time zones that the first file has:
+    pyarrow promotes none of these.
     """
     found: dict[str, dict[pa.DataType, None]] = {}
     for column in chain.from_iterable(schemas):
@@ -220,6 +220,8 @@ def _decoded(schemas: list[pa.Schema]) -> list[pa.Schema]:
             column = column.with_type(kinds[0])
         elif isinstance(column.type, pa.BaseExtensionType) and column.type != kinds[0]:
             column = column.with_type(column.type.storage_type)
+        if all(pa.types.is_timestamp(kind) and kind.tz is not None for kind in kinds):
+            column = column.with_type(pa.timestamp(column.type.unit, kinds[0].tz))
         return without_views(pa.schema([column])).field(0)
 
     return [pa.schema(map(decoded, schema), schema.metadata) for schema in schemas]
