@@ -189,12 +189,25 @@ def test_odd_names_of_partition_columns_find_their_way_back(lake: Lake, name: st
     assert sorted(map(str, replaced.deleted)) == sorted(str(file.location) for file in written.files)
 
 
-def test_a_dataset_without_rows_keeps_its_columns(lake: Lake) -> None:
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda empty: empty,
+        lambda empty: pa.RecordBatch.from_pylist([], empty.schema),
+        lambda empty: pl.from_arrow(empty),
+        lambda empty: OnlyAStream(pa.table(pl.from_arrow(empty))),
+        lambda empty: [empty, empty],
+    ],
+    ids=["table", "batch", "polars", "stream of an empty batch", "list"],
+)
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_dataset_without_rows_keeps_its_columns(lake: Lake, source: Callable[[pa.Table], Any], mode: Any) -> None:
     empty = trips(0)
-    (file,) = sa.write_dataset(empty, "s3://lake/t", client=lake.client).files
+    (file,) = sa.write_dataset(source(empty), "s3://lake/t", mode=mode, client=lake.client).files
     assert file.rows == 0
-    assert sa.dataset("s3://lake/t", client=lake.client).to_table().schema == empty.schema
-    assert sa.write_dataset(empty, "s3://lake/p", partitioning=["year"], client=lake.client).files == ()
+    assert sa.dataset("s3://lake/t", schema=empty.schema, client=lake.client).to_table().equals(empty)
+    assert sa.dataset("s3://lake/t", client=lake.client).schema.names == empty.column_names
+    assert sa.write_dataset(source(empty), "s3://lake/p", partitioning=["year"], client=lake.client).files == ()
 
 
 def test_what_was_written_is_a_frame(lake: Lake) -> None:

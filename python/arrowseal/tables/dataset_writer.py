@@ -120,9 +120,10 @@ class DatasetWriter:
                 self._add(self._part(values), part_rows)
             while self._waiting_bytes > WAITING_BYTES:
                 self._flush(max(self._parts.values(), key=lambda part: part.waiting_bytes))
-        if not self._parts and self._plan.partitioning is None:
+        if self._plan.partitioning is None:
             part = self._part({})
-            part.waiting.append(rows.schema.empty_table())  # a dataset without rows still has its columns
+            if not (part.waiting or part.file or part.files):
+                part.waiting.append(rows.schema.empty_table())  # a dataset without rows still has its columns
         for part in self._parts.values():
             self._finish(part)
         self._lanes.finish()
