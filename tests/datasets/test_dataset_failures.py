@@ -90,9 +90,11 @@ def test_overwritten_partitions_are_those_that_are_written(lake: Lake, how: dict
         ("hive", pa.array([1]), ["k=01", "k=1"]),
         ("hive", pa.array([1.0]), ["k=1.0"]),
         ("hive", pa.array([1], pa.timestamp("ns")), ["k=1970-01-01 00:00:00.000000001"]),
+        ("hive", pa.array([10**6], pa.timestamp("us")), ["k=1970-01-01 00:00:01.000000000", "k=1970-01-01 00:00:01"]),
+        ("hive", pa.array([1], pa.timestamp("s", "UTC")), ["k=1970-01-01 00:00:01.000+00:00"]),
         ("directory", pa.array(["New York"]), ["New%20York"]),
     ],
-    ids=["text", "numbers", "floats", "times", "bare values"],
+    ids=["text", "numbers", "floats", "nanoseconds", "microseconds", "zones", "bare values"],
 )
 def test_overwritten_partitions_are_those_of_the_same_values_however_others_spell_them(
     lake: Lake, flavor: str, values: pa.Array, others: list[str]

@@ -34,7 +34,7 @@ class _Directories:
     """
 
     def __init__(self, partitioning: ds.Partitioning | None, directories: Sequence[str]) -> None:
-        self._partitioning = partitioning
+        self._partitioning = None if partitioning is None else _with_nanoseconds(partitioning)
         self._columns = 0 if partitioning is None else len(partitioning.schema)
         self._depths = {_depth(directory) for directory in directories}
         self._known = dict.fromkeys(directories, True)
@@ -70,6 +70,15 @@ class _Directories:
             return self._partitioning.parse(f"{directory}/")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return None
+
+
+def _with_nanoseconds(partitioning: ds.Partitioning) -> ds.Partitioning:
+    """The same, but that times may have as many digits as others write: pandas 2 nine, and pandas 3 six."""
+    kind, (schema, *rest) = partitioning.__reduce__()
+    times = (column for column in schema if pa.types.is_timestamp(column.type))
+    for column in times:
+        schema = schema.set(schema.get_field_index(column.name), column.with_type(pa.timestamp("ns", column.type.tz)))
+    return kind(schema, *rest)
 
 
 def _depth(directory: str) -> int:
