@@ -107,6 +107,42 @@ def test_another_object_of_that_name_is_not_overwritten(lake: Lake, changed: byt
     assert lake.keys == ["a/t.csv", "a/t.parquet"]
 
 
+@pytest.mark.parametrize("method", ["GET of the CSV", "HEAD of the table"])
+def test_a_csv_that_is_overwritten_meanwhile_stays_and_no_table_of_what_it_was(lake: Lake, method: str) -> None:
+    put(lake)
+    put(lake, new := CSV.replace(b"1,a", b"1,z"), "new")
+    overwrite_at(lake, "GET" if "GET" in method else "HEAD", "csv" if "CSV" in method else "parquet", "a/t.csv")
+    client = lake.make_client(allow_plaintext=True)
+    (row,) = migrate(URL, format="parquet", client=client, delete_source=True).results
+    assert row.state == "changed"
+    assert row.reason.startswith(URL)
+    assert lake.keys == ["a/t.csv", "new"]
+    lake.forget()
+    assert migrate(URL, format="parquet", client=client, delete_source=True).ok
+    table = arrowseal.arrow.read_table("s3://lake/a/t.parquet", client=lake.client)
+    assert table.equals(pa.csv.read_csv(pa.BufferReader(new)).cast(table.schema))
+
+
+def test_a_table_that_somebody_else_put_in_the_place_of_ours_stays(lake: Lake) -> None:
+    put(lake)
+    put(lake, b"no table", "new")
+    overwrite_at(lake, "HEAD", "parquet", "a/t.parquet")
+    client = lake.make_client(allow_plaintext=True)
+    (row,) = migrate(URL, format="parquet", client=client, delete_source=True).results
+    assert row.state == "failed"
+    assert lake.keys == ["a/t.csv", "a/t.parquet", "new"]
+
+
+def overwrite_at(lake: Lake, method: str, suffix: str, key: str) -> None:
+    """Put the object `new` in another one's place when that is asked for."""
+
+    def overwrite(asked: str, path: str, _: object) -> None:
+        if asked == method and path.endswith(f"/a/t.{suffix}"):
+            lake.s3.server.objects[f"/lake/{key}"] = lake.s3.server.objects["/lake/new"]
+
+    lake.s3.rule = overwrite  # type: ignore[assignment]
+
+
 def test_a_table_that_ends_where_a_piece_of_the_comparison_ends_is_not_taken_for_the_whole(lake: Lake) -> None:
     rows = migrated_tables._COMPARED_ROWS
     put(lake, b"n\n" + b"1\n" * (rows + 1))

@@ -11,17 +11,20 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from arrowseal.cancellation import shielded
 from arrowseal.companions import delete_along
 from arrowseal.exceptions import (
     ChecksumMismatchError,
     ConfigurationError,
     NotATableError,
+    ObjectChangedError,
     ObjectExistsError,
     PreconditionFailedError,
 )
 from arrowseal.location import ObjectLocation
 from arrowseal.operations.migrated_objects import users_metadata
 from arrowseal.operations.rewrapping import grants_of
+from arrowseal.segment_index import delete_index
 from arrowseal.suites import ANY
 from arrowseal.tables.dataset_appending import DatasetFileWriter
 from arrowseal.tables.formats import TableFormat, compression_of
@@ -80,19 +83,19 @@ class MigratedTables:
         written = None
         try:
             written = self._written(before, target, encryption)
-            self._compare(before.stored, target)
+        except ObjectChangedError:
+            raise
         except PreconditionFailedError:
-            # It is there already: that of an earlier run, or somebody else's.
-            try:
-                self._compare(before.stored, target)
-            except (ChecksumMismatchError, NotATableError):
+            pass  # it is there already: that of an earlier run, or somebody else's
+        try:
+            self._compare(before.stored, target)
+        except BaseException as error:
+            if written is not None:
+                self._take_back(target, written)
+            elif isinstance(error, ChecksumMismatchError | NotATableError):
                 raise ObjectExistsError(
                     f"{target}: there is another object already: {listed.location} is left as it is"
                 ) from None
-        except BaseException:
-            if written is not None:
-                with suppress(Exception):
-                    self._work.client.delete(target)
             raise
         stored = self._work.store.head(target, self._work.operation, arguments={})
         result = replace(
@@ -141,6 +144,13 @@ class MigratedTables:
             file.abort()
             raise
         return result
+
+    def _take_back(self, target: ObjectLocation, written: PutResult) -> None:
+        """Delete a Parquet object that was not found to be the CSV, unless it is another one by now."""
+        work = self._work
+        with shielded(), suppress(Exception):
+            work.store.delete(target, work.operation, arguments={"IfMatch": f'"{written.etag}"'})
+            delete_index(work.store, target, work.operation)
 
     def _groups(self, stored: StoredObject) -> Iterator[pa.Table]:
         """The rows of the CSV in pieces that make row groups; at least one, which may be empty."""
