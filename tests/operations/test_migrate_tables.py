@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 from broken_bodies import Fault
 from kills import Killed, dying_at
 
 import arrowseal.arrow
-from arrowseal import CSE, PLAIN
+from arrowseal import CSE, PLAIN, SSE_S3
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.operations import migrate, migrated_tables
 
@@ -51,6 +52,24 @@ def test_many_batches_become_few_row_groups_and_are_compared(lake: Lake) -> None
     assert (row.state, row.target) == ("done", "s3://lake/a/t.parquet")
     table = arrowseal.arrow.read_table("s3://lake/a/t.parquet", client=lake.client)
     assert table.column("n").to_pylist() == list(range(200_000))
+
+
+@pytest.mark.parametrize("rows", [0, migrated_tables._GROUP_ROWS])
+def test_a_table_has_no_row_group_without_rows_unless_it_has_none_itself(lake: Lake, rows: int) -> None:
+    put(lake, b"n\n" + b"1\n" * rows)
+    assert migrate(URL, format="parquet", client=lake.make_client(allow_plaintext=True)).ok
+    table = pq.ParquetFile(pa.BufferReader(bytes(lake.client.get("s3://lake/a/t.parquet"))))
+    assert [table.metadata.row_group(at).num_rows for at in range(table.num_row_groups)] == [rows]
+    assert table.schema_arrow.names == ["n"]
+
+
+def test_what_belongs_to_the_csv_alone_does_not_go_along_nor_how_its_server_sealed_it(lake: Lake) -> None:
+    sent = {"ContentEncoding": "identity", "ContentDisposition": "attachment", "ContentLanguage": "fr"}
+    lake.client.put(URL, CSV, encryption=SSE_S3(), s3_additional_kwargs=sent)
+    assert migrate(URL, format="parquet", client=lake.make_client(allow_plaintext=True)).ok
+    headers = {name.lower() for name in lake.s3.server.objects["/lake/a/t.parquet"].headers}
+    assert "content-language" in headers
+    assert headers.isdisjoint({"content-encoding", "content-disposition", "x-amz-server-side-encryption"})
 
 
 def test_the_csv_is_deleted_only_when_that_is_asked_for_and_only_after_the_comparison(lake: Lake) -> None:

@@ -155,14 +155,14 @@ class MigratedTables:
     def _groups(self, stored: StoredObject) -> Iterator[pa.Table]:
         """The rows of the CSV in pieces that make row groups; at least one, which may be empty."""
         held: list[pa.RecordBatch] = []
-        rows = size = 0
+        rows = size = groups = 0
         for batch in self._batches(stored):
             held.append(batch)
             rows, size = rows + batch.num_rows, size + batch.nbytes
             if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
                 yield pa.Table.from_batches(held)
-                held, rows, size = [batch.slice(0, 0)], 0, 0
-        if rows or len(held) <= 1:
+                held, rows, size, groups = [], 0, 0, groups + 1
+        if rows or not groups:
             yield pa.Table.from_batches(held)
 
     def _batches(self, stored: StoredObject) -> Iterator[pa.RecordBatch]:
