@@ -228,6 +228,17 @@ def test_v3_is_written_anew_under_the_context_that_is_named_and_once(lake: Lake)
     assert client.get(URL, encryption_context={"team": "another"}) == b"content"
 
 
+def test_what_the_report_says_of_one_context_is_not_said_of_another_of_the_same_names(lake: Lake) -> None:
+    client = lake.make_client()
+    client.put(URL, b"content")
+    to = CSE(encryption_context={"team": "one"})
+    report = migrate(URL, to=to, client=client)
+    other, was = CSE(encryption_context={"team": "another"}), {"team": "one"}
+    assert migrate(URL, to=other, client=client, encryption_context=was, resume=report).results[0].state == "done"
+    assert client.get(URL, encryption_context={"team": "another"}) == b"content"
+    assert migrate(URL, to=other, client=client, encryption_context=was, resume=report).results[0].state == "already"
+
+
 def test_the_context_of_an_object_goes_along_and_its_place_is_bound_anew(lake: Lake) -> None:
     policy = CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT
     v2 = lake.make_client(commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT, format=V2)

@@ -50,6 +50,8 @@ class JobOptions:
     resume: Resume | None
     under: str | None = None
     """The key that objects are under which an earlier run has done, where its name alone does not say so."""
+    asked_is_all: bool = True
+    """Whether `asked` says all that is asked for. Otherwise what an earlier run has done is looked at again."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.concurrency, int) or self.concurrency < 1:
@@ -70,7 +72,7 @@ def run_job(
     earlier = {
         path: row
         for path, row in earlier_results(options.resume, options.asked).items()
-        if options.under in (None, row.key)
+        if options.asked_is_all and options.under in (None, row.key)
     }
     results: dict[int, ObjectResult] = {}
     teller = _Teller(options.progress, len(objects), doing)

@@ -86,7 +86,8 @@ def migrate(
         client: reads and writes; `commitment_policy=`, `legacy=`, `instruction_files=`, `keyring=` say what it reads.
         dry_run: look at all objects and tell what would be done. No KMS call, and no content is read. What is written
             takes a GenerateDataKey and a Decrypt for each 10,000 objects, and for each that goes in parts.
-        report, resume, progress, keep_acl, unconditional: as in `rewrap`.
+        report, resume, progress, keep_acl, unconditional: as in `rewrap`. Where `to` names a context, whose values no
+            report holds, all objects are looked at again.
         concurrency: how many objects are at work at a time.
         encryption_context, allow_plaintext, legacy: as in `Client.get`. What is read under a context is written under
             the same one, unless `to` names one.
@@ -121,6 +122,7 @@ def migrate(
         progress=progress,
         report=report,
         resume=resume,
+        asked_is_all=not (isinstance(goal, CSE) and goal.encryption_context),  # no report holds values of contexts
     )
     prefix = locate_prefix(url)
     reading = {"encryption_context": encryption_context, "allow_plaintext": allow_plaintext, "legacy": legacy}
