@@ -19,6 +19,7 @@ from arrowseal.exceptions import ConfigurationError
 from arrowseal.operations import migrate, migrated_tables
 
 if TYPE_CHECKING:
+    from arrowseal.encryption import Encryption
     from lake import Lake
 
 CSV = b"n,name,x,day\n1,a,0.5,2013-01-01\n2,,nan,2013-01-02\n3,c,inf,\n"
@@ -124,6 +125,20 @@ def test_another_object_of_that_name_is_not_overwritten(lake: Lake, changed: byt
     assert "another object" in row.reason
     assert lake.s3.server.objects["/lake/a/t.parquet"] is before
     assert lake.keys == ["a/t.csv", "a/t.parquet"]
+
+
+@pytest.mark.parametrize("there", [PLAIN, SSE_S3(), CSE(encryption_context={"team": "one"})], ids=str)
+def test_a_table_of_the_same_rows_is_not_taken_for_ours_unless_it_is_protected_so(
+    lake: Lake, there: Encryption
+) -> None:
+    lake.client.put(URL, CSV)
+    table = pa.csv.read_csv(pa.BufferReader(CSV))
+    arrowseal.arrow.write_table(table, "s3://lake/a/t.parquet", client=lake.client, encryption=there)
+    (row,) = migrate(URL, format="parquet", client=lake.client, delete_source=True).results
+    assert (row.state, "not CSE V3 as it would be written" in row.reason) == ("changed", True)
+    assert lake.keys == ["a/t.csv", "a/t.parquet"]
+    assert migrate(URL, to=there, format="parquet", client=lake.client, delete_source=True).ok
+    assert lake.keys == ["a/t.parquet"]
 
 
 @pytest.mark.parametrize("method", ["GET of the CSV", "HEAD of the table"])

@@ -214,6 +214,17 @@ class Migration:
         assert isinstance(wanted, CSE)  # noqa: S101 - as `to` is
         return to.encryption_context is None or wanted.encryption_context == encrypted.user_context
 
+    def is_as_written(self, location: ObjectLocation, wanted: Encryption) -> bool:
+        """Whether an object is protected as a write of this migration under `wanted` leaves it. Raises what a read
+        would.
+        """
+        stored = self.store.head(location, self.operation, arguments={})
+        rules = self._reader.request(location, None, ANY, None, True, None).rules
+        encrypted = self._reader.admit(stored, rules, self.operation)
+        if isinstance(wanted, CSE) and (encrypted is None or encrypted.user_context != wanted.encryption_context):
+            return False
+        return self._is_as_wanted(stored, encrypted)
+
     def open_source(self, stored: StoredObject) -> ObjectReader:
         """The content of an object that was looked at. Raises `ObjectChangedError` if it is another one by now."""
         reader = self.client.open(stored.location, "rb", size_hint=stored.stored_bytes, **self.reading)

@@ -97,6 +97,11 @@ class MigratedTables:
                     f"{target}: there is another object already: {listed.location} is left as it is"
                 ) from None
             raise
+        if written is None and not self._work.is_as_written(target, encryption):
+            raise ObjectExistsError(
+                f"{target}: there already with these rows, but not {self._work.label()} as it would be written: "
+                f"{listed.location} is left as it is. Migrate that object, or delete it"
+            )
         stored = self._work.store.head(target, self._work.operation, arguments={})
         result = replace(
             result,
