@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -17,9 +18,11 @@ import pytest
 from broken_bodies import Fault
 
 import arrowseal.arrow as sa
+import arrowseal.pandas as spd
 from arrowseal import PLAIN, Client, ObjectLocation, TransferOptions
 from arrowseal.exceptions import (
     AuthenticationError,
+    ColumnNotFoundError,
     ConfigurationError,
     LocationError,
     NotATableError,
@@ -28,7 +31,7 @@ from arrowseal.exceptions import (
     SchemaMismatchError,
     StoreError,
 )
-from lake import Lake, pq_bytes
+from lake import Lake, pq_bytes, trips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +82,44 @@ def test_head_without_columns_has_no_more_rows_than_there_are(
     ours, plain = both
     for count in (0, 3, plain.count_rows() + 1):
         assert ours.head(count, columns=[]).num_rows == plain.head(count, columns=[]).num_rows
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_filter_on_rows_of_large_files_fetches_little_of_them_whichever_their_schemas(
+    lake: Lake, listed: bool
+) -> None:
+    for at in range(2):
+        rows = pa.table({"n": range(at * 1000, at * 1000 + 1000), "wide": [os.urandom(9000) for _ in range(1000)]})
+        lake.put({f"t/{at}.parquet": pq_bytes(rows, row_group_size=100, use_dictionary=False)})
+    source = "s3://lake/t/" if listed else ["s3://lake/t/0.parquet", "s3://lake/t/1.parquet"]
+    lake.forget()
+    few = spd.read_parquet(source, columns=["n"], filters=[("n", ">=", 1995)], client=lake.client)
+    assert few["n"].tolist() == [1995, 1996, 1997, 1998, 1999]
+    assert sum(lake.client.counters.summary()["plaintext_bytes"].to_pylist()) < 2**20
+
+
+def test_a_filter_on_rows_and_partitions_asks_for_no_files_of_others_but_the_first(lake: Lake) -> None:
+    sa.write_dataset(trips(), "s3://lake/t", partitioning=["year", "city"], client=lake.client)
+    lake.forget()
+    read = spd.read_parquet("s3://lake/t/", filters=[("year", "=", 2014), ("n", "<", 100)], client=lake.client)
+    assert set(read["n"]) == {n for n in range(100) if n % 4 == 2}
+    assert {key.split("/")[1] for key in lake.asked("GetObject")} == {"year=2014", lake.keys[0].split("/")[1]}
+
+
+@pytest.mark.parametrize("columns", [None, ["n", "extra"]])
+def test_a_column_that_only_files_of_other_partitions_have_is_null_beside_a_filter_on_rows(
+    lake: Lake, columns: list[str] | None
+) -> None:
+    for year, more in [(2012, {}), (2013, {"extra": ["x"]}), (2014, {})]:
+        lake.put({f"t/year={year}/a.parquet": pq_bytes(pa.table({"n": [year], **more}))})
+    of_year: Any = [("year", "=", 2014), ("n", ">", 0)]
+    read = spd.read_parquet("s3://lake/t/", columns=columns, filters=of_year, client=lake.client)
+    assert read["n"].tolist() == [2014]
+    assert columns is None or read["extra"].isna().tolist() == [True]
+    gone = spd.read_parquet("s3://lake/t/", filters=[*of_year, ("extra", "=", "x")], client=lake.client)
+    assert len(gone) == 0
+    with pytest.raises(ColumnNotFoundError, match="nothing"):
+        spd.read_parquet("s3://lake/t/", filters=[*of_year, ("nothing", "=", "x")], client=lake.client)
 
 
 def test_head_asks_for_one_file_if_that_is_enough(both: tuple[sa.EncryptedDataset, ds.Dataset], lake: Lake) -> None:

@@ -19,6 +19,7 @@ from arrowseal.tables.dataset_files import Wanted
 from arrowseal.tables.dataset_flow import in_order, threads_of
 from arrowseal.tables.dataset_partitions import WHOLE
 from arrowseal.tables.dataset_source import binds
+from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.parquet import index_columns, names_of_filter
 
 if TYPE_CHECKING:
@@ -242,26 +243,52 @@ class DatasetScan:
         return pa.Table.from_arrays(columns, names=[path[-1] for path in paths], metadata=table.schema.metadata)
 
     def _unified_table(self) -> pa.Table:
-        """All of it, where only all files together tell the schema: each of them is read once."""
+        """All of it, where only all files together tell the schema."""
         source = self._source
         with self.counted() as operation:
             by_path = self._filter is None or binds(self._filter, source.partition_schema)
-            members = source.pruned(self._filter)[0] if by_path else list(source.members)
-            picks = by_path and not isinstance(self._columns, Mapping)
-            names = self._names_anywhere() if picks else None
-            own = Wanted(None, source.partition_schema, names, pandas_index=self._pandas_index)
-            tables = list(self._read(members, own, operation))
-            schema = source.unified(map(self._without_partitions, tables)) if tables else source.schema(operation)
-            if picks and not all({name, name.split(".")[0]} & {*schema.names} for name in self._names() or []):
-                schema = source.schema(operation)  # for the error, which lists what could be asked for
-            if self._filter is not None and not by_path:
-                source.check(self._filter, schema)
-            columns = self._whole_columns(schema)
-            wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
-            fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]
-            whole = _together(self._projected(schema), fitting)
+            narrowed = source if by_path else source.narrowed(self._filter, operation)
+            try:
+                whole = self._unified(narrowed, operation, by_path=by_path)
+            except ColumnNotFoundError:
+                if narrowed is source:
+                    raise
+                whole = self._unified(source, operation, by_path=by_path)  # other files have it
             operation.rows = whole.num_rows
             return whole
+
+    def _unified(self, source: DatasetSource, operation: Operation, *, by_path: bool) -> pa.Table:
+        """Each file is read once, unless a filter on rows leaves most of large ones where it is: then all are asked for
+        their schemas first.
+        """
+        if not by_path and not self._are_read_once(source.members):
+            scan = DatasetScan(source, self._columns, self._filter, pandas_index=self._pandas_index)
+            wanted, members = scan.planned(operation)
+            tables = [scan._project(table) for table in self._read(members, wanted, operation)]
+            return _together(scan.projected_schema, tables)
+        members = source.pruned(self._filter)[0] if by_path else list(source.members)
+        picks = by_path and not isinstance(self._columns, Mapping)
+        names = self._names_anywhere() if picks else None
+        own = Wanted(None, source.partition_schema, names, pandas_index=self._pandas_index)
+        tables = list(self._read(members, own, operation))
+        schema = source.unified(map(self._without_partitions, tables)) if tables else source.schema(operation)
+        if picks and not all({name, name.split(".")[0]} & {*schema.names} for name in self._names() or []):
+            schema = source.schema(operation)  # for the error, which lists what could be asked for
+        if self._filter is not None and not by_path:
+            source.check(self._filter, schema)
+        columns = self._whole_columns(schema)
+        wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
+        fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]
+        return _together(self._projected(schema), fitting)
+
+    def _are_read_once(self, members: Sequence[DatasetFile]) -> bool:
+        """Whether most bytes are in files that come with one request, whatever of them is asked for, or are text."""
+        if self.files.format_of(self._source.first) in (TableFormat.CSV, TableFormat.JSON):
+            return True
+        at_once = self.files.client.options.transfer.part_bytes
+        sizes = [member.found.stored_bytes for member in members]
+        large = sum(size for size in sizes if size is not None and size > at_once)
+        return None not in sizes and 2 * large <= sum(size for size in sizes if size is not None)
 
     def _names_anywhere(self) -> list[str] | None:
         """The columns by name, and those that they may lie in, before it is known which there are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -165,6 +165,20 @@ class DatasetSource:
             kept, rest = matching(partitions, expression, schema), expression
         ids = {id(partition) for partition in kept}
         return [member for member in self.members if id(member.partition) in ids], rest
+
+    def narrowed(self, expression: pc.Expression, counted: Operation | None = None) -> DatasetSource:
+        """The same without the files that cannot have rows of a filter by what their paths say. The first file is asked
+        for its schema, no other one.
+        """
+        partitions = list({id(member.partition): member.partition for member in self.members}.values())
+        if len(partitions) == 1:
+            return self
+        schema = self.with_partitions(self.files.schema(self.first, counted))
+        try:
+            ids = {id(partition) for partition in matching(partitions, expression, schema)}
+        except pa.ArrowException:
+            return self  # columns or types that only other files have
+        return replace(self, members=tuple(one for one in self.members if id(one.partition) in ids), _found=[])
 
     def _decided(self, partitions: list[Partition], expression: pc.Expression) -> list[Partition]:
         """The partitions for which a filter on their values is true."""
