@@ -13,7 +13,7 @@ import pytest
 import arrowseal.arrow as sa
 import arrowseal.pandas as spd
 import arrowseal.polars as spl
-from arrowseal.exceptions import AuthenticationError, ObjectChangedError
+from arrowseal.exceptions import AuthenticationError, ColumnNotFoundError, ObjectChangedError
 from arrowseal.objects import EncryptedObject
 from arrowseal.tables import dataset_pieces
 
@@ -53,6 +53,12 @@ def url(resident: Client, lake: str, monkeypatch: pytest.MonkeyPatch) -> str:
     resident.put(f"s3://{lake}/t.arrow", FIRST)
     resident.index(f"s3://{lake}/t.arrow")
     return f"s3://{lake}/t.arrow"
+
+
+@pytest.mark.parametrize("read", [sa.read_table, spd.read_feather], ids=["arrow", "pandas"])
+def test_a_column_that_is_not_there_is_told_and_not_left_out(url: str, resident: Client, read: Any) -> None:
+    with pytest.raises(ColumnNotFoundError, match="'missing'"):
+        read(url, columns=["n", "missing", "one"], client=resident)
 
 
 @pytest.mark.parametrize("name", READS)

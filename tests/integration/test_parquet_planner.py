@@ -202,6 +202,36 @@ def test_a_filter_that_no_row_group_fits_fetches_nothing_but_the_footer(
     assert log.fetched_bytes == 0, "the tail is what an object is opened with"
 
 
+@pytest.mark.parametrize("unknown", [[], ["one"], ["one", "other"]], ids=str)
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        (pc.field("one") > 0) | (pc.field("other") > 0),
+        (pc.field("one") > 0) & (pc.field("other") > 0),
+        (pc.field("one") <= 0) & (pc.field("other") > 0),
+    ],
+    ids=str,
+)
+def test_row_groups_of_nulls_and_such_without_statistics_lose_no_row_to_a_filter(
+    resident: Client, lake: str, unknown: list[str], chosen: pc.Expression
+) -> None:
+    some = [[None, None], [1, None], [5, None], [None, -5], [2, 3]]
+    pairs = [(one, other) for one in some for other in some]
+    rows = pa.table(
+        {
+            "one": pa.array([value for one, _ in pairs for value in one], pa.int64()),
+            "other": pa.array([value for _, other in pairs for value in other], pa.int64()),
+            "wide": [bytes([at]) * 9000 for at in range(2 * len(pairs))],
+        }
+    )
+    sink = io.BytesIO()
+    known = [name for name in rows.column_names if name not in unknown]
+    pq.write_table(rows, sink, row_group_size=2, write_statistics=known, compression="none", use_dictionary=False)
+    resident.put(f"s3://{lake}/nulls.parquet", sink.getvalue())
+    read = sa.read_table(f"s3://{lake}/nulls.parquet", columns=["one", "other"], filters=chosen, client=resident)
+    assert read.equals(rows.select(["one", "other"]).filter(chosen))
+
+
 def test_rows_are_numbered_and_counted_by_the_footer_alone(
     url: str, resident: Client, log: ReadLog, content: bytes
 ) -> None:
