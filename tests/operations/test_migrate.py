@@ -137,6 +137,14 @@ def test_keys_as_long_as_s3_takes_them_are_migrated_and_nothing_is_left_beside(l
     assert lake.keys == [key]
 
 
+@pytest.mark.parametrize("letter", ["a", "ä"])
+def test_what_is_written_beside_an_object_has_room_for_an_index_however_long_its_directory(letter: str) -> None:
+    for length in range(850 // len(letter.encode()), 980 // len(letter.encode())):
+        staging = staging_of(ObjectLocation("lake", f"{letter * length}/{'o' * 40}"))
+        assert len(staging.key.encode()) <= 1024
+        assert companion(staging) is not None
+
+
 def test_objects_with_a_long_name_in_common_are_not_written_to_one_place_beside_them() -> None:
     keys = [directory * 1000 + "/name" for directory in ("d", "e")] + ["name", "d/name"]
     assert len({staging_of(ObjectLocation("lake", key)) for key in keys}) == len(keys)
