@@ -11,6 +11,7 @@ import polars as pl
 from pandas.io.parsers import TextFileReader
 
 import arrowseal
+import arrowseal.aio.arrow
 import arrowseal.aio.pandas
 import arrowseal.aio.polars
 import arrowseal.fs
@@ -75,6 +76,9 @@ async def awaited(client: Client, frame: pd.DataFrame) -> None:
         assert_type(await arrowseal.aio.pandas.to_parquet(frame, "s3://lake/o.parquet", client=calls), PutResult)
         (await arrowseal.aio.pandas.read_csv("s3://lake/o.csv", client=calls)).head()
         assert_type(await arrowseal.aio.polars.read_parquet("s3://lake/o.parquet", client=calls), pl.DataFrame)
+        assert_type(await arrowseal.aio.arrow.write_table(frame, "s3://lake/o.parquet", client=calls), PutResult)
+        assert_type(await arrowseal.aio.arrow.write_dataset(frame, "s3://lake/o/", client=client), WrittenDataset)
+        await arrowseal.aio.arrow.read_table("s3://lake/o.parquet", client="calls")  # type: ignore[call-overload]
 
 
 def configuration() -> None:

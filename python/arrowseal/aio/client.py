@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from arrowseal.aio.threads import CONCURRENCY, SHARED, Threads, awaitable
 from arrowseal.defaults import default_client
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Given = TypeVar("Given", covariant=True)
 
 
 class AsyncClient:
@@ -156,7 +157,17 @@ def _restore(client: Client, concurrency: int) -> AsyncClient:
     return AsyncClient(client, concurrency=concurrency)
 
 
-def awaitable_face(face: Callable[Arguments, Result]) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
+class AwaitableFace(Protocol[Arguments, Given]):
+    """The call that `awaitable_face` makes: with the arguments of the function, or with an `AsyncClient`."""
+
+    @overload
+    def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Coroutine[Any, Any, Given]: ...
+
+    @overload  # no type says "these arguments, but one of another type"
+    def __call__(self, *args: Any, client: AsyncClient, **kwargs: Any) -> Coroutine[Any, Any, Given]: ...
+
+
+def awaitable_face(face: Callable[Arguments, Result]) -> AwaitableFace[Arguments, Result]:
     """The `await`-able form of a function for tables. `client=` may be an `AsyncClient`, whose threads it then uses."""
 
     @functools.wraps(face)
@@ -166,4 +177,4 @@ def awaitable_face(face: Callable[Arguments, Result]) -> Callable[Arguments, Cor
             threads, kwargs["client"] = client.threads, client.client
         return await threads.run(face, *args, **kwargs)
 
-    return call
+    return cast("AwaitableFace[Arguments, Result]", call)
