@@ -308,3 +308,16 @@ def test_what_has_no_meaning_for_many_objects_is_refused(here: Path) -> None:
         spd.read_parquet("s3://lake/t/", no_such_argument=1)
     with pytest.raises(ObjectExistsError):
         sa.write_dataset(trips(), "s3://lake/t")
+
+
+@pytest.mark.parametrize("columns", [None, ["n", "city"], ["city"]], ids=str)
+def test_a_filter_that_leaves_no_rows_leaves_the_categories_of_partitions(
+    lake: Lake, tmp_path: Path, columns: list[str] | None
+) -> None:
+    frame = pd.DataFrame({"n": [1, 2], "text": ["a", "b"], "city": ["x", "y"], "year": [2013, 2014]})
+    frame.to_parquet(tmp_path, partition_cols=["city", "year"])
+    spd.to_parquet(frame, "s3://lake/t/", partition_cols=["city", "year"], client=lake.client)
+    of_none: Any = [("n", ">", 5)]
+    ours = spd.read_parquet("s3://lake/t/", columns=columns, filters=of_none, client=lake.client)
+    plain = pd.read_parquet(tmp_path, columns=columns, filters=of_none)
+    pdt.assert_frame_equal(ours, plain)

@@ -192,7 +192,11 @@ def _frame(table: pa.Table, dtype_backend: Any, options: Any) -> pd.DataFrame:
         return frame
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.unify_dictionaries())
+        if table.num_rows:
+            writer.write_table(table.unify_dictionaries())
+        else:  # a file without batches has no categories
+            columns = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=table.schema))
     backend = {} if dtype_backend is None else {"dtype_backend": dtype_backend}
     whole: pd.DataFrame = pandas.read_feather(pa.BufferReader(sink.getvalue()), **backend)
     return whole
@@ -229,7 +233,8 @@ def _encoded(table: pa.Table, categories: Mapping[str, pa.Array]) -> pa.Table:
         at = table.schema.get_field_index(name)
         if at >= 0:
             indices = pc.index_in(table.column(at).cast(values.type), value_set=values)
-            chunks = [pa.DictionaryArray.from_arrays(chunk, values) for chunk in indices.chunks]
+            chunks = indices.chunks or [pa.array([], pa.int32())]  # which carries the categories
+            chunks = [pa.DictionaryArray.from_arrays(chunk, values) for chunk in chunks]
             kind = pa.dictionary(pa.int32(), values.type)
             table = table.set_column(at, name, pa.chunked_array(chunks, kind))
             encoded.append(name)
