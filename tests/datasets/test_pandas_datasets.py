@@ -379,8 +379,24 @@ def test_categories_beside_other_values_do_not_go_together(lake: Lake) -> None:
         spd.read_parquet("s3://lake/k/")
 
 
-def frame_bytes(column: Any) -> bytes:
-    return bytes(pd.DataFrame({"kind": column}).to_parquet())
+@pytest.mark.parametrize("chunked", [False, True, 3])
+@pytest.mark.parametrize("filters", [None, [("v", ">", 1)]])
+def test_columns_that_nobody_asked_for_need_not_go_together(lake: Lake, chunked: Any, filters: Any) -> None:
+    for at, kind in enumerate((["x", "y"], [1, 2])):
+        index = pd.Index([at, at + 10], name="i")
+        lake.put({f"k/{at}.parquet": frame_bytes(kind, v=[at, at + 2.5], index=index)})
+    read: Any = spd.read_parquet("s3://lake/k/", columns=["v"], filters=filters, chunked=chunked)
+    whole = pd.concat(read) if chunked else read
+    rows = {0: 0.0, 10: 2.5, 1: 1.0, 11: 3.5}
+    kept = {at: v for at, v in rows.items() if filters is None or v > 1}
+    pdt.assert_frame_equal(whole, pd.DataFrame({"v": kept.values()}, pd.Index(kept.keys(), name="i")))
+    for asked in ({"columns": ["kind"]}, {"columns": ["v"], "filters": [("kind", "=", 1)]}, {}):
+        with pytest.raises(SchemaMismatchError, match="kind"):
+            list(spd.read_parquet("s3://lake/k/", chunked=True, **asked))
+
+
+def frame_bytes(column: Any, index: Any = None, **others: Any) -> bytes:
+    return bytes(pd.DataFrame({"kind": column, **others}, index).to_parquet())
 
 
 @pytest.mark.parametrize("read", [spd.read_parquet, spd.read_csv])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,8 @@ from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_files import Files, Strict
 from arrowseal.tables.dataset_flow import in_order, threads_of
 from arrowseal.tables.dataset_partitions import constant, matching
-from arrowseal.tables.parquet import by_position
+from arrowseal.tables.parquet import by_position, index_columns
+from arrowseal.tables.statistics import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,6 +57,22 @@ class DatasetFile:
         return self.partition.expression
 
 
+class Needed(NamedTuple):
+    """The columns of a read: those of these names, of the index of pandas, and all that a filter may look at."""
+
+    names: frozenset[str]
+    filter: str
+
+    def of(self, schemas: list[pa.Schema]) -> list[pa.Schema]:
+        """The schemas, in which every other column is of the type that the first file with it has."""
+        names = self.names.union(*map(index_columns, schemas))
+        first: dict[str, pa.Field] = {}
+        for column in chain.from_iterable(schemas):
+            if column.name not in names and column.name not in self.filter:
+                first.setdefault(column.name, column)
+        return [pa.schema([first.get(one.name, one) for one in schema], schema.metadata) for schema in schemas]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetSource:
     """A dataset as one value. Threads may share it."""
@@ -80,6 +97,8 @@ class DatasetSource:
     progress: ProgressOption | None = None
     operation: str = "dataset"
     """What its reads are called in counters."""
+    needed: Needed | None = None
+    """The columns that have to go together where schemas are unified; None for all."""
     _found: list[pa.Schema] = field(default_factory=list, repr=False, compare=False)
     """The schema, once files were asked for it."""
     _lock: Any = field(default_factory=ForkLock, repr=False, compare=False)
@@ -129,12 +148,22 @@ class DatasetSource:
     def unified(self, schemas: Iterable[pa.Schema]) -> pa.Schema:
         """One schema that fits all, with types that hold all of theirs. Raises `SchemaMismatchError`."""
         given = list(dict.fromkeys(schemas))
+        given = given if self.needed is None else self.needed.of(given)
         try:
             together = _promoted(given)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             message = f"{self.shown}: its files have columns that do not go together ({error}): give schema="
             raise SchemaMismatchError(message) from None
         return self.with_partitions(together.with_metadata(given[0].metadata))
+
+    def for_columns(self, columns: Iterable[str], expression: pc.Expression | None) -> DatasetSource:
+        """The same for a read of these columns, the index of pandas and those of a filter: others may be of types that
+        do not go together.
+        """
+        if expression is not None and by_position(expression):
+            return self
+        names = frozenset(part for name in columns for part in (name, name.split(".")[0]))
+        return replace(self, needed=Needed(names, "" if expression is None else as_text(expression)), _found=[])
 
     def _schemas(self, counted: Operation | None) -> Iterator[pa.Schema]:
         answers = in_order(

@@ -67,7 +67,10 @@ def read_tables(
     unify = own.get("schema") is None
     infers = unify and own.get("partitioning", "hive") == "hive"
     found = dataset(source, format=table_format, unify_schemas=unify, _operation=face.__name__, **own, **arguments)
-    scan = DatasetScan(found.source, columns, as_expression(filters), 2**30, pandas_index=True)
+    expression = as_expression(filters)
+    by_name = unify and isinstance(columns, (list, tuple))
+    source = found.source.for_columns(columns, expression) if by_name else found.source
+    scan = DatasetScan(source, columns, expression, 2**30, pandas_index=True)
     categories = _categories(found) if infers else {}
     if not chunked:
         return convert(_encoded(scan.to_table(), categories))
