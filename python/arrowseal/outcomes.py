@@ -39,9 +39,17 @@ class Outcome(Future[Result]):
     what became of it, and who ends the block.
     """
 
+    _done_callbacks: list[Callable[[Future[Result]], object]]
+
     def __init__(self) -> None:
         super().__init__()
         self._condition = _Condition()
+
+    def forget(self, callback: Callable[[Future[Result]], object]) -> None:
+        """Take back what was given to `add_done_callback`, unless it is called already, or is about to be."""
+        with self._condition:
+            if not self.done():  # later its thread goes through them, without the lock
+                self._done_callbacks.remove(callback)
 
 
 def wait(
@@ -52,8 +60,12 @@ def wait(
     """
     listed = list(futures)
     arrived: queue.SimpleQueue[int] = queue.SimpleQueue()  # of numbers: futures in there would hold themselves
-    for number, future in enumerate(listed):
-        future.add_done_callback(lambda _, number=number: arrived.put(number))  # type: ignore[misc]
+    told: list[Callable[[Future[Result]], None]] = [
+        lambda _, number=number: arrived.put(number)  # type: ignore[misc]
+        for number in range(len(listed))
+    ]
+    for future, tell in zip(listed, told, strict=True):
+        future.add_done_callback(tell)
     until = None if seconds is None else time.monotonic() + seconds
     done: set[Future[Result]] = set()
     enough = False
@@ -65,6 +77,9 @@ def wait(
         done.add(ended)
         failed = return_when == FIRST_EXCEPTION and not ended.cancelled() and ended.exception() is not None
         enough = enough or failed or return_when == FIRST_COMPLETED
+    for future, tell in zip(listed, told, strict=True):
+        if isinstance(future, Outcome):  # it may be waited for again and again
+            future.forget(tell)
     return done, {*listed} - done
 
 

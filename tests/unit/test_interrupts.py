@@ -8,7 +8,7 @@ import gc
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -333,3 +333,29 @@ def test_a_future_is_free_wherever_ctrl_c_came_as_somebody_looked_at_it() -> Non
         other.start()
         other.join(5)
         assert found == [True], number
+
+
+def test_a_future_keeps_nothing_of_those_who_have_waited_for_it_in_vain() -> None:
+    pending, ended = outcomes.Outcome[int](), outcomes.Outcome[int]()
+    ended.set_result(1)
+    for _ in range(10):
+        assert outcomes.wait([pending], 0.001) == (set(), {pending})
+        assert outcomes.wait([pending, ended], return_when=FIRST_COMPLETED) == ({ended}, {pending})
+    assert not pending._done_callbacks
+    pending.set_result(2)
+    assert outcomes.wait([pending, ended]) == ({pending, ended}, set())
+
+
+def test_who_waits_for_a_future_learns_its_end_while_others_give_up_waiting() -> None:
+    for _ in range(200):
+        outcome = outcomes.Outcome[int]()
+        found: list[object] = []
+        patient = threading.Thread(target=lambda: found.append(outcomes.wait([outcome])), daemon=True)  # noqa: B023
+        patient.start()
+        ending = threading.Thread(target=outcome.set_result, args=(1,))
+        ending.start()
+        for _ in range(5):
+            outcomes.wait([outcome], 0.0)
+        ending.join()
+        patient.join(10)
+        assert found == [({outcome}, set())]
