@@ -25,6 +25,7 @@ from arrowseal.standby import Threads
 from arrowseal.tables.dataset_flow import in_order
 from arrowseal.tables.dataset_lanes import Lanes
 from arrowseal.tables.partitioned_sink import _Writers
+from arrowseal.tables.polars_aside import aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -319,6 +320,14 @@ def test_a_block_of_threads_ends_wherever_in_a_future_ctrl_c_came(waiting: Calla
 
     for number, run in enumerate(each_strike("concurrent.futures._base", "arrowseal.outcomes")):
         ended = threading.Thread(target=run, args=(block,), daemon=True)
+        ended.start()
+        ended.join(10)
+        assert not ended.is_alive(), number
+
+
+def test_what_is_made_aside_for_polars_ends_wherever_ctrl_c_came() -> None:
+    for number, run in enumerate(each_strike("concurrent.futures._base", "arrowseal.outcomes")):
+        ended = threading.Thread(target=run, args=(lambda: aside(lambda: time.sleep(0.01)),), daemon=True)
         ended.start()
         ended.join(10)
         assert not ended.is_alive(), number

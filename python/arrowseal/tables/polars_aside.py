@@ -6,13 +6,13 @@ calls it.
 
 from __future__ import annotations
 
-from concurrent.futures import wait
 from contextlib import closing
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from arrowseal.cancellation import Cancellation, join
 from arrowseal.extras import require
+from arrowseal.outcomes import wait
 from arrowseal.standby import Threads
 
 if TYPE_CHECKING:
@@ -55,6 +55,6 @@ def all_aside(items: Generator[Item, None, None]) -> Generator[Item, None, None]
 
 
 def _awaited(future: Future[Result]) -> Result:
-    while not wait([future], _LOOK_SECONDS).done:
+    while not wait([future], _LOOK_SECONDS)[0]:
         require("polars", "polars").Series([1, 0]).sort()  # raises `KeyboardInterrupt`
     return future.result()
