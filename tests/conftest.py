@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,6 +72,13 @@ def no_aws_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if "arrowseal.defaults" in sys.modules:
         sys.modules["arrowseal.defaults"].reset()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """Ctrl-C is heard, here and in children, also where shells start what runs in the background to ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

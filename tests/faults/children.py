@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -41,12 +40,7 @@ class Children:
         script, servers = PREAMBLE + textwrap.dedent(code), self._servers
         arguments = [sys.executable, "-c", script, servers.key.arn, servers.s3.endpoint, servers.kms_proxy.endpoint]
         pipe = subprocess.PIPE
-        # One that is ignored here, as in the background of a shell, is so in a child.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            child = subprocess.Popen(arguments, env=os.environ | given | environ, stdout=pipe, stderr=pipe, text=True)
-        finally:
-            signal.signal(signal.SIGINT, before)
+        child = subprocess.Popen(arguments, env=os.environ | given | environ, stdout=pipe, stderr=pipe, text=True)
         self._started.append(child)
         return child
 

@@ -19,7 +19,6 @@ from arrowseal import RetryOptions, TransferOptions, cli, retries
 from arrowseal.exceptions import StoreAccessDeniedError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from broken_bodies import Rule
@@ -35,14 +34,6 @@ STUBBORN = TransferOptions(
 """Would try again a hundred times, as often as a client does at most."""
 DENIED = Fault("status", 403, "AccessDenied")
 SLOW_DOWN = Fault("status", 503, "SlowDown")
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C is heard also in a process that was started to ignore it, as shells start what runs in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def strike() -> None:
