@@ -8,6 +8,8 @@ resumed at the byte it reached. Bytes leave only through `finish`, which proves 
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -43,6 +45,8 @@ _WORTH_A_LOOK: Final = 2**26
 _LONGEST: Final = 8  # times part_bytes: the longest range
 _MORE: Final = 4
 """Times `concurrency`: the most ranges in flight, which short ones are."""
+_NEAR: Final = 0.003
+"""Seconds to an answer's head below which a server is beside us: S3 takes some 20 ms."""
 
 _UNCOUNTED: Final = contextlib.nullcontext()
 
@@ -57,7 +61,7 @@ class TransferOptions:
     that 8 MiB is a tenth of a second, in which a request's own time does not show. `concurrency` is how many ranges are
     in flight for one object: 8 of them fill some 700 MB/s. Ranges of large objects are up to 8 times as long, so that
     requests do not add up; a range that breaks is resumed, not repeated. Shorter ranges, as columns are made of, mostly
-    wait: as many are in flight as make up the same bytes, up to 4 times as many.
+    wait: as many are in flight as make up the same bytes, up to 4 times as many, unless the server answers at once.
 
     `publish_index`: whether what is written in parts gets a segment index beside it, 16 bytes for each 64 KiB, by which
     ranges of it are proven on their own. `max_unindexed_bytes`: up to this size an object that has none is held in
@@ -151,12 +155,15 @@ class Transfer:
         self.arguments = arguments
         self.operation = operation
         self.options = options
+        self._answered = math.inf  # seconds to the head of an answer, at best
         self._moved = 0  # by all threads, which may forget a piece of each other: enough to see how fast they are
 
     def request(self, start: int, end: int, etag: str | None) -> tuple[StoredObject, Body]:
         """Start a GET of `[start, end)` of the object with that ETag. A negative start counts from the end."""
         arguments = dict(self.arguments) | (if_match(etag) if etag else {})
+        asked = time.monotonic()
         answer, body = self.store.get(self.location, self.operation, byte_range=(start, end), arguments=arguments)
+        self._answered = min(self._answered, time.monotonic() - asked)
         try:
             check_same(answer, etag or answer.etag)
         except BaseException:
@@ -202,9 +209,11 @@ class Transfer:
 
     def flight(self, tasks: int, longest: int) -> InFlight:
         """A block for that many tasks, each for a range of up to that length, as many of them at once as there may be
-        connections.
+        connections: no more than `concurrency` where an answer came at once. More of them would share what one
+        server and this machine can do, and all end together, with nothing to decode before.
         """
-        return InFlight(min(self.options.in_flight(longest), tasks))
+        most = self.options.concurrency if self._answered < _NEAR else self.options.in_flight(longest)
+        return InFlight(min(most, tasks))
 
     def opening(self, receiver: Receiver[Any]) -> AbstractContextManager[object]:
         """Counts the block as cryptography, unless the content is plain: that is put into place, and no more."""

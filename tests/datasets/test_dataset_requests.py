@@ -161,7 +161,7 @@ def test_large_files_are_read_by_their_row_groups(lake: Lake, tmp_path: Path, mo
     ours = sa.dataset("s3://lake/large/", client=client)
     assert ours.to_table(filter=pc.field("n") == 150_001, columns=["n"])["n"].to_pylist() == [150_001]
     assert sum(row.stored_bytes for row in client.counters) < (tmp_path / "a.parquet").stat().st_size / 20
-    monkeypatch.setattr("arrowseal.tables.parquet.WAVE_BYTES", 2**20)
+    monkeypatch.setattr("arrowseal.tables.parquet_decoding.WAVE_BYTES", 2**20)
     pieces = [batch.num_rows for batch in ours.to_batches(batch_size=rows)]
     assert sum(pieces) == rows
     assert max(pieces) <= 60_000

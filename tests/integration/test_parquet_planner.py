@@ -246,7 +246,7 @@ def test_rows_are_numbered_and_counted_by_the_footer_alone(
 def test_row_groups_that_are_decoded_while_others_are_fetched_give_the_same(
     url: str, resident: Client, log: ReadLog, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(f"arrowseal.tables.parquet.{name}", 300_000)
+    monkeypatch.setattr(f"arrowseal.tables.parquet_decoding.{name}", 300_000)
     assert sa.read_table(url, columns=TWO, client=resident).equals(WIDE.select(TWO))
     assert sa.scan(url, client=resident).to_table().equals(WIDE)
     plt.assert_frame_equal(spl.scan_parquet(url, client=resident).collect(), pl.DataFrame(WIDE))

@@ -93,7 +93,7 @@ def test_a_large_table_comes_in_waves_and_who_stops_early_fetches_no_more(
 ) -> None:
     noise = pa.table({f"c{number}": np.random.default_rng(number).random(ROWS) for number in range(16)})
     written = sa.write_table(noise, f"s3://{lake}/a.parquet", row_group_size=ROWS // 20, client=resident)
-    monkeypatch.setattr("arrowseal.tables.parquet.WAVE_BYTES", written.plaintext_bytes // 10)
+    monkeypatch.setattr("arrowseal.tables.parquet_decoding.WAVE_BYTES", written.plaintext_bytes // 10)
     log = ReadLog(monkeypatch, resident)
     scan = sa.scan(f"s3://{lake}/a.parquet", client=resident)
     reader = scan.to_reader()

@@ -132,7 +132,7 @@ def test_a_table_of_no_columns_has_its_rows(
 ) -> None:
     url, content = case
     for name in ("WAVE_BYTES", "TURN_BYTES"):  # a filter reads its columns in many waves
-        monkeypatch.setattr(f"arrowseal.tables.parquet.{name}", 2**12)
+        monkeypatch.setattr(f"arrowseal.tables.parquet_decoding.{name}", 2**12)
     plain = pq.read_table(io.BytesIO(content), columns=[], filters=filters)
     assert sa.read_table(url, columns=[], filters=filters, client=resident).equals(plain)
     assert sa.scan(url, columns=[], filters=filters, client=resident).to_table().equals(plain)

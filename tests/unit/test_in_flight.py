@@ -1,4 +1,4 @@
-"""How many ranges of one object are in flight: one for a link that is fast, all of them as soon as it is not."""
+"""How many ranges of one object are in flight: few for a link that is fast, all of them as soon as it is not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from arrowseal.in_flight import Ending, InFlight
 from arrowseal.location import ObjectLocation
 from arrowseal.retries import RetryOptions
 from arrowseal.retrying import RetryingStore
-from arrowseal.transfer import Download, TransferOptions, ranges
+from arrowseal.transfer import Download, Transfer, TransferOptions, ranges
 from formats.memory_store import MemoryBody, MemoryStore
 
 if TYPE_CHECKING:
@@ -93,6 +93,30 @@ def test_a_fast_link_is_read_by_one_connection_in_long_ranges(monkeypatch: pytes
     assert store.asked == ranges(len(CONTENT), TransferOptions(concurrency=1))
     assert store.most_open == 1
     assert store.open == 0
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 2), (1.0, 8)])
+def test_short_ranges_of_a_server_that_answers_at_once_are_no_more_in_flight_than_long_ones(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
+    store = CountingStore()
+
+    def answered(location: Any, *arguments: Any, **keywords: Any) -> Any:
+        now[0] += seconds
+        return CountingStore.get(store, location, *arguments, **keywords)
+
+    monkeypatch.setattr(store, "get", answered)
+    with Counters().operation("get", WHERE) as operation:
+        options = TransferOptions(concurrency=2)
+        moved = Transfer(RetryingStore(store, RetryOptions()), WHERE, {}, operation, options)
+        with moved.flight(40, 2**20) as unknown:
+            assert unknown.most == 8
+        _, body = moved.request(0, 10, None)
+        body.close()
+        with moved.flight(40, 2**20) as flight:
+            assert flight.most == expected
 
 
 def test_a_slow_link_is_read_by_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from arrowseal.fs import exit_guard
 from arrowseal.object_reader import ObjectReader
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
-from arrowseal.tables.parquet import ParquetFooter, fetched_waves, index_columns, is_planned, names_of_filter
+from arrowseal.tables.parquet import ParquetFooter, index_columns, is_planned, names_of_filter
+from arrowseal.tables.parquet_decoding import decoded
 from arrowseal.tables.ranges import tail_of, whole_file
 from arrowseal.tables.statistics import may_pass_nan
 
@@ -115,8 +116,8 @@ class _Parquet:
         columns = asked.of(footer.schema)
         plan = footer.plan(columns, _row_groups(footer, asked))
         options = self._opening(source, footer)
-        for fetched, part in fetched_waves(footer, plan):
-            yield footer.open(fetched.file(), options).read_row_groups(part.row_groups, columns)
+        for table, _ in decoded(footer, plan, options, {}):
+            yield table
 
     def _takes_whole(self, source: Ranges) -> bool:
         """Whether it is here, or the options are about the footer, which then is not read without them."""

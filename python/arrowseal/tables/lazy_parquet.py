@@ -18,7 +18,8 @@ import pyarrow as pa
 from arrowseal.extras import require
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.lazy import Filter, LazyTable, Opened, Query
-from arrowseal.tables.parquet import ParquetFooter, fetched_waves
+from arrowseal.tables.parquet import ParquetFooter
+from arrowseal.tables.parquet_decoding import decoded, fetched_waves
 from arrowseal.tables.polars_frames import by_name, frame_of, has_patterns, rows_alone, with_row_numbers
 from arrowseal.tables.ranges import whole_bytes
 from arrowseal.tables.sparse_file import is_available, sparse_file
@@ -72,15 +73,15 @@ class OpenedParquet(Opened):
         if not groups:
             yield self.schema.to_frame().select(by_name(*columns))
             return
-        tail = self.source.size - footer.buffer.size, footer.buffer
-        by_pyarrow = self._is_plain(footer, columns)
-        for fetched, plan in fetched_waves(footer, footer.plan(columns, groups)):
-            if by_pyarrow:
-                table = footer.open(fetched.file(), {}).read_row_groups(plan.row_groups, columns)
+        wanted = footer.plan(columns, groups)
+        if self._is_plain(footer, columns):
+            for table, plan in decoded(footer, wanted, {}, {}):
                 first, last = starts[plan.row_groups[0]], starts[plan.row_groups[-1] + 1]
                 kept = table.slice(max(0, begin - first), table.num_rows - max(0, begin - first) - max(0, last - end))
                 yield frame_of(kept).select(by_name(*columns))
-                continue
+            return
+        tail = self.source.size - footer.buffer.size, footer.buffer
+        for fetched, plan in fetched_waves(footer, wanted):
             with sparse_file(fetched, tail) as file:
                 for first, last in _runs(plan.row_groups):
                     # The slice keeps polars within the row groups that are there.

@@ -10,7 +10,8 @@ Which bytes are read, by rule:
 - Otherwise the footer, from the tail of the object, and then all chunks of the plan at once, which are decoded from the
   first row groups on while later ones are on their way. Where they are more than three quarters of the object
   (`WHOLE`), it is read as one range: there is little to save, and one range is quick.
-- More than `WAVE_BYTES` are fetched in waves of whole row groups, one being fetched while one is decoded.
+- More than 64 MiB are fetched in waves of whole row groups, one being fetched while one is decoded
+  (`arrowseal.tables.parquet_decoding`).
 
 Never `pq.read_table` nor anything else that reads data over pyarrow.dataset: a process that ends right after one may
 abort, when a thread of Arrow lets go of Python objects (apache/arrow issue 50482).
@@ -27,8 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.outcomes import results
-from arrowseal.standby import Threads
+from arrowseal.tables.parquet_decoding import decoded
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.statistics import as_text, may_hold, may_pass_nan
@@ -40,12 +40,6 @@ if TYPE_CHECKING:
 
     from arrowseal.tables.ranges import Ranges
 
-WAVE_BYTES: Final = 64 * 2**20
-"""Compressed bytes of a wave. Enough to keep all connections busy, and little beside what they decode to."""
-TURN_BYTES: Final = 16 * 2**20
-"""Compressed bytes that are decoded at once while the rest of a wave is on its way. Smaller turns only get into the way
-of what arrives.
-"""
 WHOLE: Final = 0.75
 _MAGIC: Final = b"PAR1"
 _OPTIONS: Final = frozenset(inspect.signature(pq.ParquetFile).parameters)
@@ -153,19 +147,12 @@ class ParquetFooter:
 
     def fetch(self, plan: Plan) -> Fetched:
         """The chunks of the plan, in memory."""
-        if self._takes_whole(plan):
+        if self.takes_whole(plan):
             return Fetched(self.source, [(0, self.source.size)])
         return Fetched(self.source, plan.ranges)
 
-    def fetched_in_turn(self, plan: Plan) -> Iterator[tuple[Fetched, Plan]]:
-        """The chunks of the plan part by part: one is decoded while the next are on their way."""
-        parts = self.parts(plan, TURN_BYTES)
-        if len(parts) == 1 or self._takes_whole(plan):
-            yield self.fetch(plan), plan
-            return
-        yield from zip(Fetched.in_turn(self.source, [part.ranges for part in parts]), parts, strict=True)
-
-    def _takes_whole(self, plan: Plan) -> bool:
+    def takes_whole(self, plan: Plan) -> bool:
+        """Whether its chunks are so much of the object that all of it is read."""
         return self.source.in_memory or plan.bytes > WHOLE * self.source.size
 
     def open(self, file: pa.NativeFile, options: Mapping[str, Any]) -> pq.ParquetFile:
@@ -239,8 +226,7 @@ class ParquetReader:
         """The same wave by wave, at least one."""
         needed = self._needed(columns, footer.names(), footer.schema)
         plan = footer.plan(needed, footer.row_groups(self.filter))
-        for fetched, part in fetched_waves(footer, plan):
-            table = footer.open(fetched.file(), self._open).read_row_groups(part.row_groups, needed, **self._read)
+        for table, _ in decoded(footer, plan, self._open, self._read):
             yield self._kept(table, columns)
 
     def schema(self, footer: ParquetFooter, columns: list[str] | None) -> pa.Schema:
@@ -305,21 +291,6 @@ def index_columns(schema: pa.Schema) -> list[str]:
     """The columns that pandas makes an index of."""
     described = schema.pandas_metadata or {}
     return [name for name in described.get("index_columns", ()) if isinstance(name, str)]
-
-
-def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, Plan]]:
-    """What the waves of a plan are decoded from: the next is fetched while one is in use."""
-    waves = footer.parts(plan, WAVE_BYTES)
-    if len(waves) == 1:
-        yield from footer.fetched_in_turn(plan)
-        return
-    with Threads(1) as beside:
-        ahead = [beside.submit(footer.fetch, waves[0])]
-        for wave, following in zip(waves, [*waves[1:], None], strict=True):
-            [fetched] = results(ahead)
-            if following is not None:
-                ahead.append(beside.submit(footer.fetch, following))
-            yield fetched, wave
 
 
 def names_of_filter(filters: Any, expression: pc.Expression, schema: pa.Schema) -> list[str]:

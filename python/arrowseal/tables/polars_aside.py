@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
-_NAME: Final = "arrowseal-lazy"
 _LOOK_SECONDS: Final = 0.2
 
 
 def aside(call: Callable[[], Result]) -> Result:
     """The result of a call, which is called off by Ctrl-C."""
-    with Threads(1, _NAME) as threads:
+    with Threads(1) as threads:
         return _awaited(threads.submit(call))
 
 
@@ -45,7 +44,7 @@ def all_aside(items: Generator[Item, None, None]) -> Generator[Item, None, None]
 
     context, called_off = copy_context(), Cancellation()
     context.run(join, called_off)
-    with Threads(1, _NAME) as threads, closing(items):
+    with Threads(1) as threads, closing(items):
         try:
             while (item := _awaited(threads.submit(context.run, following))) is not None:
                 yield item

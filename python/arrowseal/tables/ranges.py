@@ -125,9 +125,14 @@ class Fetched:
         """What is here: offsets and views."""
         return list(zip(self._starts, self._pieces, strict=True))
 
+    @property
+    def in_one(self) -> bool:
+        """Whether all of the source is here, in one piece."""
+        return self._starts == [0] and len(self._pieces[0]) == self.source.size
+
     def file(self) -> pa.NativeFile:
         """A file of its own position over it."""
-        if self._starts == [0] and len(self._pieces[0]) == self.source.size:
+        if self.in_one:
             return pa.BufferReader(pa.py_buffer(exit_guard.lent(self._pieces[0])))
         file = _File(self)
         exit_guard.wait_for(file)

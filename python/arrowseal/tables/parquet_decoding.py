@@ -1,0 +1,88 @@
+"""The chunks of a plan as they arrive, and what is decoded of them while the rest is on its way.
+
+pyarrow decodes row groups, several side by side, on threads of Python. One of Arrow's own is nothing to Python: for
+each call to a file of ours it makes a state of a thread, with pages of memory, and ends that again, which interrupts
+the other processors: a third of what decoding takes. Arrow's threads go by columns, and stay where a plan has more of
+these than of parts, and there are processors for them; and for a file that is here in one piece, which calls nothing
+of ours.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from arrowseal.outcomes import results
+from arrowseal.standby import Threads
+from arrowseal.tables.ranges import Fetched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from concurrent.futures import Future
+
+    from arrowseal.tables.parquet import ParquetFooter, Plan
+
+WAVE_BYTES: Final = 64 * 2**20
+"""Compressed bytes of a wave. Enough to keep all connections busy, and little beside what they decode to."""
+TURN_BYTES: Final = 8 * 2**20
+"""Compressed bytes that are decoded at once while the rest of a wave is on its way. Smaller turns only get into the way
+of what arrives.
+"""
+
+
+def decoded(
+    footer: ParquetFooter, plan: Plan, opening: Mapping[str, Any], reading: Mapping[str, Any]
+) -> Iterator[tuple[pa.Table, Plan]]:
+    """The tables of the parts of a plan, in their order and at least one, with options of `pyarrow.parquet.ParquetFile`
+    and of its `read`. As many are in work as there are processors. Raises pyarrow's errors, and what the source does.
+    """
+
+    def table(fetched: Fetched, part: Plan, **told: Any) -> pa.Table:
+        return footer.open(fetched.file(), opening).read_row_groups(
+            part.row_groups, part.columns, **{**reading, **told}
+        )
+
+    leaves = footer.metadata.num_columns if plan.columns is None else len(plan.columns)
+    parts = len(footer.parts(plan, TURN_BYTES))
+    most = min(parts, pa.cpu_count())
+    by_columns = parts == 1 or most < min(leaves, pa.cpu_count()) or not reading.get("use_threads", True)
+    in_work: deque[tuple[list[Future[pa.Table]], Plan]] = deque()
+    with Threads(most) as threads:
+        for fetched, wave in fetched_waves(footer, plan):
+            if by_columns or fetched.in_one:
+                yield table(fetched, wave), wave
+                continue
+            for part in footer.parts(wave, TURN_BYTES):
+                while in_work and (len(in_work) == most or in_work[0][0][0].done()):
+                    future, earlier = in_work.popleft()
+                    yield results(future)[0], earlier
+                in_work.append(([threads.submit(table, fetched, part, use_threads=False)], part))
+        while in_work:
+            future, earlier = in_work.popleft()
+            yield results(future)[0], earlier
+
+
+def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, Plan]]:
+    """What the waves of a plan are decoded from: the next is fetched while one is in use."""
+    waves = footer.parts(plan, WAVE_BYTES)
+    if len(waves) == 1:
+        yield from _fetched_in_turn(footer, plan)
+        return
+    with Threads(1) as beside:
+        ahead = [beside.submit(footer.fetch, waves[0])]
+        for wave, following in zip(waves, [*waves[1:], None], strict=True):
+            [fetched] = results(ahead)
+            if following is not None:
+                ahead.append(beside.submit(footer.fetch, following))
+            yield fetched, wave
+
+
+def _fetched_in_turn(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, Plan]]:
+    """The chunks of one wave part by part: one is decoded while the next are on their way."""
+    parts = footer.parts(plan, TURN_BYTES)
+    if len(parts) == 1 or footer.takes_whole(plan):
+        yield footer.fetch(plan), plan
+        return
+    yield from zip(Fetched.in_turn(footer.source, [part.ranges for part in parts]), parts, strict=True)

@@ -1,0 +1,118 @@
+"""On which threads row groups of Parquet are decoded, how many at a time, and in which order they come."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from arrowseal.tables import parquet_decoding
+from arrowseal.tables.parquet import ParquetFooter
+from arrowseal.tables.parquet_decoding import decoded
+from arrowseal.tables.ranges import Content
+
+GROUPS, A_GROUP = 12, 4_000
+TABLE = pa.table({name: pa.array(range(at, at + GROUPS * A_GROUP), pa.int64()) for at, name in enumerate("abcd")})
+
+
+class Remote(Content):
+    """Content of which ranges are fetched."""
+
+    in_memory = False  # type: ignore[assignment,misc]
+
+
+@pytest.fixture
+def footer() -> ParquetFooter:
+    sink = io.BytesIO()
+    pq.write_table(TABLE, sink, row_group_size=A_GROUP, compression="none", use_dictionary=False)
+    return ParquetFooter(Remote(sink.getvalue()))
+
+
+class Decoding:
+    """Notes how pyarrow is asked for row groups: which, by which threads, and how many calls were at work at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[list[int], bool, bool]] = []
+        self.most = 0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self._at_work = 0
+        self._lock = threading.Lock()
+        self._read = pq.ParquetFile.read_row_groups
+        monkeypatch.setattr(pq.ParquetFile, "read_row_groups", lambda *given, **told: self._noted(*given, **told))
+
+    def _noted(self, file: Any, groups: list[int], columns: Any, **told: Any) -> pa.Table:
+        with self._lock:
+            here = threading.current_thread() is threading.main_thread()
+            self.calls.append((list(groups), here, told.get("use_threads", True)))
+            self._at_work += 1
+            self.most = max(self.most, self._at_work)
+        try:
+            assert self.goes_on.wait(10)
+            return self._read(file, groups, columns, **told)
+        finally:
+            with self._lock:
+                self._at_work -= 1
+
+
+@pytest.fixture
+def decoding(monkeypatch: pytest.MonkeyPatch) -> Decoding:
+    monkeypatch.setattr(pa, "cpu_count", lambda: 2)
+    return Decoding(monkeypatch)
+
+
+def tables(footer: ParquetFooter, columns: list[str] | None, **reading: Any) -> list[pa.Table]:
+    return [table for table, _ in decoded(footer, footer.plan(columns), {}, reading)]
+
+
+@pytest.mark.parametrize("name", ["TURN_BYTES", "WAVE_BYTES"])
+def test_parts_are_decoded_on_threads_of_python_as_many_at_once_as_there_are_processors(
+    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 80_000)
+    monkeypatch.setattr(parquet_decoding, name, 80_000)
+    decoding.goes_on.clear()
+    waking = threading.Timer(0.2, decoding.goes_on.set)
+    waking.start()
+    assert pa.concat_tables(tables(footer, ["a", "c"])).equals(TABLE.select(["a", "c"]))
+    assert decoding.most == 2
+    assert sorted(groups for groups, *_ in decoding.calls) == [[group] for group in range(GROUPS)]
+    assert {(here, threads) for _, here, threads in decoding.calls} == {(False, False)}
+
+
+def test_more_columns_than_parts_are_left_to_the_threads_of_arrow(footer: ParquetFooter, decoding: Decoding) -> None:
+    assert tables(footer, ["a", "c"])[0].equals(TABLE.select(["a", "c"]))
+    assert decoding.calls == [([*range(GROUPS)], True, True)]
+
+
+@pytest.mark.parametrize("turn", [80_000, 2**20])
+def test_who_wants_no_threads_has_none(
+    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", turn)
+    assert pa.concat_tables(tables(footer, ["b"], use_threads=False)).equals(TABLE.select(["b"]))
+    assert {(here, threads) for _, here, threads in decoding.calls} == {(True, False)}
+
+
+def test_an_object_that_is_here_in_one_piece_is_decoded_in_one(
+    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 80_000)
+    assert [table.equals(TABLE) for table in tables(footer, None)] == [True]
+    assert decoding.calls == [([*range(GROUPS)], True, True)]
+
+
+def test_whoever_has_enough_is_not_given_the_rest(
+    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 40_000)
+    parts = decoded(footer, footer.plan(["a"]), {}, {})
+    table, plan = next(parts)
+    parts.close()  # type: ignore[attr-defined]
+    assert plan.row_groups == [0]
+    assert table.equals(TABLE.select(["a"]).slice(0, A_GROUP))
+    assert len(decoding.calls) <= 4
