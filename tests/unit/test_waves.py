@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from arrowseal.standby import Threads
-from arrowseal.tables.parquet import fetched_waves
+from arrowseal.tables.parquet_decoding import fetched_waves
 
 
 class CollectingFooter:
