@@ -292,7 +292,8 @@ def _received(runs: list[Range], turns: list[int], opener: RangeOpener, transfer
             there += 1
         return there == turn
 
-    with transfer.flight(len(tasks), min(share, max(end - begin for begin, end in runs))) as flight:
+    longest = min(share, max(end - begin for begin, end in runs))
+    with transfer.flight(len(tasks), longest, in_turn=len(turns) > 1) as flight:
         flight.start(tasks, flight.most)
         for before, turn in pairwise([0, *turns]):
             if not flight.wait_until(partial(ready, turn)):

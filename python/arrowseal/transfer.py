@@ -61,7 +61,7 @@ class TransferOptions:
     that 8 MiB is a tenth of a second, in which a request's own time does not show. `concurrency` is how many ranges are
     in flight for one object: 8 of them fill some 700 MB/s. Ranges of large objects are up to 8 times as long, so that
     requests do not add up; a range that breaks is resumed, not repeated. Shorter ranges, as columns are made of, mostly
-    wait: as many are in flight as make up the same bytes, up to 4 times as many, unless the server answers at once.
+    wait: as many are in flight as make up the same bytes, up to 4 times as many.
 
     `publish_index`: whether what is written in parts gets a segment index beside it, 16 bytes for each 64 KiB, by which
     ranges of it are proven on their own. `max_unindexed_bytes`: up to this size an object that has none is held in
@@ -207,13 +207,13 @@ class Transfer:
             raise TransferError(f"{self.location}: the server answered another range than was asked for")
         return body
 
-    def flight(self, tasks: int, longest: int) -> InFlight:
+    def flight(self, tasks: int, longest: int, *, in_turn: bool = False) -> InFlight:
         """A block for that many tasks, each for a range of up to that length, as many of them at once as there may be
-        connections: no more than `concurrency` where an answer came at once. More of them would share what one
-        server and this machine can do, and all end together, with nothing to decode before.
+        connections: no more than `concurrency` if what comes first is wanted first, of a server that answers at once.
+        More of them would share what it and this machine can do, and all end together, with nothing to decode before.
         """
-        most = self.options.concurrency if self._answered < _NEAR else self.options.in_flight(longest)
-        return InFlight(min(most, tasks))
+        near = in_turn and longest >= PIECE_BYTES and self._answered < _NEAR
+        return InFlight(min(self.options.concurrency if near else self.options.in_flight(longest), tasks))
 
     def opening(self, receiver: Receiver[Any]) -> AbstractContextManager[object]:
         """Counts the block as cryptography, unless the content is plain: that is put into place, and no more."""

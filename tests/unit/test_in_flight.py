@@ -95,9 +95,9 @@ def test_a_fast_link_is_read_by_one_connection_in_long_ranges(monkeypatch: pytes
     assert store.open == 0
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 2), (1.0, 8)])
-def test_short_ranges_of_a_server_that_answers_at_once_are_no_more_in_flight_than_long_ones(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int
+@pytest.mark.parametrize(("seconds", "longest", "expected"), [(0.0, 2**20, 2), (0.0, 2**18, 8), (1.0, 2**20, 8)])
+def test_of_a_server_that_answers_at_once_no_more_ranges_come_at_a_time_where_the_first_are_wanted_first(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, longest: int, expected: int
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
@@ -109,14 +109,14 @@ def test_short_ranges_of_a_server_that_answers_at_once_are_no_more_in_flight_tha
 
     monkeypatch.setattr(store, "get", answered)
     with Counters().operation("get", WHERE) as operation:
-        options = TransferOptions(concurrency=2)
-        moved = Transfer(RetryingStore(store, RetryOptions()), WHERE, {}, operation, options)
-        with moved.flight(40, 2**20) as unknown:
-            assert unknown.most == 8
-        _, body = moved.request(0, 10, None)
-        body.close()
-        with moved.flight(40, 2**20) as flight:
-            assert flight.most == expected
+        moved = Transfer(RetryingStore(store, RetryOptions()), WHERE, {}, operation, TransferOptions(concurrency=2))
+        assert moved.flight(40, longest, in_turn=True).most == 8, "nothing is known yet"
+        moved.request(0, 10, None)[1].close()
+        assert moved.flight(40, longest, in_turn=True).most == expected
+        assert moved.flight(40, longest).most == 8
+        seconds = 1.0
+        moved.request(0, 10, None)[1].close()
+        assert moved.flight(40, longest, in_turn=True).most == expected, "it can do better"
 
 
 def test_a_slow_link_is_read_by_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
