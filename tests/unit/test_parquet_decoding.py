@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import threading
 from typing import Any
 
@@ -10,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from arrowseal.exceptions import TransferError
 from arrowseal.tables import parquet_decoding
 from arrowseal.tables.parquet import ParquetFooter
-from arrowseal.tables.parquet_decoding import decoded
+from arrowseal.tables.parquet_decoding import decoded, fetched_waves
 from arrowseal.tables.ranges import Content
 
 GROUPS, A_GROUP = 12, 4_000
@@ -25,11 +28,19 @@ class Remote(Content):
     in_memory = False  # type: ignore[assignment,misc]
 
 
+def written(*rows: int) -> ParquetFooter:
+    """The footer of the table in row groups of so many rows each."""
+    sink, at = io.BytesIO(), 0
+    with pq.ParquetWriter(sink, TABLE.schema, compression="none", use_dictionary=False) as writer:
+        for count in rows:
+            writer.write_table(TABLE.slice(at, count))
+            at += count
+    return ParquetFooter(Remote(sink.getvalue()))
+
+
 @pytest.fixture
 def footer() -> ParquetFooter:
-    sink = io.BytesIO()
-    pq.write_table(TABLE, sink, row_group_size=A_GROUP, compression="none", use_dictionary=False)
-    return ParquetFooter(Remote(sink.getvalue()))
+    return written(*[A_GROUP] * GROUPS)
 
 
 class Decoding:
@@ -82,6 +93,70 @@ def test_parts_are_decoded_on_threads_of_python_as_many_at_once_as_there_are_pro
     assert decoding.most == 2
     assert sorted(groups for groups, *_ in decoding.calls) == [[group] for group in range(GROUPS)]
     assert {(here, threads) for _, here, threads in decoding.calls} == {(False, False)}
+
+
+def test_no_more_large_row_groups_are_in_work_than_make_up_a_wave(
+    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pa, "cpu_count", lambda: 8)
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 10_000)
+    monkeypatch.setattr(parquet_decoding, "WAVE_BYTES", 90_000)  # three of 32,000 bytes each
+    decoding.goes_on.clear()
+    waking = threading.Timer(0.5, decoding.goes_on.set)
+    waking.start()
+    assert pa.concat_tables(tables(footer, ["a"])).equals(TABLE.select(["a"]))
+    assert decoding.most == 3
+
+
+def test_large_row_groups_of_several_columns_are_left_to_the_threads_of_arrow(
+    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 10_000)
+    monkeypatch.setattr(parquet_decoding, "WAVE_BYTES", 60_000)  # one of 64,000 bytes is beyond it
+    assert pa.concat_tables(tables(footer, ["a", "c"])).equals(TABLE.select(["a", "c"]))
+    assert decoding.calls == [([group], True, True) for group in range(GROUPS)]
+
+
+def test_a_last_row_group_for_which_the_whole_object_is_fetched_comes_last(
+    decoding: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 80_000)
+    monkeypatch.setattr(parquet_decoding, "WAVE_BYTES", 80_000)
+    footer = written(500, 2_400)
+    found = list(decoded(footer, footer.plan(), {}, {}))
+    assert [plan.row_groups for _, plan in found] == [[0], [1]]
+    assert pa.concat_tables([table for table, _ in found]).equals(TABLE.slice(0, 2_900))
+    assert decoding.calls[-1] == ([1], True, True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (decoded, "TURN_BYTES"),
+        (decoded, "WAVE_BYTES"),
+        (lambda footer, plan, *_: fetched_waves(footer, plan), "WAVE_BYTES"),
+    ],
+)
+def test_a_forked_child_is_told_that_what_its_parent_has_begun_ends_there(
+    footer: ParquetFooter, monkeypatch: pytest.MonkeyPatch, read: Any, name: str
+) -> None:
+    monkeypatch.setattr(pa, "cpu_count", lambda: 2)
+    monkeypatch.setattr(parquet_decoding, name, 100_000)
+    parts = read(footer, footer.plan(["a"]), {}, {})
+    groups = next(parts)[1].row_groups
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            list(parts)
+        except TransferError as error:
+            os._exit(0 if "read them anew" in str(error) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert groups + [group for _, part in parts for group in part.row_groups] == [*range(GROUPS)]
 
 
 def test_more_columns_than_parts_are_left_to_the_threads_of_arrow(footer: ParquetFooter, decoding: Decoding) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from arrowseal.exceptions import TransferError
 from arrowseal.outcomes import results
 from arrowseal.standby import Threads
 from arrowseal.tables.ranges import Fetched
@@ -36,7 +37,8 @@ def decoded(
     footer: ParquetFooter, plan: Plan, opening: Mapping[str, Any], reading: Mapping[str, Any]
 ) -> Iterator[tuple[pa.Table, Plan]]:
     """The tables of the parts of a plan, in their order and at least one, with options of `pyarrow.parquet.ParquetFile`
-    and of its `read`. As many are in work as there are processors. Raises pyarrow's errors, and what the source does.
+    and of its `read`. As many are in work as there are processors, but of large row groups no more than make up a wave.
+    Raises pyarrow's errors, what the source does, and `TransferError` in a forked child, where no work goes on.
     """
 
     def table(fetched: Fetched, part: Plan, **told: Any) -> pa.Table:
@@ -45,23 +47,37 @@ def decoded(
         )
 
     leaves = footer.metadata.num_columns if plan.columns is None else len(plan.columns)
-    parts = len(footer.parts(plan, TURN_BYTES))
-    most = min(parts, pa.cpu_count())
-    by_columns = parts == 1 or most < min(leaves, pa.cpu_count()) or not reading.get("use_threads", True)
+    parts = footer.parts(plan, TURN_BYTES)
+    # Row groups of a gigabyte are no more in work at a time than fetched.
+    room = max(WAVE_BYTES, pa.cpu_count() * TURN_BYTES)
+    most = min(len(parts), pa.cpu_count(), -(-room // max(1, *(part.bytes for part in parts))))
+    by_columns = len(parts) == 1 or most < min(leaves, pa.cpu_count()) or not reading.get("use_threads", True)
     in_work: deque[tuple[list[Future[pa.Table]], Plan]] = deque()
     with Threads(most) as threads:
         for fetched, wave in fetched_waves(footer, plan):
             if by_columns or fetched.in_one:
+                while in_work:
+                    yield _first(in_work, threads)
                 yield table(fetched, wave), wave
                 continue
             for part in footer.parts(wave, TURN_BYTES):
-                while in_work and (len(in_work) == most or in_work[0][0][0].done()):
-                    future, earlier = in_work.popleft()
-                    yield results(future)[0], earlier
+                _check_not_forked(threads)
                 in_work.append(([threads.submit(table, fetched, part, use_threads=False)], part))
+                while in_work and (len(in_work) == most or in_work[0][0][0].done()):
+                    yield _first(in_work, threads)
         while in_work:
-            future, earlier = in_work.popleft()
-            yield results(future)[0], earlier
+            yield _first(in_work, threads)
+
+
+def _first(in_work: deque[tuple[list[Future[pa.Table]], Plan]], threads: Threads) -> tuple[pa.Table, Plan]:
+    _check_not_forked(threads)
+    future, part = in_work.popleft()
+    return results(future)[0], part
+
+
+def _check_not_forked(threads: Threads) -> None:
+    if threads.forked:
+        raise TransferError("these row groups were on their way before the process was forked: read them anew there")
 
 
 def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, Plan]]:
@@ -73,6 +89,7 @@ def fetched_waves(footer: ParquetFooter, plan: Plan) -> Iterator[tuple[Fetched, 
     with Threads(1) as beside:
         ahead = [beside.submit(footer.fetch, waves[0])]
         for wave, following in zip(waves, [*waves[1:], None], strict=True):
+            _check_not_forked(beside)
             [fetched] = results(ahead)
             if following is not None:
                 ahead.append(beside.submit(footer.fetch, following))
