@@ -353,6 +353,39 @@ def test_views_and_extensions_go_together_with_what_they_are_made_of_as_in_panda
     pdt.assert_frame_equal(spd.read_parquet("s3://lake/k/"), pd.read_parquet(tmp_path))
 
 
+class Celsius(pa.ExtensionType):
+    """A type as users of pyarrow make them, which have no hash."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.int32(), "tests.celsius")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, _storage: pa.DataType, _serialized: bytes) -> Celsius:
+        return cls()
+
+
+@pytest.fixture
+def celsius() -> Iterator[Celsius]:
+    pa.register_extension_type(Celsius())
+    yield Celsius()
+    pa.unregister_extension_type("tests.celsius")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_extension_types_of_users_come_as_in_pandas(lake: Lake, tmp_path: Path, celsius: Celsius, stored: bool) -> None:
+    degrees = pa.array([20, None, -3], pa.int32())
+    extended = pa.ExtensionArray.from_storage(celsius, degrees)
+    for at, values in enumerate((extended, degrees if stored else extended)):
+        pq.write_table(pa.table({"v": range(3), "degrees": values}), tmp_path / f"{at}.parquet")
+    lake.seal(tmp_path, "k/")
+    pdt.assert_frame_equal(spd.read_parquet("s3://lake/k/"), pd.read_parquet(tmp_path))
+    found = spd.read_parquet("s3://lake/k/", filters=[("v", ">", 1)])
+    pdt.assert_frame_equal(found, pd.read_parquet(tmp_path, filters=[("v", ">", 1)]))
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("zones", [("UTC", "Europe/Paris"), ("Europe/Paris", "UTC", "America/New_York")])
 def test_moments_are_in_the_zone_of_the_first_file_as_in_pandas(

@@ -147,7 +147,7 @@ class DatasetSource:
 
     def unified(self, schemas: Iterable[pa.Schema]) -> pa.Schema:
         """One schema that fits all, with types that hold all of theirs. Raises `SchemaMismatchError`."""
-        given = list(dict.fromkeys(schemas))
+        given = _distinct(schemas)
         given = given if self.needed is None else self.needed.of(given)
         try:
             together = _promoted(given)
@@ -236,6 +236,14 @@ class DatasetSource:
         vars(self).update(state, _lock=ForkLock())
 
 
+def _distinct(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
+    """Each of them once. By their bytes: extension types of Python have no hash, and so no schema that has one."""
+    found: dict[bytes, pa.Schema] = {}
+    for schema in schemas:
+        found.setdefault(schema.remove_metadata().serialize().to_pybytes(), schema)
+    return [*found.values()]
+
+
 def _promoted(schemas: list[pa.Schema]) -> pa.Schema:
     try:
         return pa.unify_schemas(schemas, promote_options="permissive")
@@ -248,13 +256,14 @@ def _decoded(schemas: list[pa.Schema]) -> list[pa.Schema]:
     without views in columns of other types elsewhere, and with the extensions and time zones that the first file has:
     pyarrow promotes none of these.
     """
-    found: dict[str, dict[pa.DataType, None]] = {}
+    found: dict[str, list[pa.DataType]] = {}
     for column in chain.from_iterable(schemas):
-        if not pa.types.is_null(column.type):
-            found.setdefault(column.name, {})[column.type] = None
+        kinds = found.setdefault(column.name, [])
+        if not pa.types.is_null(column.type) and column.type not in kinds:
+            kinds.append(column.type)
 
     def decoded(column: pa.Field) -> pa.Field:
-        kinds = [*found.get(column.name, ())]
+        kinds = found[column.name]
         if len(kinds) < 2 or pa.types.is_null(column.type):
             return column
         if _ordered(column.type) is not None and len({_ordered(kind) for kind in kinds}) > 1:
