@@ -26,7 +26,7 @@ from arrowseal.exceptions import (
 )
 from arrowseal.tables.dataset_pieces import Asked, piece_reader
 from arrowseal.tables.formats import TableFormat
-from lake import Lake, named, pq_bytes, trips
+from lake import Lake, pq_bytes
 from memory_client import MemoryObject
 
 if TYPE_CHECKING:
@@ -355,56 +355,6 @@ def test_schemas_are_unified_when_asked_for(lake: Lake, inspected: bool) -> None
     assert pa.table(unified()).equals(expected)
     with pytest.raises(ColumnNotFoundError, match="'z'"):
         unified().to_table(["z"])
-
-
-@pytest.mark.parametrize(
-    ("partitioning", "flavor"),
-    [
-        ("hive", "hive"),
-        (["year", "city"], None),
-        (ds.partitioning(pa.schema([("year", pa.int16()), ("city", pa.string())]), flavor="hive"), "hive"),
-        (ds.partitioning(pa.schema([("year", pa.int64()), ("city", pa.string())])), None),
-        (ds.partitioning(pa.schema([("year", pa.int64()), ("city", pa.string())]), flavor="filename"), "filename"),
-        (ds.partitioning(flavor="hive"), "hive"),
-        (ds.partitioning(field_names=["year", "city"]), None),
-        (None, "hive"),
-    ],
-    ids=named,
-)
-def test_partitionings_are_those_of_pyarrow(lake: Lake, tmp_path: Path, partitioning: Any, flavor: str | None) -> None:
-    table = trips(60).filter(pc.field("year").is_valid() & pc.field("city").isin(["Paris", "São Paulo"]))
-    kinds = ds.partitioning(pa.schema([table.schema.field("year"), table.schema.field("city")]), flavor=flavor)
-    ds.write_dataset(table, tmp_path, format="parquet", partitioning=kinds)
-    lake.seal(tmp_path, "t/")
-    ours = sa.dataset("s3://lake/t/", partitioning=partitioning, client=lake.client)
-    plain = ds.dataset(tmp_path, partitioning=partitioning)
-    assert ours.schema == plain.schema
-    assert ours.to_table().sort_by("n").equals(plain.to_table().sort_by("n"))
-    if partitioning is not None:
-        chosen = pc.field("year") == 2013
-        assert ours.to_table(filter=chosen).sort_by("n").equals(plain.to_table(filter=chosen).sort_by("n"))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        ["01", "2"],
-        ["-1", "+2"],
-        ["99999999999"],
-        ["1", "a"],
-        ["", "1"],
-        ["true"],
-        ["1.5"],
-        ["a%20b"],
-        ["1", HIVE_NULL := "__HIVE_DEFAULT_PARTITION__"],
-    ],
-)
-def test_types_of_partitions_are_inferred_as_by_pyarrow(lake: Lake, tmp_path: Path, values: list[str]) -> None:
-    for value in values:
-        write(pa.table({"n": [1]}), tmp_path / f"k={value}" / "a.parquet")
-    lake.seal(tmp_path, "t/")
-    ours = sa.dataset("s3://lake/t/", client=lake.client)
-    assert ours.to_table().equals(ds.dataset(tmp_path, partitioning="hive").to_table())
 
 
 def test_partition_columns_replace_those_of_files(lake: Lake) -> None:

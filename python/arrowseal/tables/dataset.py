@@ -12,9 +12,10 @@ from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.tables.dataset_files import Files
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_listing import HIDDEN, Selection, find
-from arrowseal.tables.dataset_partitions import Partitions, accepted, arrow_type, check_partitioning, partitions_of
+from arrowseal.tables.dataset_partitions import Partitions, accepted, check_partitioning, partitions_of
 from arrowseal.tables.dataset_scan import BATCH_ROWS, Columns, DatasetScan
 from arrowseal.tables.dataset_source import DatasetFile, DatasetSource, as_expression
+from arrowseal.tables.partition_types import arrow_type
 
 if TYPE_CHECKING:
     import datetime as dt

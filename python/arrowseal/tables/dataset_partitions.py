@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -20,12 +20,11 @@ import pyarrow.fs
 
 from arrowseal.exceptions import ConfigurationError, SchemaMismatchError
 from arrowseal.tables.dataset_listing import HIDDEN
+from arrowseal.tables.partition_types import HIVE_NULL, Types, arrow_type, partitioning_of, value_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
-_INTEGER: Final = re.compile(r"-?\d+")
 _NO_NAME: Final = re.compile(r"[/=\x00-\x1f\x7f]")
 _EVERYTHING: Final = pc.scalar(True)
 
@@ -53,11 +52,6 @@ class Partitions:
     """By the path below the base of the dataset."""
 
 
-def arrow_type(values: set[str]) -> pa.DataType:
-    """What pyarrow takes the values of a partition column for."""
-    return pa.int32() if all(_INTEGER.fullmatch(v) and -(2**31) <= int(v) < 2**31 for v in values) else pa.string()
-
-
 def partitions_of(
     paths: Iterable[str],
     partitioning: Any,
@@ -73,8 +67,8 @@ def partitions_of(
     Raises `ConfigurationError` for another partitioning, or a path that it does not fit.
     """
     paths = list(paths)
-    types = {} if schema is None else {column.name: _value_type(column.type) for column in schema}
-    chosen = _partitioning(partitioning, paths, _Types(types, type_of))
+    types = {} if schema is None else {column.name: value_type(column.type) for column in schema}
+    chosen = partitioning_of(partitioning, paths, Types(types, type_of))
     if chosen is None:
         return Partitions(pa.schema([]), dict.fromkeys(paths, WHOLE))
     by_name = isinstance(chosen, ds.FilenamePartitioning)
@@ -102,23 +96,6 @@ def _parsed(partitioning: ds.Partitioning, path: str) -> Partition:
     return Partition(ds.get_partition_keys(expression), expression)
 
 
-class _Types(NamedTuple):
-    """The types of partition columns, by their names or else by their values."""
-
-    given: Mapping[str, pa.DataType]
-    of_values: Callable[[set[str]], pa.DataType]
-
-    def inferred(self, values: Mapping[str, set[str | None]]) -> pa.Schema:
-        there = {name: {value for value in found if value is not None} for name, found in values.items()}
-        return pa.schema([(name, self._of(name, found)) for name, found in there.items()])
-
-    def _of(self, name: str, values: set[str]) -> pa.DataType:
-        given = self.given.get(name)
-        if given is not None:
-            return given
-        return self.of_values(values) if values else pa.string()
-
-
 def check_partitioning(given: Any) -> None:
     """Raise `ConfigurationError` for what says nothing of how paths are read."""
     if given is None or given == "hive" or isinstance(given, ds.Partitioning | ds.PartitioningFactory):
@@ -127,48 +104,6 @@ def check_partitioning(given: Any) -> None:
         raise ConfigurationError(
             'partitioning= is "hive", a list of names, pyarrow.dataset.partitioning(...), or None for none'
         )
-
-
-def _partitioning(given: Any, paths: Sequence[str], types: _Types) -> ds.Partitioning | None:
-    if given is None or isinstance(given, ds.Partitioning):
-        return given
-    if isinstance(given, ds.PartitioningFactory):
-        return _of_factory(given, paths, types)
-    if given == "hive":
-        return ds.HivePartitioning(types.inferred(_hive_values(paths)))
-    return ds.DirectoryPartitioning(types.inferred(_directory_values(list(given), paths)))
-
-
-def _of_factory(factory: ds.PartitioningFactory, paths: Sequence[str], types: _Types) -> ds.Partitioning:
-    """What the factory would make; it does so only for files, but says what it was made of."""
-    _, options = factory.__reduce__()
-    schema = next((option for option in options if isinstance(option, pa.Schema)), None)
-    names = next((option for option in options if isinstance(option, list)), None)
-    if factory.type_name == "hive":
-        return ds.HivePartitioning(schema or types.inferred(_hive_values(paths)))
-    if factory.type_name == "directory" and (schema is not None or names is not None):
-        return ds.DirectoryPartitioning(schema or types.inferred(_directory_values(names or [], paths)))
-    raise ConfigurationError("give pyarrow.dataset.partitioning(...) a schema: this one infers nothing here")
-
-
-def _hive_values(paths: Iterable[str]) -> dict[str, set[str | None]]:
-    values: dict[str, set[str | None]] = {}
-    for directory in dict.fromkeys(path.rpartition("/")[0] for path in paths):
-        for segment in directory.split("/"):
-            name, equals, value = segment.partition("=")
-            if equals:
-                value = unquote(value)
-                values.setdefault(unquote(name), set()).add(None if value == HIVE_NULL else value)
-    return values
-
-
-def _directory_values(names: list[str], paths: Iterable[str]) -> dict[str, set[str | None]]:
-    values: dict[str, set[str | None]] = {name: set() for name in names}
-    for directory in dict.fromkeys(path.rpartition("/")[0] for path in paths):
-        for name, segment in zip(names, directory.split("/"), strict=False):
-            if segment:
-                values[name].add(unquote(segment))
-    return values
 
 
 def partitioning_to_write(
@@ -198,7 +133,7 @@ def partitioning_to_write(
         raise ConfigurationError("at least one column has to be left that the table is not parted by")
     if isinstance(given, ds.Partitioning):
         return given
-    fields = [pa.field(name, _value_type(schema.field(name).type)) for name in names]
+    fields = [pa.field(name, value_type(schema.field(name).type)) for name in names]
     for column in fields:
         if pa.types.is_nested(column.type):
             raise ConfigurationError(f"{column.name!r} is {column.type}, and cannot be part of a path")
@@ -208,10 +143,6 @@ def partitioning_to_write(
     if chosen in ("directory", "filename"):
         return ds.partitioning(pa.schema(fields), flavor=None if chosen == "directory" else chosen)
     raise ConfigurationError(f"partitioning_flavor={flavor!r} is not known: 'hive', 'directory' or 'filename'")
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def name_in_path(name: str) -> str:
