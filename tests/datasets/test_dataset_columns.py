@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -136,3 +137,26 @@ def test_floats_of_a_later_file_are_not_rounded_to_those_of_the_first_unless_it_
     lake.put({"t/b.parquet": pq_bytes(pa.table({"x": exact}))})
     read = sa.dataset("s3://lake/t/", client=lake.client).to_table().column("x")
     assert repr(read.to_pylist()) == repr([1.5, float("nan"), None, 0.5, -0.0, float("inf")])
+
+
+@pytest.mark.parametrize("unified", [False, True])
+def test_expressions_fetch_the_columns_that_they_name_and_no_others(lake: Lake, unified: bool) -> None:
+    for at in range(2):
+        rows = pa.table({"n": range(1000), "m": [at] * 1000, "wide": [os.urandom(9000) for _ in range(1000)]})
+        lake.put({f"t/{at}.parquet": pq_bytes(rows, row_group_size=100, use_dictionary=False)})
+    found = sa.dataset("s3://lake/t/", unify_schemas=unified, client=lake.client)
+    lake.forget()
+    made = found.to_table({"sum": pc.field("n") + pc.field("m"), "one": pc.scalar(1)})
+    assert made["sum"].to_pylist() == [*range(1000), *range(1, 1001)]
+    assert made["one"].to_pylist() == [1] * 2000
+    assert found.to_table({"one": pc.scalar(1)}).num_rows == 2000
+    assert sum(lake.client.counters.summary()["plaintext_bytes"].to_pylist()) < 4 * 2**20  # of 18
+
+
+@pytest.mark.parametrize("unified", [False, True])
+def test_expressions_of_columns_that_are_not_there_are_told(here: Path, unified: bool) -> None:
+    found = sa.dataset("s3://lake/t/", unify_schemas=unified)
+    with pytest.raises(ColumnNotFoundError, match=r"a column of columns= is not there: .*nothing"):
+        found.to_table({"x": pc.field("nothing") + 1})
+    with pytest.raises(TypeError, match="are expressions, not str"):
+        found.head(1, columns={"x": "v"})

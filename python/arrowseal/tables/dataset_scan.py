@@ -180,6 +180,8 @@ class DatasetScan:
         if self._columns is None:
             return schema
         if isinstance(self._columns, Mapping):
+            for one in self._columns.values():
+                self._checked(one, schema)
             return self._project(no_rows(schema)).schema
         asked = self._asked(schema)
         fields = [self._field(path[0], schema) for path in asked]
@@ -190,9 +192,22 @@ class DatasetScan:
 
     def _whole_columns(self, schema: pa.Schema) -> list[str]:
         """The columns, each once, that the result is made of."""
-        if self._columns is None or isinstance(self._columns, Mapping):
+        if self._columns is None:
             return list(schema.names)
+        if isinstance(self._columns, Mapping):
+            checked = [self._checked(one, schema) for one in self._columns.values()]
+            named = {name for one in checked for name in names_of_filter(None, one, schema)}
+            return [name for name in schema.names if name in named] or schema.names[:1]  # which has the rows
         return list(dict.fromkeys(path[0] for path in self._asked(schema)))
+
+    def _checked(self, expression: Any, schema: pa.Schema) -> pc.Expression:
+        """A filter that looks at the columns that an expression needs. Raises `ColumnNotFoundError`."""
+        if not isinstance(expression, pc.Expression):
+            message = f"columns= by the names of results are expressions, not {type(expression).__name__}"
+            raise TypeError(message)
+        valid = expression.is_valid()  # whatever its type is
+        self._source.check(valid, schema, of="columns=")
+        return valid
 
     def _asked(self, schema: pa.Schema) -> list[list[str]]:
         """The paths of the columns by name, and of those of the index where that is to come along."""
@@ -258,16 +273,17 @@ class DatasetScan:
             return whole
 
     def _unified(self, source: DatasetSource, operation: Operation, *, by_path: bool) -> pa.Table:
-        """Each file is read once, unless a filter on rows leaves most of large ones where it is: then all are asked for
-        their schemas first.
+        """Each file is read once, unless a filter on rows or expressions leave most of large ones where it is: then all
+        are asked for their schemas first.
         """
-        if not by_path and not self._are_read_once(source.members):
+        made = isinstance(self._columns, Mapping)
+        if (made or not by_path) and not self._are_read_once(source.members):
             scan = DatasetScan(source, self._columns, self._filter, pandas_index=self._pandas_index)
             wanted, members = scan.planned(operation)
             tables = [scan._project(table) for table in self._read(members, wanted, operation)]
             return _together(scan.projected_schema, tables)
         members = source.pruned(self._filter)[0] if by_path else list(source.members)
-        picks = by_path and not isinstance(self._columns, Mapping)
+        picks = by_path and not made
         names = self._names_anywhere() if picks else None
         own = Wanted(None, source.partition_schema, names, pandas_index=self._pandas_index)
         tables = list(self._read(members, own, operation))

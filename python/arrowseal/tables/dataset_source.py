@@ -220,13 +220,13 @@ class DatasetSource:
         table = pa.table([*rows, pa.array(range(len(partitions)))], names=[*self.partition_schema.names, _AT])
         return [partitions[at] for at in table.filter(expression)[_AT].to_pylist()]
 
-    def check(self, expression: pc.Expression, schema: pa.Schema) -> None:
+    def check(self, expression: pc.Expression, schema: pa.Schema, of: str = "the filter") -> None:
         """Raise `ColumnNotFoundError` for a filter on a column that the schema does not have."""
         try:
             no_rows(schema).filter(expression)
         except pa.ArrowInvalid as error:
             if "FieldRef" in str(error):
-                raise ColumnNotFoundError(f"{self.shown}: a column of the filter is not there: {error}") from None
+                raise ColumnNotFoundError(f"{self.shown}: a column of {of} is not there: {error}") from None
             raise
 
     def __getstate__(self) -> dict[str, Any]:
