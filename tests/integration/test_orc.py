@@ -12,6 +12,7 @@ import pandas.testing as pdt
 import polars as pl
 import polars.testing as plt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyarrow import orc
 
@@ -21,6 +22,7 @@ import arrowseal.polars as spl
 from arrowseal import Client
 from arrowseal.exceptions import ColumnNotFoundError, NotATableError
 from arrowseal.objects import EncryptedObject
+from arrowseal.tables.dataset_files import Wanted
 from read_log import ReadLog
 
 ROWS = 40_000
@@ -90,6 +92,45 @@ def test_two_columns_of_forty_fetch_about_their_bytes(
         frame = spl.read_ipc(url, columns=["c30", "c5"], n_rows=7, client=resident)
         plt.assert_frame_equal(frame, pl.DataFrame(NOISE.select(["c30", "c5"])).head(7))
         assert log.fetched_bytes < written.plaintext_bytes / 4
+
+
+def write_in_pieces(table: pa.Table, url: str, client: Client) -> None:
+    """In stripes or record batches of some hundred rows."""
+    options = {"stripe_size": 2**16} if url.endswith("orc") else {}
+    sa.write_table(pa.Table.from_batches(table.to_batches(2000)), url, client=client, **options)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_columns_that_lie_side_by_side_in_a_dataset_fetch_about_their_bytes(
+    name: str, resident: Client, lake: str, made: bool
+) -> None:
+    options = {"stripe_size": 2**21} if name.endswith("orc") else {}
+    few = NOISE.select(NOISE.column_names[:14])
+    sa.write_table(pa.concat_tables([few] * 4), f"s3://{lake}/{name}", client=resident, **options)
+    found = sa.dataset(f"s3://{lake}/", client=resident)
+    assert found.schema.equals(few.schema)
+    resident.counters.clear()
+    columns = {each: pc.field(each) for each in ("c0", "c1", "c2")}
+    read = found.to_table(columns if made else [*columns])
+    assert read.equals(pa.concat_tables([few.select([*columns])] * 4))
+    assert sum(record.stored_bytes for record in resident.counters) < 1.5 * read.nbytes
+
+
+def test_a_large_file_of_a_dataset_is_read_in_pieces(
+    name: str, resident: Client, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_in_pieces(NOISE, f"s3://{lake}/{name}", resident)
+    found = sa.dataset(f"s3://{lake}/", client=resident)
+    pieces: list[int] = []
+    finished = Wanted.finished
+
+    def counting(wanted: Wanted, table: pa.Table, *others: Any) -> pa.Table:
+        pieces.append(table.num_rows)
+        return finished(wanted, table, *others)
+
+    monkeypatch.setattr(Wanted, "finished", counting)
+    assert found.to_table().equals(NOISE)
+    assert max(pieces) < ROWS / 5
 
 
 def test_orc_in_many_stripes_keeps_its_order(resident: Client, lake: str) -> None:

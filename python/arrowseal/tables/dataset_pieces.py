@@ -17,6 +17,7 @@ from arrowseal.fs import exit_guard
 from arrowseal.object_reader import ObjectReader
 from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
+from arrowseal.tables.orc import STRIPES_AT_A_TIME, read_stripes
 from arrowseal.tables.parquet import ParquetFooter, index_columns, is_planned, names_of_filter
 from arrowseal.tables.parquet_decoding import decoded
 from arrowseal.tables.ranges import tail_of, whole_file
@@ -72,7 +73,8 @@ class Asked:
         if self.columns is None:
             return None
         wanted = {*self.columns, *index_columns(schema)} if self.pandas_index else self.columns
-        return [name for name in schema.names if name in wanted]
+        names = [name for name in schema.names if name in wanted]
+        return None if names == schema.names else names
 
 
 def piece_reader(table_format: TableFormat, location: ObjectLocation, options: Mapping[str, Any]) -> PieceReader:
@@ -178,14 +180,21 @@ class _Orc:
         return int(orc.ORCFile(tail_of(source).file()).nrows)
 
     def pieces(self, source: Ranges, asked: Asked) -> Iterator[pa.Table]:
-        file = orc.ORCFile(_file(source))
+        fetched = tail_of(source)
+        file = orc.ORCFile(fetched.file())
         columns = asked.of(file.schema)
         if columns == []:
             columns = file.schema.names[:1]
         if file.nstripes == 0:
             yield file.schema.empty_table()
-        for stripe in range(file.nstripes):
-            yield pa.Table.from_batches([file.read_stripe(stripe, columns)])
+        elif source.in_memory or columns is None:
+            file = orc.ORCFile(_file(source))
+            for stripe in range(file.nstripes):
+                yield pa.Table.from_batches([file.read_stripe(stripe, columns)])
+        else:
+            for first in range(0, file.nstripes, STRIPES_AT_A_TIME):
+                stripes = range(first, min(first + STRIPES_AT_A_TIME, file.nstripes))
+                yield pa.Table.from_batches(read_stripes(fetched, stripes, columns))
 
 
 @dataclass(frozen=True)

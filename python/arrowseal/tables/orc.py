@@ -12,9 +12,9 @@ from arrowseal.standby import Threads
 from arrowseal.tables.ranges import tail_of, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from arrowseal.tables.ranges import Ranges
+    from arrowseal.tables.ranges import Fetched, Ranges
 
 STRIPES_AT_A_TIME: Final = 8
 
@@ -48,13 +48,18 @@ class OrcReader:
         if not columns or file.nstripes == 0:
             return file.read().select(columns)
 
-        def read(stripe: int) -> pa.RecordBatch:
-            return orc.ORCFile(fetched.file()).read_stripe(stripe, columns)
-
-        with Threads(min(STRIPES_AT_A_TIME, file.nstripes), "arrowseal-stripe") as threads:
-            stripes = results([threads.submit(read, stripe) for stripe in range(file.nstripes)])
-        table = pa.Table.from_batches(stripes)
+        table = pa.Table.from_batches(read_stripes(fetched, range(file.nstripes), columns))
         return table.select(columns) if set(columns) <= set(table.column_names) else table
+
+
+def read_stripes(fetched: Fetched, stripes: Sequence[int], columns: list[str]) -> list[pa.RecordBatch]:
+    """These columns of at least one stripe, `STRIPES_AT_A_TIME` side by side."""
+
+    def read(stripe: int) -> pa.RecordBatch:
+        return orc.ORCFile(fetched.file()).read_stripe(stripe, columns)
+
+    with Threads(min(STRIPES_AT_A_TIME, len(stripes)), "arrowseal-stripe") as threads:
+        return results([threads.submit(read, stripe) for stripe in stripes])
 
 
 def _names(schema: pa.Schema) -> list[str]:
