@@ -19,6 +19,7 @@ from broken_bodies import Fault
 
 import arrowseal.arrow as sa
 import arrowseal.pandas as spd
+import arrowseal.polars as spl
 from arrowseal import PLAIN, Client, ObjectLocation, TransferOptions
 from arrowseal.exceptions import (
     AuthenticationError,
@@ -34,6 +35,7 @@ from arrowseal.exceptions import (
 from lake import Lake, pq_bytes, trips
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from arrowseal.local import LocalServers
@@ -131,6 +133,55 @@ def test_head_asks_for_one_file_if_that_is_enough(both: tuple[sa.EncryptedDatase
     assert 2 <= len(lake.asked("GetObject")) <= 12
     assert ours.head(0).schema == ours.schema
     assert ours.head(1000).num_rows == 400
+
+
+def large_files(lake: Lake) -> int:
+    """Two of ten row groups each; how many bytes are stored."""
+    for at in range(2):
+        rows = pa.table({"n": range(at * 1000, at * 1000 + 1000), "wide": [os.urandom(9000) for _ in range(1000)]})
+        lake.put({f"t/{at}.parquet": pq_bytes(rows, row_group_size=100, use_dictionary=False)})
+        lake.client.index(f"s3://lake/t/{at}.parquet")
+    lake.forget()
+    return sum(len(stored.body) for stored in lake.s3.server.objects.values())
+
+
+FIRST_ROWS: dict[str, Callable[[Client], list[int]]] = {
+    "arrow": lambda client: sa.dataset("s3://lake/t/", client=client).head(120)["n"].to_pylist(),
+    "polars": lambda client: spl.scan_parquet("s3://lake/t/", client=client).head(120).collect()["n"].to_list(),
+    "n_rows": lambda client: spl.read_parquet("s3://lake/t/", n_rows=120, client=client)["n"].to_list(),
+}
+
+
+@pytest.mark.parametrize("face", FIRST_ROWS)
+def test_the_first_rows_fetch_the_row_groups_that_hold_them(lake: Lake, face: str) -> None:
+    stored = large_files(lake)
+    assert FIRST_ROWS[face](lake.client) == [*range(120)]
+    fetched = sum(row.stored_bytes for row in lake.client.counters)
+    assert stored / 20 < fetched < stored / 5
+
+
+def test_first_rows_that_end_in_another_file_are_all_there(lake: Lake) -> None:
+    large_files(lake)
+    lazy, found = spl.scan_parquet("s3://lake/t/", client=lake.client), sa.dataset("s3://lake/t/", client=lake.client)
+    for begin, end in ((0, 0), (0, 100), (950, 1050), (1150, 1151), (1999, 3000), (2000, 2001)):
+        numbers = [*range(begin, min(end, 2000))]
+        assert lazy.select("n").slice(begin, end - begin).collect()["n"].to_list() == numbers
+        assert found.head(end, ["n"])["n"].to_pylist()[begin:] == numbers
+    passed = found.head(3, ["n"], filter=pc.field("n") > 700)
+    assert passed["n"].to_pylist() == [701, 702, 703]
+
+
+def test_reads_that_end_early_leave_their_rows_in_the_counters(lake: Lake) -> None:
+    large_files(lake)
+    batches = sa.dataset("s3://lake/t/", client=lake.client).to_batches(["n"])
+    next(batches)
+    batches.close()
+    stream = sa.scan("s3://lake/t/0.parquet", columns=["n"], client=lake.client).to_reader()
+    stream.read_next_batch()
+    del stream
+    counted = {row.operation: row.stored_bytes for row in lake.client.counters}
+    assert counted["dataset"] > 0
+    assert counted["scan"] > 0
 
 
 def test_several_threads_read_one_dataset(both: tuple[sa.EncryptedDataset, ds.Dataset]) -> None:

@@ -58,6 +58,8 @@ class Wanted:
     strict: Strict = Strict()
     pandas_index: bool = False
     """Whether, without a schema, the columns that are the index of pandas come along."""
+    first_rows: int | None = None
+    """How many rows are enough of each file, from its beginning; None for all."""
 
     @cached_property
     def own(self) -> pa.Schema:
@@ -75,7 +77,8 @@ class Wanted:
         """What is taken from a file itself."""
         if self.schema is None:
             return Asked(self.columns, pandas_index=self.pandas_index)
-        return Asked(self.own.names, self.own, self.filter, self.schema, partition.expression)
+        rows = self.first_rows if self.filter is None else None
+        return Asked(self.own.names, self.own, self.filter, self.schema, partition.expression, rows=rows)
 
     def finished(self, table: pa.Table, partition: Partition, location: ObjectLocation) -> pa.Table:
         """Rows of a file in the columns and types of the dataset, those that pass the filter."""

@@ -8,7 +8,7 @@ through pyarrow, which converts what may be converted, and knows what to say of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from itertools import chain, groupby
@@ -74,12 +74,13 @@ class FrameScan:
         self._as_told = True
         """Whether files are as the schema says, so that polars need not look into the first of them for theirs."""
 
-    def frames(self) -> Generator[pl.DataFrame, None, None]:
-        """Frames in the order of the files. Raises what reading the dataset raises."""
+    def frames(self, limit: int | None = None) -> Generator[pl.DataFrame, None, None]:
+        """Frames in the order of the files; at least the first `limit` rows. Raises what reading the dataset raises."""
         rows, names = 0, [*self._schema]
         with self._scan.counted() as operation:
             wanted, members = self._scan.planned(operation)
-            read = self._scan.flow(members, partial(self._read, wanted, operation))
+            wanted = replace(wanted, first_rows=limit)
+            read = self._scan.flow(members, partial(self._read, wanted, operation), first_alone=limit is not None)
             for few in _together(read):
                 for frame in self._decoded(few, wanted, operation):
                     rows += frame.height
@@ -193,11 +194,14 @@ def _together(read: Iterator[_Undecoded | pa.Table]) -> Iterator[list[_Undecoded
     few: list[_Undecoded | pa.Table] = []
     most, size = 1, 0
     for one in read:
-        alike = isinstance(one, _Undecoded) and few and isinstance(few[-1], _Undecoded)
-        if few and not (alike and len(few) < most and size < _FRAME_BYTES):
+        is_small = isinstance(one, _Undecoded)
+        if few and not is_small:
             yield few
-            few, size, most = [], 0, _FILES
+            few, size = [], 0
         few.append(one)
         size += one.nbytes
+        if not is_small or len(few) == most or size >= _FRAME_BYTES:
+            yield few  # at once: who has enough is not to wait for the next one
+            few, size, most = [], 0, _FILES
     if few:
         yield few

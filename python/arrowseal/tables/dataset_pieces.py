@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pyarrow as pa
@@ -67,6 +68,8 @@ class Asked:
     """What is known to be true for each row."""
     pandas_index: bool = False
     """Whether the columns that are the index of pandas come along."""
+    rows: int | None = None
+    """How many of the first rows are enough; None for all."""
 
     def of(self, schema: pa.Schema) -> list[str] | None:
         """Those of the columns that a file has, in its order; None for all."""
@@ -116,7 +119,11 @@ class _Parquet:
             return
         footer = ParquetFooter(source)
         columns = asked.of(footer.schema)
-        plan = footer.plan(columns, _row_groups(footer, asked))
+        groups = _row_groups(footer, asked)
+        if asked.rows is not None:
+            before = accumulate(map(footer.rows, groups), initial=0)
+            groups = [group for group, rows in zip(groups, before, strict=False) if rows < asked.rows]
+        plan = footer.plan(columns, groups)
         options = self._opening(source, footer)
         for table, _ in decoded(footer, plan, options, {}):
             yield table

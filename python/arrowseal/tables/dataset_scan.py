@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,6 +133,9 @@ class DatasetScan:
         try:
             yield underway.operation
             succeeded = True
+        except GeneratorExit:  # who reads has enough
+            succeeded = True
+            raise
         finally:
             underway.end(succeeded=succeeded)
 
@@ -139,6 +144,7 @@ class DatasetScan:
         rows = 0
         with self.counted() as operation:
             wanted, members = self.planned(operation)
+            wanted = replace(wanted, first_rows=limit)
             for table in self._read(members, wanted, operation, first_alone=limit is not None):
                 rows += table.num_rows
                 if table.num_rows:
@@ -165,16 +171,18 @@ class DatasetScan:
         def run(member: DatasetFile) -> Iterator[pa.Table]:
             return self._source.files.tables(member.found, wanted, member.partition, operation)
 
-        if first_alone:
-            return chain(self.flow(members[:1], run, threads=1), self.flow(members[1:], run))
-        return self.flow(members, run)
+        return self.flow(members, run, first_alone=first_alone)
 
     def flow(
-        self, members: list[DatasetFile], run: Callable[[DatasetFile], Iterable[Rows]], threads: int | None = None
+        self, members: list[DatasetFile], run: Callable[[DatasetFile], Iterable[Rows]], *, first_alone: bool = False
     ) -> Iterator[Rows]:
-        """What `run` gives for each file, in their order, several at work at a time."""
-        threads = self._threads if threads is None else threads
-        return in_order(members, run, size_of=_size, context=copy_context(), threads=threads)
+        """What `run` gives for each file, in their order, several at work at a time; with `first_alone` the first one
+        before any other begins.
+        """
+        flow = partial(in_order, run=run, size_of=_size, context=copy_context())
+        if first_alone:
+            return chain(flow(members[:1], threads=1), flow(members[1:], threads=self._threads))
+        return flow(members, threads=self._threads)
 
     def _projected(self, schema: pa.Schema) -> pa.Schema:
         if self._columns is None:

@@ -152,7 +152,7 @@ class LazyDataset(LazyTable):
         begin, end = query.span(scan.count_rows() if query.rows[0] < 0 else sum(query.rows))
         if begin < end:
             whole = FrameScan(scan, query._replace(filters=()), schema, typed.held)
-            yield from sliced(_waited_for(whole.frames()), begin, end - begin)
+            yield from sliced(_waited_for(whole.frames(end)), begin, end - begin)
 
     def open(self, source: Ranges) -> Opened:
         """Not for many objects: `run` does without."""

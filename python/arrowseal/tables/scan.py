@@ -150,6 +150,9 @@ class _Run:
                 self._counted.rows += table.num_rows
                 yield from table.to_batches()
             self._succeeded()
+        except GeneratorExit:  # who reads has enough
+            self._succeeded()
+            raise
         finally:
             self._close()
 
