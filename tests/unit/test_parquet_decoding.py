@@ -6,7 +6,8 @@ import io
 import os
 import signal
 import threading
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,9 @@ from arrowseal.tables import parquet_decoding
 from arrowseal.tables.parquet import ParquetFooter
 from arrowseal.tables.parquet_decoding import decoded, fetched_waves
 from arrowseal.tables.ranges import Content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GROUPS, A_GROUP = 12, 4_000
 TABLE = pa.table({name: pa.array(range(at, at + GROUPS * A_GROUP), pa.int64()) for at, name in enumerate("abcd")})
@@ -49,6 +53,7 @@ class Decoding:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[list[int], bool, bool]] = []
         self.most = 0
+        self.ended = 0
         self.goes_on = threading.Event()
         self.goes_on.set()
         self._at_work = 0
@@ -68,6 +73,7 @@ class Decoding:
         finally:
             with self._lock:
                 self._at_work -= 1
+                self.ended += 1
 
 
 @pytest.fixture
@@ -80,26 +86,75 @@ def tables(footer: ParquetFooter, columns: list[str] | None, **reading: Any) -> 
     return [table for table, _ in decoded(footer, footer.plan(columns), {}, reading)]
 
 
-@pytest.mark.parametrize("name", ["TURN_BYTES", "WAVE_BYTES"])
+@pytest.mark.parametrize(("turn", "wave"), [(100_000, 2**26), (100_000, 100_000), (100_000, 40_000)])
+@pytest.mark.parametrize("reading", [{}, {"use_threads": True}])
 def test_parts_are_decoded_on_threads_of_python_as_many_at_once_as_there_are_processors(
-    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch, name: str
+    footer: ParquetFooter,
+    decoding: Decoding,
+    monkeypatch: pytest.MonkeyPatch,
+    turn: int,
+    wave: int,
+    reading: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 80_000)
-    monkeypatch.setattr(parquet_decoding, name, 80_000)
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", turn)
+    monkeypatch.setattr(parquet_decoding, "WAVE_BYTES", wave)
+    plan = footer.plan(["a", "b", "d"], range(GROUPS - 4))  # less than makes it worth to take the whole
     decoding.goes_on.clear()
     waking = threading.Timer(0.2, decoding.goes_on.set)
     waking.start()
-    assert pa.concat_tables(tables(footer, ["a", "c"])).equals(TABLE.select(["a", "c"]))
+    found = [table for table, _ in decoded(footer, plan, {}, reading)]
+    assert pa.concat_tables(found).equals(TABLE.slice(0, (GROUPS - 4) * A_GROUP).select(["a", "b", "d"]))
     assert decoding.most == 2
-    assert sorted(groups for groups, *_ in decoding.calls) == [[group] for group in range(GROUPS)]
+    assert sorted(groups for groups, *_ in decoding.calls) == [[group] for group in range(GROUPS - 4)]
     assert {(here, threads) for _, here, threads in decoding.calls} == {(False, False)}
+
+
+def test_what_is_decoded_is_given_out_before_more_has_arrived(
+    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pa, "cpu_count", lambda: GROUPS)
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 40_000)
+    taken = 0
+
+    def arriving(_: Any, batches: Any) -> Iterator[Any]:
+        for number, batch in enumerate(batches):
+            while decoding.ended < number - 1:  # all but the last one that came
+                time.sleep(0.001)
+            assert taken >= number - 2
+            yield footer.source.read_ranges(batch)
+
+    monkeypatch.setattr(Remote, "read_in_turn", arriving)
+    for _ in decoded(footer, footer.plan(["a"]), {}, {}):
+        taken += 1
+    assert taken == GROUPS
+
+
+@pytest.mark.parametrize(
+    "opening", [{"read_dictionary": ["text"]}, {"binary_type": pa.large_binary()}, {"pre_buffer": True}, {}]
+)
+@pytest.mark.parametrize("reading", [{"use_pandas_metadata": True}, {}])
+def test_options_are_those_of_pyarrow(
+    decoding: Decoding, monkeypatch: pytest.MonkeyPatch, opening: dict[str, Any], reading: dict[str, Any]
+) -> None:
+    text = [f"{number % (7 + number // 4000)}" for number in range(36_000)]
+    columns = {"text": text, "raw": [word.encode() for word in text], "other": range(36_000), "index": range(36_000)}
+    frame = pa.table(columns).to_pandas().set_index("index")
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame), sink, row_group_size=4_000, compression="none")
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 1)
+    footer, wanted = ParquetFooter(Remote(sink.getvalue())), ["text", "raw"]
+    found = pa.concat_tables([table for table, _ in decoded(footer, footer.plan(wanted), opening, reading)])
+    assert {here for _, here, _ in decoding.calls} == {False}
+    plain = pq.ParquetFile(sink, **opening).read(wanted, **reading)
+    assert found.equals(plain)
+    assert found.schema.equals(plain.schema, check_metadata=True)
 
 
 def test_no_more_large_row_groups_are_in_work_than_make_up_a_wave(
     footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pa, "cpu_count", lambda: 8)
-    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 10_000)
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 5_000)
     monkeypatch.setattr(parquet_decoding, "WAVE_BYTES", 90_000)  # three of 32,000 bytes each
     decoding.goes_on.clear()
     waking = threading.Timer(0.5, decoding.goes_on.set)
@@ -159,9 +214,21 @@ def test_a_forked_child_is_told_that_what_its_parent_has_begun_ends_there(
     assert groups + [group for _, part in parts for group in part.row_groups] == [*range(GROUPS)]
 
 
-def test_more_columns_than_parts_are_left_to_the_threads_of_arrow(footer: ParquetFooter, decoding: Decoding) -> None:
-    assert tables(footer, ["a", "c"])[0].equals(TABLE.select(["a", "c"]))
+@pytest.mark.parametrize("columns", [["a"], ["a", "c"]])
+def test_a_single_part_is_left_to_the_threads_of_arrow(
+    footer: ParquetFooter, decoding: Decoding, columns: list[str]
+) -> None:
+    assert tables(footer, columns)[0].equals(TABLE.select(columns))
     assert decoding.calls == [([*range(GROUPS)], True, True)]
+
+
+def test_more_columns_than_parts_are_left_to_the_threads_of_arrow(
+    footer: ParquetFooter, decoding: Decoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pa, "cpu_count", lambda: 4)
+    monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 600_000)
+    assert pa.concat_tables(tables(footer, ["a", "b", "c"])).equals(TABLE.select(["a", "b", "c"]))
+    assert decoding.calls == [([*range(6)], True, True), ([*range(6, GROUPS)], True, True)]
 
 
 @pytest.mark.parametrize("turn", [80_000, 2**20])
