@@ -196,9 +196,9 @@ def test_an_iterator_that_is_closed_asks_for_no_more(lake: Lake, both: tuple[sa.
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     seen = len(lake.s3.log)
-    assert seen < 32
+    assert seen < 30
     threading.Event().wait(0.2)
-    assert len(lake.s3.log) == seen
+    assert len(lake.s3.log) <= seen + 2, "one for each thread may still be on its way to the server"
 
 
 def test_large_files_are_read_by_their_row_groups(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
