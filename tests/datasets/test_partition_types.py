@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def parted(lake: Lake, directory: Path, flavor: str | None) -> None:
+    """Trips by year and city in a directory, as pyarrow writes them, and sealed at `t/`."""
+    table = trips(60).filter(pc.field("year").is_valid() & pc.field("city").isin(["Paris", "São Paulo"]))
+    kinds = ds.partitioning(pa.schema([table.schema.field("year"), table.schema.field("city")]), flavor=flavor)
+    ds.write_dataset(table, directory, format="parquet", partitioning=kinds)
+    lake.seal(directory, "t/")
+
+
 @pytest.mark.parametrize(
     ("partitioning", "flavor"),
     [
@@ -32,10 +40,7 @@ if TYPE_CHECKING:
     ids=named,
 )
 def test_partitionings_are_those_of_pyarrow(lake: Lake, tmp_path: Path, partitioning: Any, flavor: str | None) -> None:
-    table = trips(60).filter(pc.field("year").is_valid() & pc.field("city").isin(["Paris", "São Paulo"]))
-    kinds = ds.partitioning(pa.schema([table.schema.field("year"), table.schema.field("city")]), flavor=flavor)
-    ds.write_dataset(table, tmp_path, format="parquet", partitioning=kinds)
-    lake.seal(tmp_path, "t/")
+    parted(lake, tmp_path, flavor)
     ours = sa.dataset("s3://lake/t/", partitioning=partitioning, client=lake.client)
     plain = ds.dataset(tmp_path, partitioning=partitioning)
     assert ours.schema == plain.schema
@@ -62,11 +67,7 @@ def test_partitionings_are_those_of_pyarrow(lake: Lake, tmp_path: Path, partitio
 def test_what_a_partitioning_is_to_discover_is_what_pyarrow_does(
     lake: Lake, tmp_path: Path, partitioning: ds.PartitioningFactory
 ) -> None:
-    table = trips(60).filter(pc.field("year").is_valid() & pc.field("city").isin(["Paris", "São Paulo"]))
-    flavor = "hive" if partitioning.type_name == "hive" else None
-    kinds = ds.partitioning(pa.schema([table.schema.field("year"), table.schema.field("city")]), flavor=flavor)
-    ds.write_dataset(table, tmp_path, format="parquet", partitioning=kinds)
-    lake.seal(tmp_path, "t/")
+    parted(lake, tmp_path, "hive" if partitioning.type_name == "hive" else None)
     ours = sa.dataset("s3://lake/t/", partitioning=partitioning, client=lake.client)
     plain = ds.dataset(tmp_path, partitioning=partitioning)
     assert ours.schema == plain.schema
@@ -78,10 +79,8 @@ def test_what_a_partitioning_is_to_discover_is_what_pyarrow_does(
 
 
 def test_types_of_partitions_in_names_of_files_are_inferred(lake: Lake, tmp_path: Path) -> None:
+    parted(lake, tmp_path, "filename")
     kinds = ds.partitioning(pa.schema([("year", pa.int32()), ("city", pa.string())]), flavor="filename")
-    table = trips(60).filter(pc.field("year").is_valid() & pc.field("city").isin(["Paris", "São Paulo"]))
-    ds.write_dataset(table, tmp_path, format="parquet", partitioning=kinds)
-    lake.seal(tmp_path, "t/")
     inferred = ds.partitioning(field_names=["year", "city"], flavor="filename")
     ours = sa.dataset("s3://lake/t/", partitioning=inferred, client=lake.client).to_table()
     assert ours.sort_by("n").equals(ds.dataset(tmp_path, partitioning=kinds).to_table().sort_by("n"))
