@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import threading
-import time
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from arrowseal.exceptions import TransferError
+from arrowseal.standby import Threads
 from arrowseal.tables import parquet_decoding
 from arrowseal.tables.parquet import ParquetFooter
 from arrowseal.tables.parquet_decoding import decoded, fetched_waves
@@ -21,6 +22,7 @@ from arrowseal.tables.ranges import Content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
 GROUPS, A_GROUP = 12, 4_000
 TABLE = pa.table({name: pa.array(range(at, at + GROUPS * A_GROUP), pa.int64()) for at, name in enumerate("abcd")})
@@ -53,7 +55,6 @@ class Decoding:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[list[int], bool, bool]] = []
         self.most = 0
-        self.ended = 0
         self.goes_on = threading.Event()
         self.goes_on.set()
         self._at_work = 0
@@ -73,7 +74,6 @@ class Decoding:
         finally:
             with self._lock:
                 self._at_work -= 1
-                self.ended += 1
 
 
 @pytest.fixture
@@ -115,14 +115,20 @@ def test_what_is_decoded_is_given_out_before_more_has_arrived(
     monkeypatch.setattr(pa, "cpu_count", lambda: GROUPS)
     monkeypatch.setattr(parquet_decoding, "TURN_BYTES", 40_000)
     taken = 0
+    work: list[Future[Any]] = []
+
+    class Noted(Threads):
+        def submit(self, call: Any, *arguments: Any, **named: Any) -> Future[Any]:
+            work.append(super().submit(call, *arguments, **named))
+            return work[-1]
 
     def arriving(_: Any, batches: Any) -> Iterator[Any]:
         for number, batch in enumerate(batches):
-            while decoding.ended < number - 1:  # all but the last one that came
-                time.sleep(0.001)
+            wait(work[: max(0, number - 1)])  # for all but the last one that came
             assert taken >= number - 2
             yield footer.source.read_ranges(batch)
 
+    monkeypatch.setattr(parquet_decoding, "Threads", Noted)
     monkeypatch.setattr(Remote, "read_in_turn", arriving)
     for _ in decoded(footer, footer.plan(["a"]), {}, {}):
         taken += 1
