@@ -89,6 +89,7 @@ STEPS = st.lists(
         st.tuples(st.just("seek"), st.integers(0, len(CONTENT) + 10)),
         st.tuples(st.just("read"), st.integers(-1, 100_000)),
         st.tuples(st.just("readline"), st.none()),
+        st.tuples(st.just("readlines"), st.sampled_from([None, -1, 0, 1, 1000])),
         st.tuples(st.just("readinto"), st.integers(0, 70_000)),
         st.tuples(st.just("tell"), st.none()),
     ),
@@ -144,6 +145,20 @@ def test_lines_are_read_and_counted_in_few_requests(
         assert list(text) == CONTENT.decode().splitlines(keepends=True)
     with fs.open(text_path, "rb") as file:
         assert (file.readline(3), file.readline(), file.readlines()[-1]) == (b"lin", b"e 0 \n", b"the end")
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("content", [b"", b"\n", b"a", b"a\n\nb", b"a\n"])
+def test_there_are_as_many_lines_as_in_a_local_file(
+    fs: S3CseFileSystem, lake: str, content: bytes, compression: str | None
+) -> None:
+    with fs.open(f"{lake}/lines", "wb", compression=compression) as file:
+        file.write(content)
+    for hint in (None, -1, 0, 1):
+        with fs.open(f"{lake}/lines", "rb", compression=compression) as file:
+            assert file.readlines(hint) == io.BytesIO(content).readlines(hint)
+            file.seek(0, io.SEEK_END)
+            assert file.readlines() == []
 
 
 def test_small_reads_here_and_there_do_not_fetch_what_lies_between(

@@ -113,6 +113,12 @@ class SealedBufferedFile(AbstractBufferedFile):  # type: ignore[misc]
                 break
         return b"".join(pieces)
 
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
+        """The lines from here on: none at the end, where fsspec gives an empty one; with a `hint`, of about so many
+        bytes.
+        """
+        return io.IOBase.readlines(self, -1 if hint is None else hint)
+
     def _peek(self) -> bytes:
         before: int = self.loc
         try:
