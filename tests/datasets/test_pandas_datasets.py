@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import re
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,27 @@ def test_arguments_of_pyarrow_say_what_they_say_to_pandas(
     here = both_written(lake, tmp_path, frame, partition_cols=["year"])
     plain = in_order(pd.read_parquet(here, **arguments))
     pdt.assert_frame_equal(in_order(spd.read_parquet("s3://lake/t/", **arguments)), plain)
+
+
+@pytest.mark.skipif(not KNOWS_ITS_ARGUMENTS, reason="this pandas takes no to_pandas_kwargs")
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+@pytest.mark.parametrize(
+    "options", [{"split_blocks": True}, {"ignore_metadata": True}, {"date_as_object": False}], ids=str
+)
+def test_options_of_to_pandas_leave_the_types_that_were_asked_for(
+    lake: Lake, tmp_path: Path, backend: Any, options: dict[str, Any]
+) -> None:
+    kinds = {f"of {kind}": pd.array([1, None], kind) for kind in ("Int8", "UInt64", "Float32", "boolean")}
+    values = {"text": ["a", None], "kind": pd.Categorical(["x", "y"]), "day": [dt.date(2013, 1, 1), None]}
+    frame = pd.DataFrame({"v": [1, 2], "x": [0.5, None], "year": [2012, 2013], **values, **kinds})
+    here = both_written(lake, tmp_path, frame, partition_cols=["year"])
+    arguments: dict[str, Any] = {"dtype_backend": backend, "to_pandas_kwargs": options}
+    plain = in_order(pd.read_parquet(here, **arguments))
+    pdt.assert_frame_equal(in_order(spd.read_parquet("s3://lake/t/", **arguments)), plain)
+    chunks = spd.read_parquet("s3://lake/t/", chunked=True, **arguments)
+    assert [dict(chunk.dtypes.drop("kind")) for chunk in chunks] == [dict(plain.dtypes.drop("kind"))] * 2
+    with pytest.raises(ValueError, match="dtype_backend zz is invalid"):
+        spd.read_parquet("s3://lake/t/", dtype_backend="zz", to_pandas_kwargs=options)
 
 
 FRAME = pd.DataFrame({"v": range(12), "year": [2012, 2013] * 6})

@@ -45,6 +45,11 @@ _OF_WRITES: Final = (
     "max_rows_per_group",
     "min_rows_per_group",
 )
+_NULLABLE: Final = (
+    *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+    *(pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.large_string()),
+)
+"""The types that `dtype_backend="numpy_nullable"` is about."""
 _NO_SUCH: Final = {"chunksize": "chunked=", "iterator": "chunked=", "nrows": "chunked="}
 
 
@@ -191,7 +196,8 @@ def _frame(table: pa.Table, dtype_backend: Any, options: Any) -> pd.DataFrame:
     """The frame that pandas itself makes of the table."""
     pandas = require("pandas", "pandas")
     if options:
-        frame: pd.DataFrame = table.to_pandas(**options)
+        mapped = {} if dtype_backend is None else {"types_mapper": _types_of(dtype_backend)}
+        frame: pd.DataFrame = table.to_pandas(**mapped, **options)
         return frame
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
@@ -203,6 +209,17 @@ def _frame(table: pa.Table, dtype_backend: Any, options: Any) -> pd.DataFrame:
     backend = {} if dtype_backend is None else {"dtype_backend": dtype_backend}
     whole: pd.DataFrame = pandas.read_feather(pa.BufferReader(sink.getvalue()), **backend)
     return whole
+
+
+def _types_of(dtype_backend: Any) -> Callable[[pa.DataType], Any]:
+    """What pandas makes of which type, asked of itself by a frame without rows: other backends it refuses."""
+    pandas = require("pandas", "pandas")
+    asked = _frame(pa.schema([(str(kind), kind) for kind in _NULLABLE]).empty_table(), dtype_backend, None)
+    if dtype_backend == "pyarrow":
+        backed: Callable[[pa.DataType], Any] = pandas.ArrowDtype
+        return backed
+    made = zip(_NULLABLE, asked.dtypes, strict=True)
+    return {kind: dtype for kind, dtype in made if isinstance(dtype, pandas.api.extensions.ExtensionDtype)}.get
 
 
 def _check(function: Callable[..., Any], arguments: Arguments) -> None:
