@@ -139,6 +139,16 @@ def test_arguments_of_pyarrow_say_what_they_say_to_pandas(
     pdt.assert_frame_equal(in_order(spd.read_parquet("s3://lake/t/", **arguments)), plain)
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("name", ["skiprows", "na_values"])
+def test_an_iterator_says_the_same_of_each_file(lake: Lake, name: str, chunked: Any) -> None:
+    lake.put({f"t/{at}.csv": b"v\n1\n2\n3\n" for at in range(3)})
+    arguments: dict[str, Any] = {"chunked": chunked}
+    told = [spd.read_csv("s3://lake/t/", **arguments, **{name: kind([1, 2])}) for kind in (iter, list)]
+    given, expected = [pd.concat(list(one)) if chunked else one for one in told]
+    pdt.assert_frame_equal(given, expected)
+
+
 @pytest.mark.skipif(not KNOWS_ITS_ARGUMENTS, reason="this pandas takes no to_pandas_kwargs")
 @pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
 @pytest.mark.parametrize(

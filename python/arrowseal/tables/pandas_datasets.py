@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import uuid
+from collections.abc import Iterator
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +28,7 @@ from arrowseal.tables.dataset_write import write_dataset
 from arrowseal.tables.formats import TableFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -97,6 +98,8 @@ def read_texts(
     for name, instead in _NO_SUCH.items():
         if arguments.get(name):
             raise ConfigurationError(f"{face.__name__}() takes no {name}= for many objects: give {instead}")
+    # An iterator gives what it has once, to the first of many files.
+    arguments = {name: list(value) if isinstance(value, Iterator) else value for name, value in arguments.items()}
     to_client = {name: value for name, value in own.items() if name in _TO_READS}
     found = dataset(source, format=table_format, **own)
     joined = partial(_join, keeps_index=arguments.get("index_col") not in (None, False))
