@@ -68,26 +68,34 @@ def test_ctrl_c_while_the_thread_of_an_upload_is_started_leaves_no_upload(
 def test_a_part_whose_thread_was_interrupted_as_it_started_has_arrived_before_the_upload_is_aborted(
     servers: BrokenServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start, begun, ended = threading.Thread.start, threading.Event(), []
+    start, submitted, begun, ended = threading.Thread.start, [], [], []
+
+    class Counted(ThreadPoolExecutor):
+        def submit(self, *call: Any, **arguments: Any) -> Any:
+            submitted.append(call)
+            return super().submit(*call, **arguments)
 
     def struck(thread: threading.Thread) -> None:
         start(thread)
         if thread.name.startswith("arrowseal-write_1"):
-            begun.wait(10)
+            while len(begun) < len(submitted):
+                time.sleep(0.01)
             raise KeyboardInterrupt
 
     def slowly(method: str, path: str, headers: dict[str, str]) -> None:
-        if part_of(path) == 2:
-            begun.set()
-            time.sleep(0.5)
-        ended.append((operation_of(method, path, headers), part_of(path)))
+        operation = operation_of(method, path, headers)
+        begun.append(operation)
+        time.sleep(0.3 * (part_of(path) or 0))
+        ended.append(operation)
 
+    monkeypatch.setattr("arrowseal.standby.ThreadPoolExecutor", Counted)
     monkeypatch.setattr(threading.Thread, "start", struck)
     servers.s3.rule = slowly
     with pytest.raises(KeyboardInterrupt):
         servers.client().put("s3://bucket/o", bytes(LARGE))
-    assert ("UploadPart", 2) in ended
-    assert ended[-1] == ("AbortMultipartUpload", None)
+    assert "UploadPart" in begun
+    assert len(ended) == len(begun)
+    assert ended[-1] == "AbortMultipartUpload"
     assert not servers.s3.server.open_uploads
 
 
