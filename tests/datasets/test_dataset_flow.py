@@ -146,11 +146,10 @@ def test_an_iterator_that_is_given_up_calls_off_what_is_at_work(how: str) -> Non
 
 
 def test_who_waits_for_rows_when_the_work_is_called_off_gets_an_error_not_an_end() -> None:
-    begun = threading.Event()
+    taken = threading.Event()
     came: list[Any] = []
 
     def run(task: int) -> Iterator[Rows]:
-        begun.set()
         yield Rows(task)
         cancellation().sleep(60)
 
@@ -158,17 +157,19 @@ def test_who_waits_for_rows_when_the_work_is_called_off_gets_an_error_not_an_end
 
     def take() -> None:
         try:
-            came.extend(row.name for row in rows)
+            for row in rows:
+                came.append(row.name)
+                taken.set()
             came.append("the end")
         except BaseException as error:
             came.append(type(error))
 
     taker = threading.Thread(target=take)
     taker.start()
-    assert begun.wait(5)
+    assert taken.wait(30)
     time.sleep(0.1)
     rows.gi_frame.f_locals["at_exit"]()  # as the end of the interpreter calls it, from another thread
-    taker.join(5)
+    taker.join(30)
     assert came == [0, CancelledWork]
 
 

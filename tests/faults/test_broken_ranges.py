@@ -77,7 +77,7 @@ def test_many_ranges_are_asked_for_at_once_also_when_one_of_them_is_longer(serve
     together = threading.Barrier(len(ranges))
 
     def wait_for_the_others(*_: Any) -> None:
-        together.wait(5)  # broken if one does not come: then no request gets its answer, nor those that follow
+        together.wait(30)  # broken if one does not come: then no request gets its answer, nor those that follow
 
     with servers.client(transfer=TransferOptions()).object(URL) as opened:
         servers.s3.rule = wait_for_the_others  # type: ignore[assignment]

@@ -91,7 +91,7 @@ def test_many_files_move_side_by_side(
         name = path.partition("?")[0].rpartition("/")[2]
         if name in waiting:
             waiting.discard(name)
-            together.wait(5)  # broken if one does not come: then no request gets its answer
+            together.wait(30)  # broken if one does not come: then no request gets its answer
 
     servers.s3.rule = wait_for_the_others
     move(fs, lake, directory)
