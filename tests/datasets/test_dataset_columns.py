@@ -160,3 +160,29 @@ def test_expressions_of_columns_that_are_not_there_are_told(here: Path, unified:
         found.to_table({"x": pc.field("nothing") + 1})
     with pytest.raises(TypeError, match="are expressions, not str"):
         found.head(1, columns={"x": "v"})
+
+
+WORDS = pa.dictionary(pa.int32(), pa.string())
+
+
+@pytest.mark.parametrize("table_format", ["parquet", "ipc"])
+@pytest.mark.parametrize(
+    ("nothing", "words", "values"),
+    [
+        (pa.null(), WORDS, ["a", None]),
+        (pa.list_(pa.null()), pa.list_(WORDS), [["a"], []]),
+        (pa.struct({"x": pa.null()}), pa.struct({"n": pa.int8(), "x": WORDS}), [{"n": 1, "x": "a"}, None]),
+    ],
+    ids=str,
+)
+def test_words_of_a_later_file_do_not_become_the_nulls_of_the_first(
+    lake: Lake, table_format: Any, nothing: pa.DataType, words: pa.DataType, values: list[Any]
+) -> None:
+    def write(**files: pa.Array) -> Any:
+        for name, column in files.items():
+            sa.write_table(pa.table({"x": column}), f"s3://lake/t/{name}", format=table_format, client=lake.client)
+        return sa.dataset("s3://lake/t/", format=table_format, client=lake.client)
+
+    with pytest.raises(SchemaMismatchError, match=r"column 'x' is .*dictionary.* there, which does not become the"):
+        write(a=pa.array([None], nothing), b=pa.array(values, words)).to_table()
+    assert write(b=pa.array([None], words)).to_table().to_pydict() == {"x": [None, None]}

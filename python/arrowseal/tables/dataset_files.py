@@ -253,7 +253,8 @@ def _cast(values: pa.ChunkedArray, column: pa.Field, location: ObjectLocation, s
         return values
     try:
         converted = values.cast(column.type)
-        if not (strict.rounded and _is_rounded(values, converted)):
+        lost = values.null_count < len(values) and _is_lost(values.type, column.type)
+        if not (lost or (strict.rounded and _is_rounded(values, converted))):
             return converted
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass  # its message may quote a value
@@ -269,3 +270,16 @@ def _is_rounded(values: pa.ChunkedArray, converted: pa.ChunkedArray) -> bool:
         return False
     changed = pc.not_equal(converted.cast(values.type), values)
     return bool(pc.any(pc.and_(changed, pc.invert(pc.is_nan(values)))).as_py())
+
+
+def _is_lost(there: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether Arrow makes nulls of all that is there, without a word: of values of dictionaries, not of others."""
+    if pa.types.is_dictionary(there):
+        return bool(pa.types.is_null(wanted))
+    fields = [there.field(at) for at in range(there.num_fields)]
+    into = [wanted.field(at) for at in range(wanted.num_fields)]
+    if pa.types.is_struct(there) and pa.types.is_struct(wanted):
+        by_name = {field.name: field for field in into}
+        fields = [field for field in fields if field.name in by_name]
+        into = [by_name[field.name] for field in fields]
+    return any(_is_lost(one.type, other.type) for one, other in zip(fields, into, strict=False))
