@@ -1,8 +1,8 @@
 """Reads and writes polars frames in encrypted objects: the functions of polars, with its own signatures.
 
 Every argument of the installed polars works as it does there, except those that would go past the client
-(`storage_options`, `credential_provider`), and `include_file_paths` of one object. The source is one `s3://bucket/key`
-URL, or None with `bucket=` and `key=`. By keyword come `client` (the default one otherwise), `encryption`,
+(`storage_options`, `credential_provider`), and partitions of one object. The source is one `s3://bucket/key` URL, or
+None with `bucket=` and `key=`. By keyword come `client` (the default one otherwise), `encryption`,
 `encryption_context`, `kms_key_id` and `progress`; on reads `allow_plaintext`, `version_id` and `verify_checksum`, on
 writes `s3_additional_kwargs`: as in `Client.get` and `Client.put`.
 
@@ -17,7 +17,7 @@ Scans and `read_parquet` also take many objects: a prefix (`s3://lake/trips/`), 
 `arrowseal.arrow.write_dataset`.
 Files then hold the columns of `partition_by` too, as those of polars do. On reads paths say the values of such columns,
 in the types that `hive_schema` or the first file says; what paths say is not authenticated. `include_file_paths` names
-a column of URLs, and filters on it leave out files before they are asked for.
+a column of URLs, of one object or of many in Parquet; filters on it leave out files before they are asked for.
 
 Raises, besides what the client raises:
     LocationError: the source is local, a buffer, a list, or of another scheme.
@@ -51,6 +51,7 @@ from arrowseal.tables.lazy_whole import LazyWhole, asks_for_whole
 from arrowseal.tables.parquet import ParquetFooter
 from arrowseal.tables.polars_datasets import read_parquets, scan_parquets, write_parquets
 from arrowseal.tables.polars_objects import OF_MANY, reads_objects, scans_objects
+from arrowseal.tables.polars_urls import tells_urls
 from arrowseal.tables.ranges import whole_file
 from arrowseal.tables.stand_in import Arguments, reads, reads_parts, scans, sinks, writes
 
@@ -113,6 +114,7 @@ def _csv_columns(content: Buffer, location: ObjectLocation, arguments: Arguments
 
 
 @reads_datasets(read_parquets, _OF_DATASETS)
+@tells_urls
 @reads_parts(
     pl.read_parquet,
     TableFormat.PARQUET,
@@ -128,6 +130,7 @@ def read_parquet(source: Ranges, arguments: Arguments) -> pl.DataFrame:
 
 
 @reads_datasets(reads_objects(pl.scan_csv, TableFormat.CSV), OF_MANY)
+@tells_urls
 @reads(pl.read_csv, TableFormat.CSV, columns=_COLUMNS, columns_there=_csv_columns)
 def read_csv(content: Buffer, location: ObjectLocation, arguments: Arguments) -> pl.DataFrame:
     """`polars.read_csv` of an encrypted object. polars tells gzip, zlib and zstd by the content, whatever the key
@@ -163,6 +166,7 @@ def _names_columns(arguments: Arguments) -> bool:
 
 
 @reads_datasets(reads_objects(pl.scan_ndjson, TableFormat.JSON), OF_MANY)
+@tells_urls
 @reads(pl.read_ndjson, TableFormat.JSON)
 def read_ndjson(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pl.DataFrame:
     """`polars.read_ndjson` of an encrypted object. polars tells gzip, zlib and zstd by the content. Many objects, in a
@@ -172,6 +176,7 @@ def read_ndjson(content: Buffer, _: ObjectLocation, arguments: Arguments) -> pl.
 
 
 @reads_datasets(scan_parquets, _OF_DATASETS)
+@tells_urls
 @scans(pl.scan_parquet)
 def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_parquet` of an encrypted object. Nothing is requested until the schema is needed or the frame
@@ -191,6 +196,7 @@ def scan_parquet(table_object: TableObject, arguments: Arguments) -> pl.LazyFram
 
 
 @reads_datasets(scans_objects(pl.scan_csv, TableFormat.CSV), OF_MANY)
+@tells_urls
 @scans(pl.scan_csv)
 def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_csv` of an encrypted object, which is fetched when the schema is needed or the frame collected.
@@ -210,6 +216,7 @@ def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
 
 
 @reads_datasets(scans_objects(pl.scan_ndjson, TableFormat.JSON), OF_MANY)
+@tells_urls
 @scans(pl.scan_ndjson)
 def scan_ndjson(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_ndjson` of an encrypted object, which is fetched when the schema is needed or the frame collected,
@@ -226,6 +233,7 @@ def _lazy_text(
 
 
 @reads_datasets(scans_objects(pl.scan_ipc, TableFormat.IPC), OF_MANY)
+@tells_urls
 @scans(pl.scan_ipc)
 def scan_ipc(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     """`polars.scan_ipc` of an encrypted object. Nothing is requested until the schema is needed or the frame collected.

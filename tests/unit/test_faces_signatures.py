@@ -169,7 +169,6 @@ def test_anything_but_one_s3_object_is_refused_before_any_request(
         (arrowseal.polars.read_parquet, "storage_options", {"aws_region": "x"}),
         (arrowseal.polars.read_csv, "credential_provider", lambda: None),
         (arrowseal.polars.scan_parquet, "hive_partitioning", True),
-        (arrowseal.polars.read_parquet, "include_file_paths", "path"),
         (arrowseal.polars.write_parquet, "storage_options", {"aws_region": "x"}),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

@@ -57,10 +57,6 @@ _PARTITIONS_OF_MANY = (
     "one object has no partitions; read_parquet and scan_parquet take them from the keys of many: give a prefix "
     "(s3://bucket/table/) or a list of URLs, be it of one"
 )
-_PATH_OF_MANY = (
-    "of one object it is known; read_parquet and scan_parquet take it for many: give a prefix (s3://bucket/table/) or "
-    "a list of URLs, be it of one"
-)
 _NOT_TAKEN: Final = {
     "storage_options": _CREDENTIALS,
     "credential_provider": _CREDENTIALS,
@@ -69,7 +65,6 @@ _NOT_TAKEN: Final = {
     "partition_by": _NO_PARTITIONS,
     "hive_partitioning": _PARTITIONS_OF_MANY,
     "hive_schema": _PARTITIONS_OF_MANY,
-    "include_file_paths": _PATH_OF_MANY,
     "mode": "objects are written whole, mode 'w' only",
 }
 
