@@ -74,6 +74,27 @@ def test_files_that_pyarrow_has_encrypted_are_read_by_their_keys(lake: Lake) -> 
         assert read["n"].tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("options", [{}, {"thrift_string_size_limit": 2**20}], ids=str)
+def test_dictionaries_within_lists_and_structs_are_read_of_any_number_of_row_groups(
+    lake: Lake, options: dict[str, Any]
+) -> None:
+    kind = pa.dictionary(pa.int32(), pa.string())
+    lists = pa.array([["a", None], None, ["b"], [], ["c", "a"]], pa.list_(kind))
+    table = pa.table({"l": lists, "s": pa.StructArray.from_arrays([lists], ["k"]), "n": range(5)})
+    lake.put({"t/a.parquet": pq_bytes(table, row_group_size=2)})
+    rows = table.to_pylist()
+    one, many = (
+        {"url": "s3://lake/t/a.parquet", "client": lake.client} | options,
+        sa.dataset("s3://lake/t/", client=lake.client, **options),
+    )
+    for read in (sa.read_table(**one), sa.scan(**one).to_table(), many.to_table(), pa.table(many)):
+        assert read.schema.field("l").type.value_type == kind
+        assert read.to_pylist() == rows
+    assert sa.read_table(columns=["s"], **one).to_pylist() == [{"s": row["s"]} for row in rows]
+    assert many.to_table(["l"], pc.field("n") > 2)["l"].to_pylist() == [[], ["c", "a"]]
+    assert many.to_table([]).num_rows == sa.read_table(columns=[], **one).num_rows == 5
+
+
 def test_a_filter_of_a_dataset_is_not_called_filters(lake: Lake) -> None:
     lake.put({"t/a.parquet": pq_bytes(ROWS)})
     with pytest.raises(TypeError, match="filter="):

@@ -20,7 +20,7 @@ from arrowseal.tables.formats import TableFormat, compression_of
 from arrowseal.tables.ipc import IpcReader
 from arrowseal.tables.orc import STRIPES_AT_A_TIME, read_stripes
 from arrowseal.tables.parquet import ParquetFooter, index_columns, is_planned, names_of_filter
-from arrowseal.tables.parquet_decoding import decoded
+from arrowseal.tables.parquet_decoding import decoded, read_row_groups
 from arrowseal.tables.ranges import tail_of, whole_file
 from arrowseal.tables.statistics import may_pass_nan
 
@@ -115,7 +115,8 @@ class _Parquet:
         if self._takes_whole(source):
             parquet = self._open(source)
             # Other files are at work beside: threads within one would only get into their way.
-            yield parquet.read(asked.of(parquet.schema_arrow), use_threads=source.size > AT_ONCE_BYTES)
+            columns, threads = asked.of(parquet.schema_arrow), source.size > AT_ONCE_BYTES
+            yield read_row_groups(parquet, range(parquet.num_row_groups), columns, use_threads=threads)
             return
         footer = ParquetFooter(source)
         columns = asked.of(footer.schema)

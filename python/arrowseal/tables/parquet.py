@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arrowseal.exceptions import ConfigurationError
-from arrowseal.tables.parquet_decoding import decoded
+from arrowseal.tables.parquet_decoding import decoded, read_row_groups
 from arrowseal.tables.ranges import TAIL_BYTES, Fetched, merged, whole_file
 from arrowseal.tables.refusal import filter_names
 from arrowseal.tables.statistics import as_text, may_hold, may_pass_nan
@@ -216,7 +216,8 @@ class ParquetReader:
         if not self._plans:
             parquet = pq.ParquetFile(whole_file(source), **self._open)
             needed = self._needed(columns, parquet_names(parquet), parquet.schema_arrow)
-            return self._kept(parquet.read(needed, **self._read), columns)
+            table = read_row_groups(parquet, range(parquet.num_row_groups), needed, **self._read)
+            return self._kept(table, columns)
         tables = list(self.tables(ParquetFooter(source, filtered=self.filter is not None), columns))
         if tables[0].num_columns == 0:  # of which concat_tables() forgets the rows
             return pa.Table.from_batches([batch for table in tables for batch in table.to_batches()], tables[0].schema)

@@ -20,8 +20,10 @@ from arrowseal.standby import Threads
 from arrowseal.tables.ranges import Fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Future
+
+    import pyarrow.parquet as pq
 
     from arrowseal.tables.parquet import ParquetFooter, Plan
 
@@ -42,9 +44,8 @@ def decoded(
     """
 
     def table(fetched: Fetched, part: Plan, **told: Any) -> pa.Table:
-        return footer.open(fetched.file(), opening).read_row_groups(
-            part.row_groups, part.columns, **{**reading, **told}
-        )
+        file = footer.open(fetched.file(), opening)
+        return read_row_groups(file, part.row_groups, part.columns, **{**reading, **told})
 
     leaves = footer.metadata.num_columns if plan.columns is None else len(plan.columns)
     parts = footer.parts(plan, TURN_BYTES)
@@ -67,6 +68,20 @@ def decoded(
                     yield _first(in_work, threads)
         while in_work:
             yield _first(in_work, threads)
+
+
+def read_row_groups(
+    file: pq.ParquetFile, row_groups: Sequence[int], columns: Sequence[str] | None, **reading: Any
+) -> pa.Table:
+    """`file.read_row_groups`, also with dictionaries within lists and structs: of these pyarrow reads no more than one
+    row group at a time.
+    """
+    try:
+        return file.read_row_groups(row_groups, columns, **reading)
+    except pa.ArrowNotImplementedError:
+        if len(row_groups) < 2:
+            raise
+    return pa.concat_tables([file.read_row_groups([group], columns, **reading) for group in row_groups])
 
 
 def _first(in_work: deque[tuple[list[Future[pa.Table]], Plan]], threads: Threads) -> tuple[pa.Table, Plan]:
