@@ -362,6 +362,36 @@ def test_partition_columns_replace_those_of_files(lake: Lake) -> None:
     assert sa.dataset("s3://lake/t/", client=lake.client).to_table().to_pylist() == [{"n": 1, "k": 2}]
 
 
+@pytest.mark.parametrize("name", ["parquet", "arrow", "orc", "csv", "json"])
+def test_a_partition_column_that_files_have_too_is_what_the_path_says_whatever_else_is_read(
+    lake: Lake, name: str
+) -> None:
+    for year in (2012, 2013):
+        table = pa.table({"k": pa.array([0, 0], pa.int64()), "n": [1, 2]})
+        sa.write_table(table, f"s3://lake/t/k={year}/a.{name}", client=lake.client)
+    ours = sa.dataset("s3://lake/t/", client=lake.client)
+    for columns in (None, ["n", "k"], ["k"]):
+        assert ours.to_table(columns)["k"].to_pylist() == [2012, 2012, 2013, 2013]
+        assert ours.to_table(columns, pc.field("k") > 2012)["k"].to_pylist() == [2013, 2013]
+        assert ours.to_table(columns, (pc.field("k") > 2012) | (pc.field("n") > 5))["k"].to_pylist() == [2013, 2013]
+
+
+@pytest.mark.parametrize("other", [{}, {"k": [0]}, {"k": ["text"]}], ids=str)
+@pytest.mark.parametrize("condition", [None, pc.field("k") > 2010, pc.field("n") > 0], ids=str)
+def test_unified_columns_are_the_same_whether_the_schema_was_looked_at_before(
+    lake: Lake, other: dict[str, Any], condition: pc.Expression | None
+) -> None:
+    files = {"t/k=2012/a.parquet": pa.table({"k": pa.array([0], pa.int64()), "n": [1]})}
+    files["t/k=2013/a.parquet"] = pa.table({"n": [2.5], **other, "m": [True]})
+    lake.put({key: pq_bytes(table) for key, table in files.items()})
+    for columns in (None, ["k"], ["m", "k"], {"later": pc.field("k") + 1}):
+        fresh, asked = (sa.dataset("s3://lake/t/", unify_schemas=True, client=lake.client) for _ in range(2))
+        assert asked.schema.names == ["k", "n", "m"]
+        found = fresh.to_table(columns, condition)
+        assert found.equals(asked.to_table(columns, condition))
+        assert found.num_rows == 2
+
+
 def test_where_paths_begin(lake: Lake) -> None:
     lake.put({"t/a=1/b=2/x.parquet": pq_bytes(pa.table({"n": [1]}))})
 

@@ -84,9 +84,8 @@ class Wanted:
         """Rows of a file in the columns and types of the dataset, those that pass the filter."""
         schema = self.schema
         if schema is None:
-            own = [column for column in table.schema if column.name not in self.partition_schema.names]
-            schema = pa.schema([*own, *self.partition_schema], table.schema.metadata)
-        if self.schema is not None and self.own.names and table.schema.equals(self.own):
+            return table
+        if self.own.names and table.schema.equals(self.own):
             # As nearly all files are: what is left is what their paths say.
             for at, column in self.of_paths:
                 values = constant(partition.values.get(column.name), column.type, table.num_rows)
@@ -96,7 +95,7 @@ class Wanted:
             table = conformed(table, schema, self.partition_schema, partition, location, self.strict)
         if self.filter is not None:
             table = table.filter(self.filter)
-        return table if self.columns is None or self.schema is None else table.select(self.columns)
+        return table if self.columns is None else table.select(self.columns)
 
 
 @dataclass(frozen=True)
@@ -230,7 +229,7 @@ def conformed(
     """
     if not schema.names:
         return table.select([])
-    if table.schema.equals(schema):
+    if table.schema.equals(schema) and set(schema.names).isdisjoint(partition_schema.names):
         return table
     columns = []
     for column in schema:

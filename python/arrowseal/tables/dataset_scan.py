@@ -19,7 +19,6 @@ from arrowseal.tables.arrow_files import no_rows
 from arrowseal.tables.dataset_counting import Answer, Underway
 from arrowseal.tables.dataset_files import Wanted
 from arrowseal.tables.dataset_flow import in_order, threads_of
-from arrowseal.tables.dataset_partitions import WHOLE
 from arrowseal.tables.dataset_source import binds
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.parquet import index_columns, names_of_filter
@@ -293,16 +292,21 @@ class DatasetScan:
         members = source.pruned(self._filter)[0] if by_path else list(source.members)
         picks = by_path and not made
         names = self._names_anywhere() if picks else None
-        own = Wanted(None, source.partition_schema, names, pandas_index=self._pandas_index)
-        tables = list(self._read(members, own, operation))
-        schema = source.unified(map(self._without_partitions, tables)) if tables else source.schema(operation)
+        own = Wanted(None, _NO_COLUMNS, names, pandas_index=self._pandas_index)
+
+        def run(member: DatasetFile) -> Iterator[Answer[tuple[DatasetFile, pa.Table]]]:
+            for table in self.files.tables(member.found, own, member.partition, operation):
+                yield Answer((member, table), table.nbytes)
+
+        read = [answer.value for answer in self.flow(members, run)]
+        schema = source.unified(table.schema for _, table in read) if read else source.schema(operation)
         if picks and not all({name, name.split(".")[0]} & {*schema.names} for name in self._names() or []):
             schema = source.schema(operation)  # for the error, which lists what could be asked for
         if self._filter is not None and not by_path:
             source.check(self._filter, schema)
         columns = self._whole_columns(schema)
-        wanted = Wanted(schema, _NO_COLUMNS, columns, None if by_path else self._filter)
-        fitting = [self._project(wanted.finished(table, WHOLE, source.location)) for table in tables]
+        wanted = Wanted(schema, source.partition_schema, columns, None if by_path else self._filter)
+        fitting = [self._project(wanted.finished(table, one.partition, one.location)) for one, table in read]
         return _together(self._projected(schema), fitting)
 
     def _are_read_once(self, members: Sequence[DatasetFile]) -> bool:
@@ -318,10 +322,6 @@ class DatasetScan:
         """The columns by name, and those that they may lie in, before it is known which there are."""
         names = self._names()
         return None if names is None else list(dict.fromkeys([*names, *(name.split(".")[0] for name in names)]))
-
-    def _without_partitions(self, table: pa.Table) -> pa.Schema:
-        columns = [column for column in table.schema if column.name not in self._source.partition_schema.names]
-        return pa.schema(columns, table.schema.metadata)
 
     def _counted_rows(self, operation: Operation) -> int:
         source = self._source

@@ -137,17 +137,20 @@ class DatasetSource:
         """The columns of a file, then those of partitions. One that is in both is what the path says, where the file
         has it, and of the type that the file has, if that is as good.
         """
-        columns = []
-        for column in schema:
-            at = self.partition_schema.get_field_index(column.name)
-            kind = column.type if at < 0 else self.partition_schema.field(at).type
-            columns.append(column if at < 0 or _is_alike(column.type, kind) else column.with_type(kind))
-        columns += [column for column in self.partition_schema if column.name not in schema.names]
+        own = self._as_paths_say(schema)
+        return pa.schema([*own, *(one for one in self.partition_schema if one.name not in own.names)], schema.metadata)
+
+    def _as_paths_say(self, schema: pa.Schema) -> pa.Schema:
+        kinds = {column.name: column.type for column in self.partition_schema}
+        columns = [
+            column if _is_alike(column.type, kind := kinds.get(column.name, column.type)) else column.with_type(kind)
+            for column in schema
+        ]
         return pa.schema(columns, schema.metadata)
 
     def unified(self, schemas: Iterable[pa.Schema]) -> pa.Schema:
         """One schema that fits all, with types that hold all of theirs. Raises `SchemaMismatchError`."""
-        given = _distinct(schemas)
+        given = _distinct(map(self._as_paths_say, schemas))
         given = given if self.needed is None else self.needed.of(given)
         try:
             together = _promoted(given)
