@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -418,6 +419,15 @@ def test_csv_files_have_the_types_of_the_first(lake: Lake, tmp_path: Path) -> No
     assert ours.to_table().equals(plain.to_table())
     assert ours.to_table(["text"], pc.field("n") > 1).equals(plain.to_table(["text"], filter=pc.field("n") > 1))
     assert ours.count_rows() == 4
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
+def test_csv_files_without_rows_have_columns_that_are_unified(lake: Lake, suffix: str) -> None:
+    for at, text in enumerate((b"n\n1\n", b"n,later\n")):
+        lake.put({f"t/{at}.{suffix}": gzip.compress(text) if suffix.endswith(".gz") else text})
+    ours = sa.dataset("s3://lake/t/", unify_schemas=True, client=lake.client)
+    assert ours.to_table().to_pylist() == [{"n": 1, "later": None}]
+    assert ours.to_table(["later"]).schema == pa.schema([("later", pa.null())])
 
 
 def test_files_without_a_name_that_says_the_format_need_one(lake: Lake) -> None:

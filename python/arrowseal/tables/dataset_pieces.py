@@ -223,8 +223,11 @@ class _Csv:
             yield pa.csv.read_csv(_text(source, None), **options)
             return
         with pa.csv.open_csv(_text(source, self.compression), **options) as reader:
+            batch = None
             for batch in reader:
                 yield pa.Table.from_batches([batch])
+            if batch is None:  # a line of names is all, and these are columns
+                yield reader.schema.empty_table()
 
     def _options(self, asked: Asked) -> dict[str, Any]:
         options = dict(self.options)
