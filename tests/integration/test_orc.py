@@ -228,6 +228,10 @@ def test_a_field_of_a_struct_of_orc(resident: Client, lake: str) -> None:
     sa.write_table(RICH.select(["n", "struct"]), f"s3://{lake}/a.orc", client=resident)
     read = sa.read_table(f"s3://{lake}/a.orc", columns=["struct.a"], client=resident)
     assert read["struct"][7].as_py() == {"a": 7}
+    sa.write_table(RICH.select(["n", "struct"]).slice(0, 0), f"s3://{lake}/no_rows.orc", client=resident)
+    for columns in (["struct.a"], ["n", "struct.a"], ["struct.a", "struct", "n"], []):
+        nothing = sa.read_table(f"s3://{lake}/no_rows.orc", columns=columns, client=resident)
+        assert nothing.schema == sa.read_table(f"s3://{lake}/a.orc", columns=columns, client=resident).schema
 
 
 def test_what_is_not_there_or_no_such_table_is_named(name: str, resident: Client, lake: str) -> None:

@@ -45,10 +45,12 @@ class OrcReader:
         for name in columns:
             if name not in names:
                 raise KeyError(name)
-        if not columns or file.nstripes == 0:
-            return file.read().select(columns)
-
-        table = pa.Table.from_batches(read_stripes(fetched, range(file.nstripes), columns))
+        if not columns:
+            return file.read().select([])
+        if file.nstripes == 0:
+            table = file.read(columns)
+        else:
+            table = pa.Table.from_batches(read_stripes(fetched, range(file.nstripes), columns))
         return table.select(columns) if set(columns) <= set(table.column_names) else table
 
 
