@@ -147,6 +147,36 @@ def test_a_text_that_its_path_would_not_give_back_is_refused_since_no_file_holds
     assert lake.keys == []
 
 
+@pytest.mark.parametrize("flavor", ["hive", "filename", None])
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [(["1", "secret"], pa.int32()), ([1, 200_000], pa.int16()), ([1.5], pa.int64())],
+    ids=["text", "range", "fraction"],
+)
+def test_a_value_that_is_none_of_the_type_of_its_partitioning_is_told_and_not_quoted(
+    lake: Lake, values: list[Any], kind: pa.DataType, flavor: str | None
+) -> None:
+    rows = pa.table({"k": values, "n": range(len(values))})
+    parted = ds.partitioning(pa.schema([("j", pa.int64()), ("k", kind)]), flavor=flavor)
+    with pytest.raises(DatasetWriteError, match=f"'k': {rows['k'].type}, not {kind}") as failed:
+        sa.write_dataset(rows.append_column("j", rows["n"]), "s3://lake/t", partitioning=parted, client=lake.client)
+    assert "secret" not in str(failed.value)
+    assert isinstance(failed.value.__cause__, ConfigurationError)
+
+
+def test_bytes_that_are_no_text_make_no_directory(lake: Lake) -> None:
+    rows = pa.table({"k": [b"\xff"], "n": [1]})
+    parted: dict[str, Any] = {"partitioning": ["k"], "partitioning_flavor": "directory"}
+    with pytest.raises(DatasetWriteError, match="a partition has no path"):
+        sa.write_dataset(rows, "s3://lake/t", client=lake.client, **parted)
+
+
+def test_a_column_that_is_there_twice_parts_no_table(lake: Lake) -> None:
+    rows = pa.table([[1], [2], [3]], names=["k", "k", "n"])
+    with pytest.raises(ConfigurationError, match="several columns 'k'"):
+        sa.write_dataset(rows, "s3://lake/t", partitioning=["k"], client=lake.client)
+
+
 @pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
 def test_a_null_that_would_begin_a_name_which_readers_pass_over_is_refused(lake: Lake, kind: pa.DataType) -> None:
     rows = pa.table({"city": pa.array([None], kind), "n": [1]})

@@ -168,6 +168,29 @@ def test_odd_values_of_partitions_find_their_way_back(lake: Lake) -> None:
     assert len(sa.write_dataset(coded, "s3://lake/d", partitioning=["k"], client=lake.client).files) == 3
 
 
+@pytest.mark.parametrize("flavor", ["hive", None], ids=["hive", "directory"])
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pa.array(["01", "1", "20"]), pa.int32()),
+        (pa.array(["2013-01-01", None]), pa.date32()),
+        (pa.array([5, 6, 5]), pa.string()),
+        (pa.array([5, 6, 5]).dictionary_encode(), pa.dictionary(pa.int32(), pa.int64())),
+        (pa.array(["a", None, "b"]), pa.dictionary(pa.int32(), pa.string())),
+    ],
+    ids=str,
+)
+def test_partitions_are_of_the_types_that_a_partitioning_says(
+    lake: Lake, tmp_path: Path, values: pa.Array, kind: pa.DataType, flavor: str | None
+) -> None:
+    table = pa.table({"k": values, "n": range(len(values))})
+    parted = ds.partitioning(pa.schema([("k", kind)]), flavor=flavor)
+    ds.write_dataset(table, tmp_path, format="parquet", partitioning=parted)
+    sa.write_dataset(table, "s3://lake/t/", partitioning=parted, client=lake.client)
+    assert [key.removeprefix("t/") for key in lake.keys] == below(tmp_path)
+    assert sa.dataset("s3://lake/t/", client=lake.client).to_table().num_rows == len(values)
+
+
 def test_times_of_partitions_that_differ_by_nanoseconds_are_different_partitions(lake: Lake) -> None:
     rows = pa.table({"k": pa.array([1, 2, 1001], pa.time64("ns")), "n": [1, 2, 3]})
     written = sa.write_dataset(rows, "s3://lake/t", partitioning=["k"], client=lake.client)

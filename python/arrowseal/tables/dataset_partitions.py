@@ -131,8 +131,11 @@ def partitioning_to_write(
         raise ConfigurationError(f"the table has no column {missing[0]!r} to part it by: it has {schema.names}")
     if len(names) >= len(schema.names) and not keeps_keys:
         raise ConfigurationError("at least one column has to be left that the table is not parted by")
+    twice = [name for name in names if schema.names.count(name) > 1]
+    if twice:
+        raise ConfigurationError(f"the table has several columns {twice[0]!r}, which cannot part it: rename them")
     if isinstance(given, ds.Partitioning):
-        return given
+        return _of_values(given)
     fields = [pa.field(name, value_type(schema.field(name).type)) for name in names]
     for column in fields:
         if pa.types.is_nested(column.type):
@@ -143,6 +146,12 @@ def partitioning_to_write(
     if chosen in ("directory", "filename"):
         return ds.partitioning(pa.schema(fields), flavor=None if chosen == "directory" else chosen)
     raise ConfigurationError(f"partitioning_flavor={flavor!r} is not known: 'hive', 'directory' or 'filename'")
+
+
+def _of_values(partitioning: ds.Partitioning) -> ds.Partitioning:
+    """The same without dictionaries: pyarrow needs all their values to read a path, and those written may be new."""
+    kind, (schema, _, *rest) = partitioning.__reduce__()
+    return kind(pa.schema([column.with_type(value_type(column.type)) for column in schema]), None, *rest)
 
 
 def name_in_path(name: str) -> str:
@@ -166,14 +175,23 @@ def path_of(partitioning: ds.Partitioning, values: Mapping[str, pa.Scalar]) -> t
         expression = one if expression is _EVERYTHING else expression & one
     try:
         directory, prefix = writing.format(expression)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         # Its words name columns and types; values are part of the path anyway.
         raise ConfigurationError(f"a partition has no path: {error}") from None
+    except pa.ArrowTypeError:  # which quotes a value that no path shows
+        columns = [column for column in partitioning.schema if not _becomes(values[column.name], column.type)]
+        named = " or ".join(f"{one.name!r}: {values[one.name].type}, not {one.type}" for one in columns)
+        raise ConfigurationError(f"a value is none of the type that partitioning= has for it: {named}") from None
     if "/" in prefix:
         raise ConfigurationError(
             "a value with a slash cannot begin the name of a file: give partitioning_flavor='hive'"
         )
-    texts = {name: text for name, value in values.items() if isinstance(text := value.as_py(), (str, bytes))}
+    texts = {
+        name: text
+        for name, value in values.items()
+        if isinstance(text := value.as_py(), (str, bytes))
+        and not pa.types.is_primitive(partitioning.schema.field(name).type)  # for which texts may stand
+    }
     lost = _unreadable(partitioning, directory, prefix, texts) if texts else None
     if lost is None and prefix.startswith(HIDDEN):
         lost = next((name for name, value in values.items() if not value.is_valid), None)
@@ -183,6 +201,14 @@ def path_of(partitioning: ds.Partitioning, values: Mapping[str, pa.Scalar]) -> t
             "partitioning_flavor='hive' takes all but NUL"
         )
     return directory, prefix
+
+
+def _becomes(value: pa.Scalar, kind: pa.DataType) -> bool:
+    try:
+        value.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
 
 
 def _unreadable(
