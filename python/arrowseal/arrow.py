@@ -10,13 +10,12 @@ Parsing releases the GIL as pyarrow does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from arrowseal.exceptions import ConfigurationError
 from arrowseal.tables.arrow_files import as_table, file_reader, file_writer
+from arrowseal.tables.asked import checked_names
 from arrowseal.tables.dataset import EncryptedDataset as EncryptedDataset
 from arrowseal.tables.dataset import dataset
 from arrowseal.tables.dataset_scan import DatasetScan as DatasetScan
@@ -88,7 +87,7 @@ def read_table(
     table_object = TableObject.at(url, keywords)
     location = table_object.location
     table_format = TableFormat.of(location, format)
-    asked = _asked(columns)
+    asked = checked_names(columns)
     reader = file_reader(table_format, location, options)
     return table_object.read_parts(
         "read_table",
@@ -128,14 +127,8 @@ def scan(
     keywords |= {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}
     keywords |= {"allow_plaintext": allow_plaintext}
     table_object = TableObject.at(url, keywords)
-    asked = _asked(columns)
+    asked = checked_names(columns)
     return Scan(table_object, TableFormat.of(table_object.location, format), asked, options)
-
-
-def _asked(columns: Any) -> list[str] | None:
-    if not isinstance(columns, Iterable | None):
-        raise ConfigurationError(f"columns= is a list of names, not {type(columns).__name__}")
-    return None if columns is None else [columns] if isinstance(columns, str) else list(columns)
 
 
 def write_table(

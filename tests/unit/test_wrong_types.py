@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import arrowseal.arrow as sa
@@ -16,6 +17,8 @@ from arrowseal.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lake import Lake
 
 CLIENT: Any = Client("alias/a", region_name="eu-west-1")
 URL = "s3://lake/a.parquet"
@@ -68,6 +71,55 @@ def test_the_files_of_a_dataset_are_written_with_no_options_but_a_mapping_of_som
 def test_a_table_is_read_by_no_columns_that_are_no_names() -> None:
     with pytest.raises(ConfigurationError, match="columns= is a list of names, not int"):
         sa.read_table(URL, columns=3, client=CLIENT)  # type: ignore[arg-type]
+
+
+COLUMNS: list[Any] = [[5], [None], [b"n"], b"n", ["n", pc.field("n")], {3: pc.field("n")}]
+
+
+@pytest.mark.parametrize("columns", COLUMNS, ids=str)
+def test_columns_are_names_or_expressions_by_names(columns: Any, lake: Lake) -> None:
+    lake.put({"t/a.parquet": b""})
+    found = sa.dataset("s3://lake/t/", client=lake.client)
+    lake.forget()
+    faces: list[Callable[[], object]] = [lambda: found.to_table(columns), lambda: found.scanner(columns)]
+    if isinstance(columns, list):
+        one: dict[str, Any] = {"columns": columns, "client": lake.client}
+        faces += [lambda: sa.read_table(URL, **one), lambda: sa.scan(URL, **one)]
+        faces += [lambda: spd.read_parquet("s3://lake/t/", **one)]
+    for face in faces:
+        with pytest.raises(ConfigurationError, match="columns="):
+            face()
+    assert lake.s3.log == []
+
+
+@pytest.mark.parametrize("schema", [{"n": pa.int64()}, ["n"], [("n", pa.int64())], 3, "n"], ids=str)
+def test_schemas_are_those_of_pyarrow(schema: Any, lake: Lake) -> None:
+    lake.put({"t/a.parquet": b""})
+    found = sa.dataset("s3://lake/t/", client=lake.client)
+    lake.forget()
+    faces: list[Callable[[], object]] = [
+        lambda: sa.dataset("s3://lake/t/", schema=schema, client=lake.client),
+        lambda: found.replace_schema(schema),
+        lambda: sa.write_dataset(TABLE, "s3://lake/t/", schema=schema, client=lake.client),
+        lambda: sa.write_dataset(iter([TABLE]), "s3://lake/t/", schema=schema, client=lake.client),
+    ]
+    for face in faces:
+        with pytest.raises(ConfigurationError, match=r"schema= is a pyarrow\.Schema, not"):
+            face()
+    assert lake.s3.log == []
+
+
+@pytest.mark.parametrize("number", [-1, 2.5, "3", None])
+def test_numbers_of_rows_are_numbers(number: Any, lake: Lake) -> None:
+    lake.put({"t/a.parquet": b""})
+    found = sa.dataset("s3://lake/t/", client=lake.client)
+    lake.forget()
+    for wrong in (number, 0):
+        with pytest.raises(ConfigurationError, match="batch_size= is a number, 1 or more"):
+            found.to_batches(batch_size=wrong)
+    with pytest.raises(ConfigurationError, match="num_rows= is a number, 0 or more"):
+        found.head(number)
+    assert lake.s3.log == []
 
 
 def test_lists_that_give_their_values_once_are_taken_whole() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from arrowseal.defaults import client_of
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import ObjectLocation, locate_prefix
+from arrowseal.tables.asked import checked_schema
 from arrowseal.tables.dataset_files import Files
 from arrowseal.tables.dataset_flow import threads_of
 from arrowseal.tables.dataset_listing import HIDDEN, Selection, find
@@ -78,7 +79,7 @@ class EncryptedDataset:
 
     def replace_schema(self, schema: pa.Schema) -> EncryptedDataset:
         """The same files, read under another schema."""
-        return EncryptedDataset(replace(self.source, given_schema=schema, rounds=True), self._filter)
+        return EncryptedDataset(replace(self.source, given_schema=checked_schema(schema), rounds=True), self._filter)
 
     def scanner(
         self,
@@ -224,6 +225,8 @@ def dataset(
     if not isinstance(partition_base_dir, str | None):
         raise ConfigurationError(f"partition_base_dir= is a string, not {type(partition_base_dir).__name__}")
     check_partitioning(partitioning)
+    if schema is not None:
+        checked_schema(schema)
     selection = Selection(
         ignore_prefixes=ignore_prefixes,
         shows_keys=_shows_keys,

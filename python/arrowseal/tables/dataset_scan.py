@@ -16,6 +16,7 @@ from pyarrow import acero
 
 from arrowseal.exceptions import ColumnNotFoundError, SchemaMismatchError
 from arrowseal.tables.arrow_files import no_rows
+from arrowseal.tables.asked import checked_columns, checked_number
 from arrowseal.tables.dataset_counting import Answer, Underway
 from arrowseal.tables.dataset_files import Wanted
 from arrowseal.tables.dataset_flow import in_order, threads_of
@@ -57,10 +58,9 @@ class DatasetScan:
         pandas_index: bool = False,
     ) -> None:
         self._source = source
-        # An iterator gives its names once.
-        self._columns = columns if isinstance(columns, (str, Mapping, type(None))) else list(columns)
+        self._columns = checked_columns(columns)
         self._filter = filter
-        self._batch_size = batch_size
+        self._batch_size = checked_number("batch_size", batch_size, 1)
         self._pandas_index = pandas_index
         self._threads = source.threads if use_threads is None else threads_of(use_threads)
 
@@ -101,6 +101,7 @@ class DatasetScan:
 
     def head(self, num_rows: int) -> pa.Table:
         """Its first rows: the first file alone, then, if these are not enough, more of them side by side."""
+        checked_number("num_rows", num_rows, 0)
         table = _together(self.projected_schema, list(self._tables(num_rows)))
         return table.slice(0, min(num_rows, table.num_rows))  # without columns, pyarrow gives as many as are asked for
 
@@ -207,11 +208,8 @@ class DatasetScan:
             return [name for name in schema.names if name in named] or schema.names[:1]  # which has the rows
         return list(dict.fromkeys(path[0] for path in self._asked(schema)))
 
-    def _checked(self, expression: Any, schema: pa.Schema) -> pc.Expression:
+    def _checked(self, expression: pc.Expression, schema: pa.Schema) -> pc.Expression:
         """A filter that looks at the columns that an expression needs. Raises `ColumnNotFoundError`."""
-        if not isinstance(expression, pc.Expression):
-            message = f"columns= by the names of results are expressions, not {type(expression).__name__}"
-            raise TypeError(message)
         valid = expression.is_valid()  # whatever its type is
         self._source.check(valid, schema, of="columns=")
         return valid
@@ -242,9 +240,7 @@ class DatasetScan:
 
     def _names(self) -> list[str] | None:
         """The columns by name; None for all."""
-        if self._columns is None:
-            return None
-        return [self._columns] if isinstance(self._columns, str) else list(self._columns)
+        return None if self._columns is None else list(self._columns)
 
     def _project(self, table: pa.Table) -> pa.Table:
         if not isinstance(self._columns, Mapping):

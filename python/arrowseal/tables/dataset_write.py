@@ -12,6 +12,7 @@ from arrowseal.exceptions import ArrowSealError, ConfigurationError, DatasetWrit
 from arrowseal.location import ObjectLocation, locate_prefix
 from arrowseal.progress import check_progress, object_progress
 from arrowseal.tables.arrow_files import file_writer
+from arrowseal.tables.asked import checked_number, checked_schema
 from arrowseal.tables.dataset_appending import EXTENSIONS, DatasetFileWriter
 from arrowseal.tables.dataset_counting import TogetherProgress
 from arrowseal.tables.dataset_flow import threads_of
@@ -122,7 +123,7 @@ def write_dataset(
     existing = _existing(existing_data_behavior, mode)
     base = _base(base_dir)
     table_format = TableFormat.of(base, format)
-    rows = rows_of(data, schema)
+    rows = rows_of(data, None if schema is None else checked_schema(schema))
     option = chosen.options.progress if progress is None else check_progress(progress)
     plan = WritePlan(
         client=chosen,
@@ -140,14 +141,14 @@ def write_dataset(
             "s3_additional_kwargs": s3_additional_kwargs,
             "progress": False,
         },
-        max_rows_per_file=_count("max_rows_per_file", max_rows_per_file, 0),
-        max_rows_per_group=_count("max_rows_per_group", max_rows_per_group or GROUP_ROWS, 1),
-        max_open_files=_count("max_open_files", max_open_files, 1),
-        max_partitions=_count("max_partitions", max_partitions, 1),
+        max_rows_per_file=checked_number("max_rows_per_file", max_rows_per_file, 0),
+        max_rows_per_group=checked_number("max_rows_per_group", max_rows_per_group or GROUP_ROWS, 1),
+        max_open_files=checked_number("max_open_files", max_open_files, 1),
+        max_partitions=checked_number("max_partitions", max_partitions, 1),
         threads=threads_of(use_threads),
         file_visitor=file_visitor,
     )
-    _count("min_rows_per_group", min_rows_per_group, 0)
+    checked_number("min_rows_per_group", min_rows_per_group, 0)
     _check(plan)
     with chosen.counters.operation("write_dataset", base, file_type=table_format.value) as counted:
         shown = object_progress(option, "writing", base)
@@ -283,9 +284,3 @@ def _base(url: Url) -> ObjectLocation:
     location = locate_prefix(url)
     key = location.key
     return ObjectLocation(location.bucket, key + "/" if key and not key.endswith("/") else key)
-
-
-def _count(name: str, value: int, least: int) -> int:
-    if not isinstance(value, int) or value < least:
-        raise ConfigurationError(f"{name}= is a number, {least} or more")
-    return value

@@ -17,6 +17,7 @@ from pyarrow import orc
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
+from arrowseal.tables.asked import checked_names
 from arrowseal.tables.dataset import EncryptedDataset, dataset
 from arrowseal.tables.dataset_counting import Answer
 from arrowseal.tables.dataset_faces import rows_at_a_time
@@ -63,7 +64,7 @@ def read_tables(
     chunked = own.pop("chunked", False)
     if arguments.pop("engine", "auto") not in ("auto", "pyarrow"):
         raise ConfigurationError(f"{face.__name__}() reads many objects by engine='pyarrow' only")
-    columns, filters = arguments.pop("columns", None), arguments.pop("filters", None)
+    columns, filters = checked_names(arguments.pop("columns", None)), arguments.pop("filters", None)
     given = {name: arguments.pop(name) for name in _OF_DATASETS if name in arguments}
     own |= {name: value for name, value in given.items() if value is not None or name == "partitioning"}
     convert = partial(
@@ -74,8 +75,7 @@ def read_tables(
     infers = unify and own.get("partitioning", "hive") == "hive"
     found = dataset(source, format=table_format, unify_schemas=unify, _operation=face.__name__, **own, **arguments)
     expression = as_expression(filters)
-    by_name = unify and isinstance(columns, (list, tuple))
-    source = found.source.for_columns(columns, expression) if by_name else found.source
+    source = found.source.for_columns(columns, expression) if unify and columns is not None else found.source
     scan = DatasetScan(source, columns, expression, 2**30, pandas_index=True)
     categories = _categories(found) if infers else {}
     if not chunked:
