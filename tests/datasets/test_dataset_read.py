@@ -430,6 +430,33 @@ def test_csv_files_without_rows_have_columns_that_are_unified(lake: Lake, suffix
     assert ours.to_table(["later"]).schema == pa.schema([("later", pa.null())])
 
 
+@pytest.mark.parametrize("filter_", [None, pc.field("k") > 0, pc.field("n") > 0], ids=str)
+@pytest.mark.parametrize(
+    ("suffix", "texts", "values"),
+    [
+        ("csv", ["n,v\n1,x\n", "n,v\n2,\n"], ["x", ""]),
+        ("csv", ["n,v\n1,\n", "n,v\n2,x\n"], ["", "x"]),
+        ("csv", ["n,v\n1,0.5\n", f"n,v\n2,{2**53 + 1}\n"], [0.5, 2.0**53]),
+        (
+            "json",
+            ['{"n": 1, "v": {"a": 1}}\n', '{"n": 2, "v": {"b": 2}}\n'],
+            [{"a": 1, "b": None}, {"a": None, "b": 2}],
+        ),
+    ],
+    ids=["empty", "first empty", "numbers", "objects"],
+)
+def test_text_is_parsed_as_what_it_is_among_all_files_whether_the_schema_was_looked_at_before(
+    lake: Lake, suffix: str, texts: list[str], values: list[Any], filter_: pc.Expression | None
+) -> None:
+    for at, text in enumerate(texts, 1):
+        lake.put({f"t/k={at}/a.{suffix}": text.encode()})
+    fresh, asked = (sa.dataset("s3://lake/t/", unify_schemas=True, client=lake.client) for _ in range(2))
+    assert asked.schema.names == ["n", "v", "k"]
+    for columns in (None, ["v"]):
+        assert fresh.to_table(columns, filter_)["v"].to_pylist() == values
+        assert fresh.to_table(columns, filter_).equals(asked.to_table(columns, filter_))
+
+
 def test_files_without_a_name_that_says_the_format_need_one(lake: Lake) -> None:
     lake.put({"t/000000_0": pq_bytes(pa.table({"n": [1]}))})
     with pytest.raises(ConfigurationError, match="format="):

@@ -37,6 +37,7 @@ BATCH_ROWS: Final = 131_072
 _MOST_OF_ONE_FILE: Final = 128 * 2**20
 """What a large file has in memory at a time, about: two of its waves."""
 _NO_COLUMNS: Final = pa.schema([])
+_TEXTS: Final = (TableFormat.CSV, TableFormat.JSON)
 
 Columns = Sequence[str] | Mapping[str, pc.Expression] | None
 
@@ -277,7 +278,7 @@ class DatasetScan:
 
     def _unified(self, source: DatasetSource, operation: Operation, *, by_path: bool) -> pa.Table:
         """Each file is read once, unless a filter on rows or expressions leave most of large ones where it is: then all
-        are asked for their schemas first.
+        are asked for their schemas first. Text that other files show to be of another type is read again.
         """
         made = isinstance(self._columns, Mapping)
         if (made or not by_path) and not self._are_read_once(source.members):
@@ -289,12 +290,7 @@ class DatasetScan:
         picks = by_path and not made
         names = self._names_anywhere() if picks else None
         own = Wanted(None, _NO_COLUMNS, names, pandas_index=self._pandas_index)
-
-        def run(member: DatasetFile) -> Iterator[Answer[tuple[DatasetFile, pa.Table]]]:
-            for table in self.files.tables(member.found, own, member.partition, operation):
-                yield Answer((member, table), table.nbytes)
-
-        read = [answer.value for answer in self.flow(members, run)]
+        read = self._read_each(members, own, operation)
         schema = source.unified(table.schema for _, table in read) if read else source.schema(operation)
         if picks and not all({name, name.split(".")[0]} & {*schema.names} for name in self._names() or []):
             schema = source.schema(operation)  # for the error, which lists what could be asked for
@@ -302,12 +298,38 @@ class DatasetScan:
             source.check(self._filter, schema)
         columns = self._whole_columns(schema)
         wanted = Wanted(schema, source.partition_schema, columns, None if by_path else self._filter)
-        fitting = [self._project(wanted.finished(table, one.partition, one.location)) for one, table in read]
-        return _together(self._projected(schema), fitting)
+        others = {id(one): one for one, table in read if self._is_text_of_other_types(one, table, schema)}
+        again = self._read_each([*others.values()], wanted, operation)
+        finished = {key: [table for one, table in again if id(one) == key] for key in others}
+        for one, table in read:
+            if id(one) not in others:
+                finished.setdefault(id(one), []).append(wanted.finished(table, one.partition, one.location))
+        in_order_of_files = chain.from_iterable(finished.get(id(one), []) for one in members)
+        return _together(self._projected(schema), [self._project(table) for table in in_order_of_files])
+
+    def _read_each(
+        self, members: list[DatasetFile], wanted: Wanted, operation: Operation
+    ) -> list[tuple[DatasetFile, pa.Table]]:
+        """What is wanted of each file, and which one it is of."""
+
+        def run(member: DatasetFile) -> Iterator[Answer[tuple[DatasetFile, pa.Table]]]:
+            for table in self.files.tables(member.found, wanted, member.partition, operation):
+                yield Answer((member, table), table.nbytes)
+
+        return [answer.value for answer in self.flow(members, run)]
+
+    def _is_text_of_other_types(self, member: DatasetFile, table: pa.Table, schema: pa.Schema) -> bool:
+        """Whether text was parsed as something else than the schema says. What it became may not tell it: null is an
+        empty text among texts, and not all integers are floats.
+        """
+        if self.files.format_of(member.found) not in _TEXTS:
+            return False
+        own = set(table.schema.names) - set(self._source.partition_schema.names)
+        return any(table.schema.field(name).type != schema.field(name).type for name in own)
 
     def _are_read_once(self, members: Sequence[DatasetFile]) -> bool:
         """Whether most bytes are in files that come with one request, whatever of them is asked for, or are text."""
-        if self.files.format_of(self._source.first) in (TableFormat.CSV, TableFormat.JSON):
+        if self.files.format_of(self._source.first) in _TEXTS:
             return True
         at_once = self.files.client.options.transfer.part_bytes
         sizes = [member.found.stored_bytes for member in members]
