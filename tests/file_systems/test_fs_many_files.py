@@ -145,6 +145,57 @@ def test_a_tree_with_empty_and_indexed_files_goes_there_and_back(
     assert local(tmp_path / "out") == local(tmp_path / "in")
 
 
+MOVED = {name: name.encode() for name in ("x/f", "x/g", "x/d/h", "x/d/e/i")}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "how", "gone", "new"),
+    [
+        ("x/f", "x/", {}, [], []),
+        ("x/f", "x", {}, [], []),
+        ("x/*", "x/", {}, [], []),
+        ("x/**", "x", {"recursive": True}, [], []),
+        ("x/d", "x", {"recursive": True}, [], []),
+        ("x/d/", "x", {"recursive": True}, ["x/d/h", "x/d/e/i"], ["x/h", "x/e/i"]),
+        ("x/*", "x/d", {"recursive": True}, list(MOVED), ["x/d/f", "x/d/g", "x/d/d/h", "x/d/d/e/i"]),
+        ("x", "y", {"recursive": True, "maxdepth": 1}, ["x/f", "x/g"], ["y/f", "y/g"]),
+        ("x", "y", {"recursive": True}, list(MOVED), ["y/f", "y/g", "y/d/h", "y/d/e/i"]),
+        (["x/f", "x/d/h"], "x/", {}, ["x/d/h"], ["x/h"]),
+    ],
+)
+def test_a_move_removes_what_it_copied_elsewhere_and_nothing_else(
+    fs: S3CseFileSystem, lake: str, source: Any, target: str, how: dict[str, Any], gone: list[str], new: list[str]
+) -> None:
+    fs.pipe({f"{lake}/{name}": content for name, content in MOVED.items()})
+    paths = [f"{lake}/{path}" for path in source] if isinstance(source, list) else f"s3cse://{lake}/{source}"
+    fs.mv(paths, f"{lake}/{target}", **how)
+    contents = [MOVED[name] for name in gone]
+    left = {name: content for name, content in MOVED.items() if name not in gone}
+    assert remote(fs, lake) == left | dict(zip(new, contents, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("sources", "target"),
+    [(["x/f", "x/g"], ["x/g", "x/f"]), (["x/f", "x/g"], ["y", "y"]), (["x/f", "x/g"], ["x/g", "y"])],
+)
+def test_files_are_not_moved_over_each_other(
+    fs: S3CseFileSystem, lake: str, sources: list[str], target: list[str]
+) -> None:
+    fs.pipe({f"{lake}/{name}": content for name, content in MOVED.items()})
+    with pytest.raises(ConfigurationError, match="another file would be lost"):
+        fs.mv([f"{lake}/{path}" for path in sources], [f"{lake}/{path}" for path in target])
+    assert remote(fs, lake) == MOVED
+
+
+def test_an_empty_directory_that_was_moved_is_no_longer_where_it_was(fs: S3CseFileSystem, lake: str) -> None:
+    fs.pipe_file(f"{lake}/a/f", b"f")
+    fs.mkdir(f"{lake}/a/empty")
+    fs.mv(f"{lake}/a", f"{lake}/b", recursive=True)
+    assert fs.isdir(f"{lake}/b")
+    assert not fs.exists(f"{lake}/a")
+    assert not fs.exists(f"{lake}/a/empty")
+
+
 def test_what_order_decides_keeps_its_order(fs: S3CseFileSystem, lake: str, tmp_path: Path) -> None:
     many = [f"{lake}/{name:02}/same" for name in range(20)]
     fs.pipe({path: path.encode() for path in many})

@@ -382,7 +382,7 @@ class S3CseFileSystem(ManyFiles):
             self.mkdir(target)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **keywords: Any) -> None:
-        """Copy inside S3, then delete. Onto itself it does nothing, and a directory does not go into itself."""
+        """As in `ManyFiles`. Onto itself it does nothing, and a directory does not go into itself."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         if source == target:
             return
@@ -401,7 +401,10 @@ class S3CseFileSystem(ManyFiles):
         others = [root for root in roots if root not in gone]
         if others or not gone:
             gone.update(self.expand_path(others, recursive=recursive, maxdepth=maxdepth))
-        side_by_side(self._rm, sorted(gone, reverse=True))
+        self._remove(gone, roots)
+
+    def _remove(self, files: Iterable[str], roots: Iterable[str]) -> None:
+        side_by_side(self._rm, sorted(files, reverse=True))
         for root in roots:
             self._tree.forget_directory(root)
 

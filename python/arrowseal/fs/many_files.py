@@ -7,6 +7,7 @@ years. So it is asked, through a stand-in that notes files and does not touch th
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import contextmanager, nullcontext, suppress
 from threading import Condition, RLock
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -111,6 +112,27 @@ class ManyFiles(AbstractFileSystem):  # type: ignore[misc]
         sources, targets = ({self._strip_protocol(pair[at]) for pair in plan.pairs} for at in (0, 1))
         _each(cp_file, plan.pairs, len(targets) == len(plan.pairs) and not sources & targets, batch_size)
 
+    def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **_: Any) -> None:
+        """Copy files inside S3, then delete what was copied, and nothing else: what is where it goes already stays, as
+        does what `maxdepth` leaves out. Raises `ConfigurationError`, and moves nothing, where one file would be written
+        over another that is moved.
+        """
+        plan = _Plan(self, "cp_file")
+        AbstractFileSystem.copy(plan, path1, path2, recursive=recursive, maxdepth=maxdepth)
+        stripped = ((self._strip_protocol(source), self._strip_protocol(target)) for source, target in plan.pairs)
+        pairs = list(dict.fromkeys((source, target) for source, target in stripped if source != target))
+        sources = {source for source, _ in pairs}
+        taken = Counter(target for _, target in pairs)
+        for source, target in pairs:  # directories meet without a loss
+            met = [target] if target in sources else [source] if taken[target] > 1 else []
+            if any(map(self.isfile, met)):
+                raise ConfigurationError(
+                    f"s3://{source} is not moved to s3://{target}, where another file would be lost"
+                )
+        _each(self.cp_file, pairs, True, None)
+        roots = [self._strip_protocol(root) for root in ([path1] if isinstance(path1, str | os.PathLike) else path1)]
+        self._remove(sources, roots)
+
     def cat(
         self,
         path: Any,
@@ -150,6 +172,10 @@ class ManyFiles(AbstractFileSystem):  # type: ignore[misc]
                 self.pipe_file(path, value, **keywords)
 
         _each(pipe_file, plan.pairs, _distinct(path for path, _ in plan.pairs), batch_size)
+
+    def _remove(self, files: Iterable[str], roots: Iterable[str]) -> None:
+        """Delete files, and no longer remember what they were below."""
+        raise NotImplementedError
 
     def _size_to_get(self, path: str) -> int:
         """Of a file that is there, as far as it is known or soon asked in any case; 0 for what has none."""
