@@ -220,7 +220,8 @@ class Reader:
         kms_key_arn = None
         try:
             if encrypted is None:
-                buffer: Any = _core.PlainReceiver(len(content)).receive(content)
+                receiver = _core.PlainReceiver(len(content))
+                buffer: Any = receiver.receive(content) if content else receiver.finish()
             else:
                 unlocked = self.unlock(stored, encrypted, request, operation)
                 kms_key_arn = unlocked.kms_key_arn

@@ -26,6 +26,7 @@ from arrowseal.exceptions import (
 from doubles import StrictKms, http_answer
 
 if TYPE_CHECKING:
+    from arrowseal.encryption import Encryption
     from arrowseal.local import LocalServers
 
 CONTENT = os.urandom(3 * 2**20 + 7)
@@ -136,6 +137,20 @@ def test_plaintext_is_allowed_by_client_or_by_call(local_servers: LocalServers, 
     with pytest.raises(NotEncryptedError):
         allowing.get(bucket=bucket, key="o", allow_plaintext=False)
     assert allowing.counters.to_arrow()["encryption"].to_pylist() == ["PLAIN"]
+
+
+@pytest.mark.parametrize("arm", [None, PLAIN])
+def test_an_empty_object_is_empty_by_every_way_to_read(
+    local_servers: LocalServers, bucket: str, arm: Encryption | None
+) -> None:
+    client, url = local_servers.client(allow_plaintext=True), f"s3://{bucket}/o"
+    client.put(url, b"", encryption=arm)
+    assert client.get(url) == b""
+    with client.object(url) as opened:
+        assert opened.size == 0
+        assert opened.read_ranges([(0, 0), (0, 5), (3, 1)]) == [b"", b"", b""]
+    with client.open(url, "rb") as file:
+        assert file.read() == b""
 
 
 def test_a_client_that_allows_plaintext_needs_no_key_for_plain_objects(
