@@ -404,6 +404,13 @@ def test_where_paths_begin(lake: Lake) -> None:
     assert row("s3://lake/t/a=1/") == {"n": 1, "b": 2}
     assert row("s3://lake/t/a=*/b=2/*") == {"n": 1, "a": 1, "b": 2}
     assert row(["s3://lake/t/a=1/b=2/x.parquet"]) == {"n": 1, "a": 1, "b": 2}
+    assert row("s3://lake/t/a=1/b=2/x.parquet") == {"n": 1, "a": 1, "b": 2}
+    assert row("s3://lake/t/a=1/b=2/x.parquet", partitioning=["t", "a"]) == {"n": 1, "t": "t", "a": "a=1"}
+    assert row("s3://lake/t/a=1/b=2/x.parquet", partition_base_dir="t/a=1") == {"n": 1, "b": 2}
+    assert row("s3://lake/t/a=1/b=2/x.parquet", partitioning=None) == {"n": 1}
+    lake.put({"u/7_x.parquet": pq_bytes(pa.table({"n": [1]}))})
+    named = ds.partitioning(pa.schema([("c", pa.int8())]), flavor="filename")
+    assert row("s3://lake/u/7_x.parquet", partitioning=named) == {"n": 1, "c": 7}
     assert row("s3://lake/t/a=1/", partition_base_dir="s3://lake/t") == {"n": 1, "a": 1, "b": 2}
     assert row("s3://lake/t/", partition_base_dir="t/a=1/") == {"n": 1, "b": 2}
 

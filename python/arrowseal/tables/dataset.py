@@ -184,7 +184,7 @@ def dataset(
         partitioning: how paths say the values of columns: `"hive"` (`year=2013/`), names of one column for each level,
             `pyarrow.dataset.partitioning(...)`, or None. What paths say is not authenticated.
         partition_base_dir: where paths begin; otherwise the prefix, what comes before the first special character of a
-            pattern, or the bucket for a list.
+            pattern, or the bucket for one object or a list.
         ignore_prefixes: what the names of files and directories begin with that are left out.
         missing_columns, extra_columns: `"raise"` refuses files without a column that is read, or with others than the
             schema has, instead of that.

@@ -120,8 +120,8 @@ def find(
 
     A prefix is `s3://bucket/path/`, or without the slash if there is no such object; in a pattern `*`, `?` and `[...]`
     stay within one level and `**` goes through all. The path of an object begins below the prefix, below what comes
-    before the first special character of a pattern, and at the bucket in a list; `base_dir` says otherwise. What a list
-    names twice is there twice; what several of its prefixes and patterns find is there once.
+    before the first special character of a pattern, and at the bucket for one object or a list; `base_dir` says
+    otherwise. What a list names twice is there twice; what several of its prefixes and patterns find is there once.
 
     Raises `ObjectNotFoundError` if there are none, `LocationError` for what is no location. Warns where the log of a
     Delta, Hudi or Iceberg table comes up: which of its files count is not asked.
@@ -185,7 +185,7 @@ def _of_one(client: Client, url: Any, selection: Selection) -> list[Found]:
 
 def _itself(client: Client, location: ObjectLocation) -> list[Found]:
     """The object of that name alone, which a listing tells without opening it."""
-    return [_found(listed, listed.location.name) for listed in client.list(location) if listed.location == location]
+    return [_found(listed, location.key) for listed in client.list(location) if listed.location == location]
 
 
 def _under(client: Client, prefix: ObjectLocation, selection: Selection) -> list[Found]:
