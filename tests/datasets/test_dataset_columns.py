@@ -153,6 +153,20 @@ def test_expressions_fetch_the_columns_that_they_name_and_no_others(lake: Lake, 
     assert sum(lake.client.counters.summary()["plaintext_bytes"].to_pylist()) < 4 * 2**20  # of 18
 
 
+@pytest.mark.parametrize("columns", [["v"], {"twice": pc.field("v") * 2}], ids=str)
+@pytest.mark.parametrize("condition", [None, pc.field("v") > 0], ids=str)
+@pytest.mark.parametrize("inspected", [False, True])
+def test_columns_that_nobody_asked_for_need_not_become_what_they_are_among_all_files(
+    lake: Lake, columns: Any, condition: Any, inspected: bool
+) -> None:
+    many = pa.table({"v": [1], "x": pa.array([1.5]).cast(pa.decimal128(11, 2))})
+    lake.put({"t/a.parquet": pq_bytes(many), "t/b.parquet": pq_bytes(pa.table({"v": [2], "x": [1]}))})
+    found = sa.dataset("s3://lake/t/", unify_schemas=True, client=lake.client)
+    if inspected:
+        assert found.schema.field("x").type != many.schema.field("x").type
+    assert found.to_table(columns, condition).num_rows == 2
+
+
 @pytest.mark.parametrize("unified", [False, True])
 def test_expressions_of_columns_that_are_not_there_are_told(here: Path, unified: bool) -> None:
     found = sa.dataset("s3://lake/t/", unify_schemas=unified)

@@ -159,12 +159,16 @@ class DatasetScan:
         source = self._source
         schema = source.schema(operation)
         members, left = source.pruned(self._filter, operation)
+        return replace(self._wanted(schema, left), strict=source.strict(schema)), members
+
+    def _wanted(self, schema: pa.Schema, left: pc.Expression | None) -> Wanted:
+        """The columns of the result, and those that a filter looks at."""
         columns = names = self._whole_columns(schema)
         if left is not None:  # which may go by position, so that no column moves
             named = {*names, *names_of_filter(None, left, schema)}
             names = [name for name in schema.names if name in named]
         read = pa.schema([self._field(name, schema) for name in names], schema.metadata)
-        return Wanted(read, source.partition_schema, columns, left, source.strict(schema)), members
+        return Wanted(read, self._source.partition_schema, columns, left)
 
     def _read(
         self, members: list[DatasetFile], wanted: Wanted, operation: Operation, *, first_alone: bool = False
@@ -296,9 +300,8 @@ class DatasetScan:
             schema = source.schema(operation)  # for the error, which lists what could be asked for
         if self._filter is not None and not by_path:
             source.check(self._filter, schema)
-        columns = self._whole_columns(schema)
-        wanted = Wanted(schema, source.partition_schema, columns, None if by_path else self._filter)
-        others = {id(one): one for one, table in read if self._is_text_of_other_types(one, table, schema)}
+        wanted = self._wanted(schema, None if by_path else self._filter)
+        others = {id(one): one for one, table in read if self._is_text_of_other_types(one, table, wanted.own)}
         again = self._read_each([*others.values()], wanted, operation)
         finished = {key: [table for one, table in again if id(one) == key] for key in others}
         for one, table in read:
@@ -324,7 +327,7 @@ class DatasetScan:
         """
         if self.files.format_of(member.found) not in _TEXTS:
             return False
-        own = set(table.schema.names) - set(self._source.partition_schema.names)
+        own = set(table.schema.names).intersection(schema.names) - set(self._source.partition_schema.names)
         return any(table.schema.field(name).type != schema.field(name).type for name in own)
 
     def _are_read_once(self, members: Sequence[DatasetFile]) -> bool:
