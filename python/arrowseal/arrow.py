@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from arrowseal.tables.arrow_files import as_table, file_reader, file_writer
-from arrowseal.tables.asked import checked_names
+from arrowseal.tables.asked import checked_list
 from arrowseal.tables.dataset import EncryptedDataset as EncryptedDataset
 from arrowseal.tables.dataset import dataset
 from arrowseal.tables.dataset_scan import DatasetScan as DatasetScan
@@ -87,7 +87,7 @@ def read_table(
     table_object = TableObject.at(url, keywords)
     location = table_object.location
     table_format = TableFormat.of(location, format)
-    asked = checked_names(columns)
+    asked = checked_list(columns)
     reader = file_reader(table_format, location, options)
     return table_object.read_parts(
         "read_table",
@@ -127,7 +127,7 @@ def scan(
     keywords |= {"encryption": encryption, "encryption_context": encryption_context, "kms_key_id": kms_key_id}
     keywords |= {"allow_plaintext": allow_plaintext}
     table_object = TableObject.at(url, keywords)
-    asked = checked_names(columns)
+    asked = checked_list(columns)
     return Scan(table_object, TableFormat.of(table_object.location, format), asked, options)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -11,17 +11,24 @@ import pyarrow.compute as pc
 from arrowseal.exceptions import ConfigurationError
 
 
-def checked_names(columns: Any) -> list[str] | None:
-    """The names of columns, of one or of several; None for all. Raises `ConfigurationError` for what is no name."""
+def checked_list(columns: Any, kind: type = Hashable) -> list[Any] | None:
+    """One column or several; None for all. Raises `ConfigurationError` for what is no list, or not of that kind: by
+    itself, of what may be compared with names, so that a number is a column that is not there.
+    """
     if columns is None or isinstance(columns, str):
         return None if columns is None else [columns]
     if not isinstance(columns, Iterable):
         raise ConfigurationError(f"columns= is a list of names, not {type(columns).__name__}")
     given = list(columns)
     for one in given:
-        if not isinstance(one, str):
+        if not isinstance(one, kind):
             raise ConfigurationError(f"columns= is a list of names, of which {type(one).__name__} is none")
     return given
+
+
+def checked_names(columns: Any) -> list[str] | None:
+    """The names of columns; None for all. Raises `ConfigurationError` for what is no name."""
+    return checked_list(columns, str)
 
 
 def checked_columns(columns: Any) -> list[str] | dict[str, pc.Expression] | None:
