@@ -281,6 +281,22 @@ def test_types_that_pyarrow_does_not_know_are_left_to_polars(resident: Client, l
 
 
 @pytest.mark.usefixtures("by_ranges")
+@pytest.mark.parametrize("kind", [pl.Categorical, pl.Enum(["x", "y"])], ids=["categorical", "enum"])
+def test_categories_within_lists_and_structs_are_scanned_in_ipc_files(kind: Any, resident: Client, lake: str) -> None:
+    of_types = {"n": pl.Int64, "list": pl.List(kind), "struct": pl.Struct({"c": kind}), "array": pl.Array(kind, 1)}
+    rows = [{"n": n, "list": ["x"] * n, "struct": {"c": "xy"[n % 2]}, "array": [None]} for n in range(5)]
+    for frame in (pl.DataFrame(rows, of_types), pl.DataFrame(schema=of_types)):
+        sink = io.BytesIO()
+        frame.write_ipc(sink, record_batch_size=2)
+        resident.put(f"s3://{lake}/a.arrow", sink.getvalue())
+        lazy = spl.scan_ipc(f"s3://{lake}/a.arrow", client=resident)
+        assert lazy.collect_schema() == frame.schema
+        plt.assert_frame_equal(lazy.collect(), frame)
+        plt.assert_frame_equal(lazy.select("struct", "list").collect(), frame.select("struct", "list"))
+        plt.assert_frame_equal(lazy.filter(pl.col("n") > 1).slice(1, 2).collect(), frame[2:].slice(1, 2))
+
+
+@pytest.mark.usefixtures("by_ranges")
 def test_columns_of_pandas_may_be_an_iterator_and_those_of_a_schema(resident: Client, lake: str) -> None:
     url, content = f"s3://{lake}/d/a.parquet", io.BytesIO()
     frame = pd.DataFrame({"n": range(100), "x": range(100)})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from arrowseal.extras import require
+from arrowseal.tables.arrow_files import no_rows
 from arrowseal.tables.formats import TableFormat
 from arrowseal.tables.ipc import IpcBatches, ipc_file
 from arrowseal.tables.lazy import LazyTable, Opened, Query
@@ -43,7 +44,7 @@ class OpenedIpc(Opened):
         if not source.in_memory:
             with suppress(pa.ArrowException):  # what is wrong, or only unknown to pyarrow, polars says
                 self._batches = IpcBatches(source)
-        content = self._content() if self._batches is None else _file(self._batches.schema.empty_table())
+        content = self._content() if self._batches is None else _file(no_rows(self._batches.schema))
         super().__init__(source, _scan(content).collect_schema())
 
     def frames(self, query: Query) -> Iterator[pl.DataFrame]:
@@ -94,7 +95,7 @@ def empty_file(source: Ranges) -> bytes | None:
     if source.in_memory:
         return whole_bytes(source)
     with suppress(pa.ArrowException):
-        return _file(IpcBatches(source).schema.empty_table())
+        return _file(no_rows(IpcBatches(source).schema))
     return None
 
 
