@@ -74,14 +74,15 @@ def test_scans_of_one_object_tell_its_url(lake: Lake, tmp_path: Path, suffix: st
                 plt.assert_frame_equal(found, outcome(lambda: query(theirs).collect(**told), path))  # noqa: B023
 
 
+@pytest.mark.parametrize("more", [{}, {"row_index_name": "at", "row_index_offset": 7, "n_rows": 2}], ids=str)
 @pytest.mark.parametrize(
     ("suffix", "columns"), [(suffix, one) for suffix in READS for one in (COLUMNS if suffix != "ndjson" else [None])]
 )
 def test_reads_of_one_object_tell_its_url_where_it_is_asked_for(
-    lake: Lake, tmp_path: Path, suffix: str, columns: Any
+    lake: Lake, tmp_path: Path, suffix: str, columns: Any, more: dict[str, Any]
 ) -> None:
     path, url = written(lake, tmp_path, suffix)
-    options: dict[str, Any] = {"include_file_paths": "file"} | ({} if columns is None else {"columns": columns})
+    options = more | {"include_file_paths": "file"} | ({} if columns is None else {"columns": columns})
     found = outcome(lambda: getattr(spl, f"read_{suffix}")(url, **options), url)
     plt.assert_frame_equal(found, outcome(lambda: getattr(pl, f"read_{suffix}")(path, **options), path))
     bucket, _, key = url.removeprefix("s3://").partition("/")

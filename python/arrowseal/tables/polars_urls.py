@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from arrowseal.extras import require
 from arrowseal.location import locate
+from arrowseal.tables.polars_frames import with_row_numbers
 
 Face = TypeVar("Face", bound=Callable[..., Any])
 
@@ -27,11 +28,14 @@ def tells_urls(face: Face) -> Face:
         if asked is not None:
             by_name = all(isinstance(name, str) for name in asked)  # otherwise by place, and all are counted
             kwargs["columns"] = [name for name in asked if by_name and name != include_file_paths] or None
+        # Beside columns rows are numbered last, in a column that is none of those by name or place.
+        taken = () if asked is None else ("row_index_name", "row_index_offset")
+        numbered = {name: kwargs.pop(name) for name in taken if name in kwargs}
         frame = face(*args, **kwargs)
         polars = require("polars", "polars")
         source = args[0] if args else kwargs.get("source")
         url = str(locate(source, bucket=kwargs.get("bucket"), key=kwargs.get("key")))
         every = frame.select(polars.all(), polars.lit(url).alias(include_file_paths))
-        return every if asked is None else every[:, asked]
+        return with_row_numbers(every if asked is None else every[:, asked], numbered)
 
     return told  # type: ignore[return-value]
