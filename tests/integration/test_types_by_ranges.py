@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pandas.testing as pdt
@@ -23,6 +23,9 @@ import arrowseal.polars as spl
 from arrowseal import Client
 from arrowseal.exceptions import NotATableError
 from arrowseal.objects import EncryptedObject
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def rich(rows: int) -> pa.Table:
@@ -294,6 +297,30 @@ def test_categories_within_lists_and_structs_are_scanned_in_ipc_files(kind: Any,
         plt.assert_frame_equal(lazy.collect(), frame)
         plt.assert_frame_equal(lazy.select("struct", "list").collect(), frame.select("struct", "list"))
         plt.assert_frame_equal(lazy.filter(pl.col("n") > 1).slice(1, 2).collect(), frame[2:].slice(1, 2))
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["in memory", "by ranges"])
+def test_categories_within_lists_and_structs_are_read_of_several_row_groups(
+    held: bool, resident: Client, lake: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(EncryptedObject, "in_memory", held)
+    of_types = {"n": pl.Int64, "list": pl.List(pl.Categorical), "struct": pl.Struct({"c": pl.Enum(["x", "y"])})}
+    rows = [{"n": n, "list": [f"text {n}"] * (n % 3), "struct": {"c": "xy"[n % 2]}} for n in range(10)]
+    frame, file, url = pl.DataFrame(rows, of_types), tmp_path / "a.parquet", f"s3://{lake}/d/a.parquet"
+    frame.write_parquet(file, row_group_size=4)
+    resident.put(url, file.read_bytes())
+    for options in ({}, {"columns": ["struct", "list"]}, {"filters": [("n", ">", 2)]}):
+        plain = pq.read_table(file, **options).to_pylist()
+        assert sa.read_table(url, **options, client=resident).to_pylist() == plain
+        assert sa.scan(url, **options, client=resident).to_table().to_pylist() == plain
+        pdt.assert_frame_equal(
+            spd.read_parquet(f"s3://{lake}/d/", **options, client=resident), pd.read_parquet(file, **options)
+        )
+    limited = sa.read_table(url, thrift_string_size_limit=2**20, client=resident)  # an option about the footer
+    assert limited.to_pylist() == frame.rows(named=True)
+    assert sa.dataset(f"s3://{lake}/d/", client=resident).to_table().to_pylist() == frame.rows(named=True)
+    for source in (url, [url], f"s3://{lake}/d/"):
+        plt.assert_frame_equal(spl.scan_parquet(source, client=resident).collect(), frame)
 
 
 @pytest.mark.usefixtures("by_ranges")
