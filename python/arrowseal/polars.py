@@ -50,6 +50,7 @@ from arrowseal.tables.lazy_text import LazyText, reads_blocks
 from arrowseal.tables.lazy_whole import LazyWhole, asks_for_whole
 from arrowseal.tables.parquet import ParquetFooter
 from arrowseal.tables.polars_datasets import read_parquets, scan_parquets, write_parquets
+from arrowseal.tables.polars_frames import has_patterns
 from arrowseal.tables.polars_objects import OF_MANY, reads_objects, scans_objects
 from arrowseal.tables.polars_urls import tells_urls
 from arrowseal.tables.ranges import whole_file
@@ -162,7 +163,8 @@ def read_ipc(source: Ranges, arguments: Arguments) -> pl.DataFrame:
 
 def _names_columns(arguments: Arguments) -> bool:
     columns = arguments.get("columns")
-    return isinstance(columns, list) and bool(columns) and all(isinstance(name, str) for name in columns)
+    named = isinstance(columns, list) and bool(columns) and all(isinstance(name, str) for name in columns)
+    return named and not has_patterns(columns or ())
 
 
 @reads_datasets(reads_objects(pl.scan_ndjson, TableFormat.JSON), OF_MANY)

@@ -324,6 +324,19 @@ def test_categories_within_lists_and_structs_are_read_of_several_row_groups(
 
 
 @pytest.mark.usefixtures("by_ranges")
+@pytest.mark.parametrize("columns", [["^.*a.*$"], ["n", "^s.*$"], ["*"]], ids=str)
+def test_columns_of_polars_may_be_patterns(columns: list[str], resident: Client, lake: str) -> None:
+    frame = pl.from_arrow(TABLES["many"].select(["n", "small", "text", "span", "data"]))
+    assert isinstance(frame, pl.DataFrame)
+    for suffix in ("ipc", "parquet"):
+        sink, url = io.BytesIO(), f"s3://{lake}/a.{suffix}"
+        getattr(frame, f"write_{suffix}")(sink)
+        resident.put(url, sink.getvalue())
+        read = getattr(spl, f"read_{suffix}")(url, columns=columns, client=resident)
+        plt.assert_frame_equal(read, frame.select(columns))
+
+
+@pytest.mark.usefixtures("by_ranges")
 def test_columns_of_pandas_may_be_an_iterator_and_those_of_a_schema(resident: Client, lake: str) -> None:
     url, content = f"s3://{lake}/d/a.parquet", io.BytesIO()
     frame = pd.DataFrame({"n": range(100), "x": range(100)})
