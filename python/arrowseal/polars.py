@@ -209,10 +209,11 @@ def scan_csv(table_object: TableObject, arguments: Arguments) -> pl.LazyFrame:
     `infer_schema_length` (None: all), or `skip_rows`, `skip_lines`, `comment_prefix`, `new_columns`,
     `with_column_names` or `try_parse_dates` is given.
 
-    Many objects are listed at once. Beyond 512 MiB in all they are parsed some at a time, 128 MiB or the longest of
-    them, while the next are fetched, and `head` and `slice` end with the objects that the rows lie in; the beginnings
-    of the first ten (`infer_schema_files`) say the schema. With `infer_schema_length=None`, `skip_rows`, `skip_lines`
-    or `comment_prefix` all are held (`arrowseal.arrow.dataset` reads as many bounded).
+    Many objects are listed at once; of a prefix or a pattern those without content are left out. Beyond 512 MiB in all
+    they are parsed some at a time, 128 MiB or the longest of them, while the next are fetched, and `head` and `slice`
+    end with the objects that the rows lie in; the beginnings of the first ten (`infer_schema_files`) say the schema.
+    With `infer_schema_length=None`, `skip_rows`, `skip_lines` or `comment_prefix` all are held
+    (`arrowseal.arrow.dataset` reads as many bounded).
     """
     return _lazy_text(table_object, arguments, pl.scan_csv, TableFormat.CSV)
 

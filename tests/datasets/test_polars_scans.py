@@ -12,6 +12,7 @@ import pytest
 import arrowseal.polars as spl
 from arrowseal import using
 from arrowseal.exceptions import AuthenticationError, ConfigurationError, NotATableError, ObjectNotFoundError
+from arrowseal.tables import lazy_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +123,24 @@ def test_one_that_is_no_table_is_named(lake: Lake, here: Path, kind: Kind) -> No
     lake.client.put(f"s3://lake/t/a2.{kind.suffix}", b"n,city\n1,more,than,two\n")
     with pytest.raises(NotATableError, match=rf"t/a2\.{kind.suffix}"):
         kind.ours("s3://lake/t/").collect()
+
+
+@pytest.mark.parametrize("limit", [None, 0], ids=["at once", "some at a time"])
+def test_files_without_content_are_left_out_unless_they_are_listed(
+    lake: Lake, here: Path, kind: Kind, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SHORT_BYTES", "HELD_BYTES", "GROUP_BYTES") if limit is not None else ():
+        monkeypatch.setattr(lazy_groups, name, limit)
+    for name in ("0", "1", "aa", "c/e"):
+        (here / f"{name}.{kind.suffix}").touch()
+    lake.seal(here, "t/")
+    for query in (lambda lazy: lazy, lambda lazy: lazy.tail(3), lambda lazy: lazy.head(13).select("city")):
+        same(query(kind.ours("s3://lake/t/")), query(kind.plain(here)))
+        same(query(kind.ours(f"s3://lake/t/*.{kind.suffix}")), query(kind.plain(here / f"*.{kind.suffix}")))
+    with pytest.raises(NotATableError, match=rf"t/0\.{kind.suffix}"):
+        kind.ours([f"s3://lake/t/0.{kind.suffix}", f"s3://lake/t/a.{kind.suffix}"]).collect()
+    with pytest.raises(NotATableError, match=r"t/c/e\."):
+        kind.ours(f"s3://lake/t/**/e.{kind.suffix}").collect()
 
 
 def test_what_finds_nothing_says_so(lake: Lake, here: Path, kind: Kind) -> None:

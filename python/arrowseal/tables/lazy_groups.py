@@ -114,9 +114,11 @@ class LazyGroups(LazyObjects):
         arguments: dict[str, Any],
         scan: Callable[..., pl.LazyFrame],
         table_format: TableFormat,
+        *,
+        keeps_empty: bool = True,
     ) -> None:
         of_types = {name: value for name, value in arguments.items() if name not in OF_ROWS}
-        super().__init__(objects, place, of_types, scan, table_format)
+        super().__init__(objects, place, of_types, scan, table_format, keeps_empty=keeps_empty)
         self._stored_bytes = stored_bytes
         self._all_arguments = arguments
         is_csv = table_format is TableFormat.CSV
@@ -149,9 +151,10 @@ class LazyGroups(LazyObjects):
             while coming:
                 present, coming = coming, fetched() if ahead else []
                 contents = results([future for _, future in present])
-                group.each = [*zip((each for each, _ in present), contents, strict=True)]
-                del present
-                yield contents
+                pairs = zip((each for each, _ in present), contents, strict=True)
+                group.each = [(each, content) for each, content in pairs if self._counts(content)]
+                del present, contents, pairs
+                yield [content for _, content in group.each]
                 group.each = []
                 coming = coming or fetched()
 
@@ -159,12 +162,16 @@ class LazyGroups(LazyObjects):
         if None not in self._stored_bytes and sum(map(int, self._stored_bytes)) <= SHORT_BYTES:  # type: ignore[arg-type]
             return super()._source(counted)
         heads: list[_Head | None] = []
-        first = self._objects[: self._inferred_files]
         sizes = [SHORT_BYTES if size is None else size for size in self._stored_bytes]
-        # What has no index may be held as a whole for its beginning.
-        for some in _groups(first, sizes, HELD_BYTES):
-            with Threads(self._concurrency) as threads:
-                heads += results([threads.submit(self._head, each) for each in some])
+        begin = 0
+        while begin < len(self._objects) and len(heads) < self._inferred_files:
+            end = begin + self._inferred_files - len(heads)
+            # What has no index may be held as a whole for its beginning.
+            for some in _groups(self._objects[begin:end], sizes[begin:end], HELD_BYTES):
+                with Threads(self._concurrency) as threads:
+                    found = results([threads.submit(self._head, each) for each in some])
+                heads += [head for head in found if head is None or self._counts(head.content)]
+            begin = end
         known = [head for head in heads if head is not None]
         return cast("Ranges", _Group(known)) if known and len(known) == len(heads) else super()._source(counted)
 

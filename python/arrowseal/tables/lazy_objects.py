@@ -45,9 +45,12 @@ class LazyObjects(LazyWhole):
         arguments: dict[str, Any],
         scan: Callable[..., pl.LazyFrame],
         table_format: TableFormat,
+        *,
+        keeps_empty: bool = True,
     ) -> None:
         super().__init__(place, arguments, scan, table_format)
         self._objects = objects
+        self._keeps_empty = keeps_empty
 
     def open(self, source: Any) -> Opened:
         return OpenedWhole(source, self._scan([content for _, content in source.each], **self._arguments))
@@ -56,7 +59,12 @@ class LazyObjects(LazyWhole):
         most = self._table_object.client.options.transfer.concurrency
         with Threads(min(most, len(self._objects))) as threads:
             contents = results([threads.submit(content_of, each) for each in self._objects])
-        return cast("Ranges", Contents([*zip(self._objects, contents, strict=True)]))
+        each = [(one, content) for one, content in zip(self._objects, contents, strict=True) if self._counts(content)]
+        return cast("Ranges", Contents(each or [*zip(self._objects, contents, strict=True)]))
+
+    def _counts(self, content: bytes) -> bool:
+        """Whether an object is one of the table: polars leaves files without content out, unless they are listed."""
+        return self._keeps_empty or len(content) > 0
 
     def _guarded(self, source: Any, step: Callable[[], Any]) -> Any:
         try:

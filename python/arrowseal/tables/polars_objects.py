@@ -54,12 +54,13 @@ def scans_objects(
                 'read arrowseal.arrow.dataset(..., partitioning="hive")'
             )
         objects = [TableObject(one.location, client, own) for one in found]
-        place = found[0].location if isinstance(source, (list, tuple)) else locate_prefix(source)
+        is_list = isinstance(source, (list, tuple))
+        place = found[0].location if is_list else locate_prefix(source)
         one_place = TableObject(place, client, own)
         if asks_for_whole(one_place) or not reads_groups(arguments, table_format):
-            return LazyObjects(objects, one_place, arguments, scan, table_format).frame()
+            return LazyObjects(objects, one_place, arguments, scan, table_format, keeps_empty=is_list).frame()
         sizes = [one.stored_bytes for one in found]
-        return LazyGroups(objects, sizes, one_place, arguments, scan, table_format).frame()
+        return LazyGroups(objects, sizes, one_place, arguments, scan, table_format, keeps_empty=is_list).frame()
 
     return many
 
