@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,20 @@ def test_files_that_are_not_as_the_first_one_says_are_decoded_twice(lake: Lake, 
     read = spl.read_parquet("s3://lake/t/")
     assert read["day"].to_list() == [day for day in range(3) for _ in range(4 * ROWS)]
     assert decoded == [1, 3, 4, 4, 3, 4, 4]
+
+
+def test_arrays_with_nulls_are_read_beside_categories_of_several_row_groups(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EncryptedObject, "in_memory", False)
+    arrays = [None if n % 3 == 0 else [n, None] for n in range(10)]
+    columns = [pl.Series("pair", arrays, pl.Array(pl.Int32, 2)), pl.Series("kind", list("xyzzyxxyzx"), pl.Categorical)]
+    frame, sink = pl.DataFrame([*columns, pl.Series("n", range(10))]), io.BytesIO()
+    frame.write_parquet(sink, row_group_size=3)
+    lake.put({"t/a.parquet": sink.getvalue()})
+    lazy = spl.scan_parquet("s3://lake/t/")
+    plt.assert_frame_equal(lazy.collect(), frame)
+    plt.assert_frame_equal(lazy.slice(2, 5).collect(), frame[2:7])
 
 
 def test_all_types_are_what_pyarrow_finds(lake: Lake) -> None:

@@ -23,6 +23,8 @@ def frame_of(table: pa.Table) -> pl.DataFrame:
             table = table.cast(with_narrow_decimals(table.schema))
         except ValueError as error:
             raise require("polars", "polars").exceptions.InvalidOperationError(str(error)) from None
+    if any("fixed_size_list" in str(kind) for kind in table.schema.types) and _is_cut_unevenly(table):
+        table = table.combine_chunks()  # else it comes in slices, of which polars takes no arrays with nulls
     from_arrow = require("polars", "polars").from_arrow
     frame: pl.DataFrame
     if "" not in table.column_names:
@@ -32,6 +34,10 @@ def frame_of(table: pa.Table) -> pl.DataFrame:
     frame = from_arrow(table.rename_columns([str(place) for place in range(table.num_columns)]), rechunk=False)
     frame.columns = table.column_names
     return frame
+
+
+def _is_cut_unevenly(table: pa.Table) -> bool:
+    return len({tuple(map(len, column.chunks)) for column in table.columns}) > 1
 
 
 def by_name(*names: str) -> Any:
