@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -157,6 +158,22 @@ def test_what_is_streamed_is_the_same(lake: Lake, small_files: pa.Table, monkeyp
     compact("s3://lake/t", client=lake.client)
     assert len(lake.keys) == 4
     assert rows(lake).equals(small_files)
+
+
+def test_categories_of_polars_within_structs_are_merged_a_few_rows_at_a_time(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polars = pytest.importorskip("polars")
+    monkeypatch.setattr("arrowseal.operations.compaction_files._AT_ONCE_BYTES", 0)
+    kind = polars.Struct({"c": polars.Categorical})
+    for name in "ab":
+        sink = io.BytesIO()
+        polars.DataFrame({"s": [{"c": f"{name}{n}"} for n in range(5)]}, schema={"s": kind}).write_ipc(sink)
+        lake.put({f"t/{name}.arrow": sink.getvalue()})
+    compact("s3://lake/t/", client=lake.client)
+    assert len(lake.keys) == 1
+    found = sa.dataset("s3://lake/t/", format="ipc", client=lake.client).to_table()["s"].to_pylist()
+    assert found == [{"c": f"{name}{n}"} for name in "ab" for n in range(5)]
 
 
 def test_one_data_key_serves_all_new_files(lake: Lake, small_files: pa.Table) -> None:

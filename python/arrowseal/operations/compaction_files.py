@@ -13,7 +13,7 @@ import pyarrow as pa
 from arrowseal.exceptions import ArrowSealError, ChecksumMismatchError, DatasetWriteError, NotATableError
 from arrowseal.operations.compaction_plan import TEXT
 from arrowseal.operations.joined_text import JoinedText
-from arrowseal.tables.arrow_files import stream_compression
+from arrowseal.tables.arrow_files import no_rows, stream_compression
 from arrowseal.tables.dataset import EncryptedDataset, dataset_of
 from arrowseal.tables.dataset_appending import DatasetFileWriter
 from arrowseal.tables.dataset_files import Files
@@ -86,7 +86,7 @@ class NewFiles:
         if merge.source_bytes <= _AT_ONCE_BYTES:
             yield source.to_table()
             return
-        yield source.schema.empty_table()
+        yield no_rows(source.schema)
         for batch in source.to_batches(batch_size=GROUP_ROWS):
             yield pa.Table.from_batches([batch])
 
