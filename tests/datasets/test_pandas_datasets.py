@@ -475,3 +475,28 @@ def test_a_prefix_without_its_slash_is_told_how_it_is_read(lake: Lake, read: Any
         with pytest.raises(ObjectNotFoundError) as caught:
             read("s3://lake/w", **arguments)
         assert "dataset=True" not in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [spd.read_csv, spd.read_json], ids=["csv", "json"])
+def test_a_read_of_many_texts_has_one_progress(lake: Lake, read: Any) -> None:
+    text = b"n\n1\n" if read is spd.read_csv else b'[{"n": 1}]'
+    lake.put({f"t/{at}": text for at in range(5)})
+    stored = sum(len(stored.body) for stored in lake.s3.server.objects.values())
+    told: list[tuple[int, int | None, str]] = []
+
+    def tell(done: int, total: int | None, location: object) -> None:
+        told.append((done, total, str(location)))
+
+    assert len(read("s3://lake/t/", progress=tell)) == 5
+    assert (told[0], told[-1]) == ((0, stored, "s3://lake/t/"), (stored, stored, "s3://lake/t/"))
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+    with pytest.raises(ConfigurationError, match="progress= is True, False, or a function"):
+        read("s3://lake/t/", progress="yes")
+
+
+def test_texts_that_come_in_parts_tell_their_own_progress(lake: Lake) -> None:
+    lake.put({f"t/{at}.csv": b"n\n1\n" for at in range(3)})
+    told = set()
+    parts = spd.read_csv("s3://lake/t/", chunked=True, progress=lambda done, total, location: told.add(location.key))
+    assert len([*parts]) == 3
+    assert told == {f"t/{at}.csv" for at in range(3)}

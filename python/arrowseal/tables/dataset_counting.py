@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from arrowseal.progress import SILENT, ObjectProgress, check_progress, object_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from arrowseal.client import Client
     from arrowseal.counters import Operation
     from arrowseal.location import ObjectLocation
@@ -69,3 +72,22 @@ class Underway:
         self.operation.progress = self._before
         if succeeded:
             self._succeeded()
+
+
+@contextmanager
+def told_together(
+    operation: Operation, option: ProgressOption, location: ObjectLocation, total: int | None
+) -> Iterator[None]:
+    """Inside this block, reads that are told `progress=False` and count for `operation` have one progress."""
+    if option is False:
+        yield
+        return
+    before, whole = operation.progress, object_progress(option, "reading", location)
+    if whole is not SILENT:
+        whole.begin(total)
+        operation.progress = TogetherProgress(whole)
+    try:
+        yield
+    finally:
+        whole.close()
+        operation.progress = before

@@ -17,9 +17,10 @@ from pyarrow import orc
 
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.extras import require
+from arrowseal.progress import check_progress
 from arrowseal.tables.asked import checked_names
 from arrowseal.tables.dataset import EncryptedDataset, dataset
-from arrowseal.tables.dataset_counting import Answer
+from arrowseal.tables.dataset_counting import Answer, told_together
 from arrowseal.tables.dataset_faces import rows_at_a_time
 from arrowseal.tables.dataset_flow import in_order
 from arrowseal.tables.dataset_partitions import Partition
@@ -102,18 +103,24 @@ def read_texts(
     arguments = {name: list(value) if isinstance(value, Iterator) else value for name, value in arguments.items()}
     to_client = {name: value for name, value in own.items() if name in _TO_READS}
     found = dataset(source, format=table_format, **own)
+    progress = own.get("progress")
+    option = found.source.files.client.options.progress if progress is None else check_progress(progress)
     joined = partial(_join, keeps_index=arguments.get("index_col") not in (None, False))
     categories = _categories(found)
     if not chunked:
         counters = found.source.files.client.counters
         with counters.operation(face.__name__, found.source.location, file_type=table_format.value) as counted:
             members = found.source.members
-            frames = list(_texts(face, found, members or [_without_rows(found)], arguments, to_client))
+            read = members or [_without_rows(found)]
+            sizes = [member.found.stored_bytes for member in read]
+            total = None if None in sizes else sum(size or 0 for size in sizes)
+            with told_together(counted, option, found.source.location, total):
+                frames = list(_texts(face, found, read, arguments, to_client | {"progress": False}))
             whole: pd.DataFrame = _with_categories(joined(frames), categories)
             whole = whole if members else whole.iloc[:0]
             counted.rows = len(whole)
         return whole
-    texts = _texts(face, found, found.source.members, arguments, to_client)
+    texts = _texts(face, found, found.source.members, arguments, to_client | {"progress": option})
     parted = (_with_categories(frame, categories) for frame in texts)
     return parted if chunked is True else rows_at_a_time(parted, _count(chunked), joined, _rows_of_frame)
 
