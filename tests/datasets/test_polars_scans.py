@@ -189,3 +189,19 @@ def test_columns_of_many_are_those_that_polars_reads(lake: Lake, here: Path, kin
     plt.assert_frame_equal(ours, plain(here / name, columns=columns, **numbered))
     with pytest.raises(ConfigurationError, match="takes no use_pyarrow= for many objects"):
         read(f"s3://lake/t/{name}", use_pyarrow=True)
+
+
+def test_a_read_of_many_has_one_progress(lake: Lake, here: Path, kind: Kind) -> None:
+    stored = sum(len(stored.body) for stored in lake.s3.server.objects.values())
+    told: list[tuple[int, int | None, str]] = []
+
+    def tell(done: int, total: int | None, location: object) -> None:
+        told.append((done, total, str(location)))
+
+    assert kind.ours("s3://lake/t/", progress=tell).collect().height == 30
+    assert (told[0], told[-1]) == ((0, None, "s3://lake/t/"), (stored, None, "s3://lake/t/"))
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+    lake.forget()
+    with pytest.raises(ConfigurationError, match="progress= is True, False, or a function"):
+        kind.ours("s3://lake/t/", progress="yes")
+    assert lake.s3.log == []

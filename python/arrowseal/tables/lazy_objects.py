@@ -5,11 +5,13 @@ polars itself scans them, of one piece of memory each: their order, schemas, `n_
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from arrowseal.outcomes import results
+from arrowseal.progress import check_progress
 from arrowseal.standby import Threads
+from arrowseal.tables.dataset_counting import told_together
 from arrowseal.tables.lazy_whole import LazyWhole, OpenedWhole
 from arrowseal.tables.ranges import Content
 from arrowseal.tables.refusal import is_refusal
@@ -55,10 +57,16 @@ class LazyObjects(LazyWhole):
     def open(self, source: Any) -> Opened:
         return OpenedWhole(source, self._scan([content for _, content in source.each], **self._arguments))
 
-    def _source(self, counted: Operation) -> Ranges:  # noqa: ARG002 - reads count by themselves
-        most = self._table_object.client.options.transfer.concurrency
-        with Threads(min(most, len(self._objects))) as threads:
-            contents = results([threads.submit(content_of, each) for each in self._objects])
+    def _source(self, counted: Operation) -> Ranges:
+        client, place = self._table_object.client, self._table_object.location
+        progress = self._table_object.keywords.get("progress")
+        option = client.options.progress if progress is None else check_progress(progress)
+        silent = [replace(each, keywords={**each.keywords, "progress": False}) for each in self._objects]
+        with (
+            told_together(counted, option, place, None),
+            Threads(min(client.options.transfer.concurrency, len(self._objects))) as threads,
+        ):
+            contents = results([threads.submit(content_of, each) for each in silent])
         each = [(one, content) for one, content in zip(self._objects, contents, strict=True) if self._counts(content)]
         return cast("Ranges", Contents(each or [*zip(self._objects, contents, strict=True)]))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from arrowseal.defaults import client_of
 from arrowseal.exceptions import ConfigurationError
 from arrowseal.location import locate_prefix
+from arrowseal.progress import check_progress
 from arrowseal.tables.dataset_listing import Selection, find
 from arrowseal.tables.lazy_groups import LazyGroups, reads_groups
 from arrowseal.tables.lazy_objects import LazyObjects
@@ -44,6 +45,8 @@ def scans_objects(
                 )
         if own.pop("version_id", None) is not None:
             raise ConfigurationError(f"{face.__name__}() takes no version_id= for many objects")
+        if own.get("progress") is not None:
+            check_progress(own["progress"])
         selection = Selection(**{name: own.pop(name) for name in OF_MANY if name in own})
         client = client_of(own.pop("client", None))
         found, _ = find(client, source, selection=selection)
