@@ -17,6 +17,7 @@ import arrowseal.polars as spl
 from arrowseal import using
 from arrowseal.exceptions import NotATableError, SchemaMismatchError
 from arrowseal.objects import EncryptedObject
+from arrowseal.tables.polars_frames import frame_of
 from lake import Lake, pq_bytes
 
 if TYPE_CHECKING:
@@ -107,6 +108,15 @@ def test_files_that_are_not_as_the_first_one_says_are_decoded_twice(lake: Lake, 
     assert decoded == [1, 3, 4, 4, 3, 4, 4]
 
 
+def test_arrays_with_nulls_become_a_frame_beside_columns_that_are_cut_elsewhere() -> None:
+    pairs = [None, [1, 2], [3, 4], None]
+    cut = pa.chunked_array([["x"], ["y", "z", "x"]]).dictionary_encode()
+    table = pa.table({"pair": pa.array(pairs, pa.list_(pa.int32(), 2)), "kind": cut})
+    expected = [pl.Series("pair", pairs, pl.Array(pl.Int32, 2)), pl.Series("kind", list("xyzx"), pl.Categorical)]
+    plt.assert_frame_equal(frame_of(table), pl.DataFrame(expected))
+
+
+@pytest.mark.skipif(int(pa.__version__.split(".")[0]) < 26, reason="pyarrow reads no such arrays from Parquet")
 def test_arrays_with_nulls_are_read_beside_categories_of_several_row_groups(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
