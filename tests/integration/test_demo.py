@@ -14,6 +14,8 @@ from arrowseal.cli import demo, main
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Those of the libraries, for their developers: a command does not show them.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
